@@ -1,0 +1,53 @@
+"""What tests share: the real volume and recorded answers, where they are beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.volumes import Voxels
+from wkdvid.core.geometry import Box
+from wkdvid.tissue import CHUNK, synthesize
+
+SIDE = 250
+"""Of the medulla volume."""
+
+
+def real_data_folder() -> Path | None:
+    """The folder that ``WKDVID_TEST_DATA`` names; scripts/pytest sets it where there is one."""
+    folder = os.environ.get("WKDVID_TEST_DATA")
+    return Path(folder) if folder else None
+
+
+collect_ignore = [] if real_data_folder() else ["dvid/test_golden.py"]
+
+
+def pytest_report_header() -> str:
+    folder = real_data_folder()
+    return "real data: there" if folder else "real data: none; synthetic tissue instead, and no recorded DVID answers"
+
+
+@pytest.fixture(scope="session")
+def medulla() -> Mapping[str, Voxels]:
+    """``grayscale`` (uint8) and ``bodies`` (uint64), (x, y, z), 250 voxels a side.
+
+    The FIB-SEM volume of the fly's medulla where it is beside the checkout, else synthetic tissue of the same shape.
+    """
+    folder = real_data_folder()
+    if folder is not None:
+        with np.load(folder / "medulla" / "medulla.npz") as arrays:
+            return {name: np.asfortranarray(arrays[name].T) for name in ("grayscale", "bodies")}
+    grey = np.zeros((SIDE, SIDE, SIDE), np.uint8, order="F")
+    bodies = np.zeros((SIDE, SIDE, SIDE), np.uint64, order="F")
+    whole = Box((0, 0, 0), grey.shape)
+    for x, y, z in np.ndindex(4, 4, 4):
+        start = (x * CHUNK, y * CHUNK, z * CHUNK)
+        box = Box.at(start, (CHUNK, CHUNK, CHUNK)).intersect(whole)
+        assert box is not None
+        place = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
+        grey[place], bodies[place] = synthesize(box)
+    return {"grayscale": grey, "bodies": bodies}
