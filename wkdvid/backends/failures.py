@@ -1,0 +1,32 @@
+"""TensorStore's errors as ours. Its Python errors begin with the name of an absl status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
+
+_BY_STATUS: Mapping[str, tuple[type[BackendError], str]] = {
+    "UNAVAILABLE": (UpstreamUnavailable, "the source does not answer"),
+    "DEADLINE_EXCEEDED": (UpstreamUnavailable, "the source does not answer in time"),
+    "ABORTED": (UpstreamUnavailable, "the source broke off, again and again"),
+    "RESOURCE_EXHAUSTED": (UpstreamUnavailable, "the source is overloaded"),
+    "CANCELLED": (UpstreamUnavailable, "the read was cancelled"),
+    "INTERNAL": (UpstreamUnavailable, "the source failed"),
+    "UNKNOWN": (UpstreamUnavailable, "the source failed"),
+    "NOT_FOUND": (UpstreamUnavailable, "the source is not there"),
+    "PERMISSION_DENIED": (AuthRejected, "the source refuses to be read"),
+    "UNAUTHENTICATED": (AuthRejected, "the source refuses our credentials"),
+}
+_CORRUPT = (CorruptChunk, "the stored bytes do not fit their metadata")
+
+
+def translate(error: Exception, what: str) -> BackendError:
+    """The failure of reading ``what``. TensorStore's own text stays out of it: it names paths and upstream bodies."""
+    kind, text = _BY_STATUS.get(status_of(error), _CORRUPT)
+    return kind(f"{what}: {text}")
+
+
+def status_of(error: Exception) -> str:
+    """The absl status that TensorStore's text begins with, in capitals."""
+    return str(error).split(":", 1)[0].strip()

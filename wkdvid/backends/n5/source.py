@@ -1,0 +1,169 @@
+"""Opens N5 arrays and pyramids through TensorStore."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wkdvid.backends.array_layer import ArrayLayer, ArrayLevel, make_volumes
+from wkdvid.backends.axes import FASTEST_FIRST, choose_axes
+from wkdvid.backends.n5.metadata import ArrayMetadata, parse_array
+from wkdvid.backends.n5.pyramid import Place, listed_paths, place_levels
+from wkdvid.backends.opening import Opener
+from wkdvid.core.entries import LayerEntry
+from wkdvid.core.source import Source
+from wkdvid.core.volume import Category, Volume
+from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest
+
+OPTIONS = frozenset({"source", "axes", "channel", "t"})
+DOCUMENT = "attributes.json"
+INHERITED = ("downsamplingFactors", "scales", "pixelResolution", "resolution", "units")
+"""What a level takes from the groups above it."""
+VARLENGTH_MODES = (1, 2)
+"""The mode, a big-endian uint16, that a block begins with: 0 is the plain one (N5 specification)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    source: Source
+    group: Mapping[str, Any]
+    """Attributes of the group, with those it inherits."""
+    levels: Mapping[str, Mapping[str, Any]]
+    """Attributes of each level by its path, s0 first."""
+    category: Category = "color"
+    is_timepoint: bool = False
+    """``t`` has chosen its folder, and means no axis."""
+
+
+async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
+    """Open an array or a pyramid.
+
+    Raises:
+        InvalidRequest: it is neither, or one that cannot be read; with what would help.
+        BackendError: it cannot be reached.
+    """
+    source = await opener.source(entry.options.get("source"), DOCUMENT)
+    pyramid = await _find(opener, source, entry.options)
+    what = pyramid.source.url
+    arrays = [parse_array(attributes, f"{what} ({path})") for path, attributes in pyramid.levels.items()]
+    places, notes = place_levels(pyramid.group, list(pyramid.levels.values()), what)
+    if pyramid.is_timepoint:
+        entry = replace(entry, options={name: value for name, value in entry.options.items() if name != "t"})
+    opened = [
+        _open(opener, opener.guard.child(pyramid.source, path), array, place, entry.options)
+        for path, array, place in zip(pyramid.levels, arrays, places, strict=True)
+    ]
+    largest = pyramid.group.get("maxId")
+    layer = ArrayLayer(
+        what=what,
+        format="n5",
+        levels=await asyncio.gather(*opened),
+        category=pyramid.category,
+        notes=() if entry.voxel_size_nm else notes,
+        largest_segment_id=largest if isinstance(largest, int) and largest is not True else None,
+    )
+    return make_volumes(entry, opener, layer)
+
+
+async def _open(
+    opener: Opener, source: Source, array: ArrayMetadata, place: Place, options: Mapping[str, Any]
+) -> ArrayLevel:
+    what = source.url
+    named = place.axes if place.axes is not None and len(place.axes) == array.rank else array.axes
+    axes = choose_axes(options.get("axes"), named, FASTEST_FIRST, array.rank, what)
+    await _check_mode(opener, source, array)
+    kvstore = await opener.overlay(source, DOCUMENT, array.document)
+    return ArrayLevel(
+        store=await opener.open({"driver": "n5", "kvstore": kvstore}, what),
+        axes=axes,
+        voxel_size_nm=place.voxel_size_nm,
+        voxel_offset=place.voxel_offset,
+    )
+
+
+async def _check_mode(opener: Opener, source: Source, array: ArrayMetadata) -> None:
+    """Nothing but the blocks themselves says that they are of variable length; the first one is asked.
+
+    It is read whole, since simple web servers do not serve byte ranges.
+    """
+    block = await opener.read_bytes(source, "/".join("0" * array.rank))
+    if block is not None and int.from_bytes(block[:2], "big") in VARLENGTH_MODES:
+        raise InvalidRequest(f"{source.url}: varlength blocks cannot be read; write the array with plain blocks")
+
+
+async def _find(opener: Opener, source: Source, options: Mapping[str, Any]) -> Pyramid:
+    """The levels of what a folder is: an array, a pyramid, Paintera's group of one, or BigDataViewer's setup."""
+    own = await opener.read_json(source, DOCUMENT) or {}
+    paintera = own.get("painteraData")
+    if isinstance(paintera, dict):
+        return await _paintera(opener, source, own, paintera)
+    above = await _inherited(opener, source)
+    if "dimensions" in own:
+        return Pyramid(source, above, {"": _with_factors(source, own, above)})
+    levels = await _levels(opener, source, own)
+    if levels:
+        return Pyramid(source, {**above, **own}, levels)
+    return await _timepoint(opener, source, own, options.get("t") or 0)
+
+
+def _with_factors(source: Source, own: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A level that is named alone, such as ``.../s1``, has its factors from the list of the group above it."""
+    name = re.search(r"/s(\d+)/$", source.path)
+    listed = above.get("downsamplingFactors", above.get("scales"))
+    if name is None or not isinstance(listed, list) or int(name[1]) >= len(listed):
+        return own
+    return {"downsamplingFactors": listed[int(name[1])], **own}
+
+
+async def _paintera(opener: Opener, source: Source, own: Mapping[str, Any], paintera: Mapping[str, Any]) -> Pyramid:
+    data = opener.guard.child(source, "data")
+    group = await opener.read_json(data, DOCUMENT) or {}
+    if group.get("isLabelMultiset"):
+        parse_array(group, data.url)
+    levels = await _levels(opener, data, group)
+    if not levels:
+        raise InvalidRequest(f"{source.url}: painteraData without the levels data/s0, data/s1...")
+    category: Category = "segmentation" if paintera.get("type") == "label" else "color"
+    return Pyramid(data, {**own, **group}, levels, category)
+
+
+async def _levels(opener: Opener, source: Source, group: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Attributes of the levels that the group lists, else of s0, s1... up to the first that is not there."""
+    listed = listed_paths(group)
+    opener.check_levels(len(listed or ()), source.url)
+    paths = listed or [f"s{i}" for i in range(opener.limits.levels + 1)]
+    found = await opener.read_documents([(opener.guard.child(source, path), DOCUMENT) for path in paths])
+    if listed is None:
+        gap = found.index(None) if None in found else len(found)
+        paths, found = paths[:gap], found[:gap]
+    if None in found:
+        raise InvalidRequest(f"{source.url}: there is no array {paths[found.index(None)]!r}, which multiscales names")
+    return {path: document for path, document in zip(paths, found, strict=True) if document is not None}
+
+
+async def _inherited(opener: Opener, source: Source) -> dict[str, Any]:
+    """What the two folders above say. One that may not be looked at, or is no N5 group, says nothing."""
+    above: dict[str, Any] = {}
+    for key in ("../..", ".."):
+        try:
+            document = await opener.read_json(opener.guard.child(source, key), DOCUMENT) or {}
+        except (InvalidRequest, AuthRejected, CorruptChunk):
+            continue
+        above.update({name: document[name] for name in INHERITED if name in document})
+    return above
+
+
+async def _timepoint(opener: Opener, source: Source, own: Mapping[str, Any], t: object) -> Pyramid:
+    """BigDataViewer: ``setupN/timepointM/sK``; the source names the setup or the time point."""
+    timepoint = opener.guard.child(source, f"timepoint{t}")
+    group = await opener.read_json(timepoint, DOCUMENT) or {}
+    levels = await _levels(opener, timepoint, group)
+    if levels:
+        return Pyramid(timepoint, {**own, **group}, levels, is_timepoint=True)
+    raise InvalidRequest(
+        f"{source.url}: there is no N5 array (attributes.json with dimensions) nor a pyramid of them (s0, s1...);"
+        " name one, of BigDataViewer a setup such as setup0"
+    )

@@ -1,0 +1,192 @@
+"""What every backend needs to open a source: the TensorStore context, the guard, and metadata within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorstore as ts
+
+from wkdvid.backends.failures import translate
+from wkdvid.core.guard import Guard
+from wkdvid.core.limits import Limits
+from wkdvid.core.source import Source
+from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest, UpstreamUnavailable
+
+MAX_DEPTH = 64
+"""Nesting of a metadata document."""
+
+
+class Opener:
+    """Opens key-value stores and arrays of sources that the guard admits."""
+
+    def __init__(self, guard: Guard, limits: Limits, *, pool_bytes: int, deadline_s: float) -> None:
+        """
+        Args:
+            pool_bytes: TensorStore's cache of decoded chunks.
+            deadline_s: For each try to read metadata, and for each read of voxels.
+        """
+        self.guard = guard
+        self.limits = limits
+        self.deadline_s = deadline_s
+        self.context = ts.Context(_context(pool_bytes))
+
+    async def source(self, text: object, probe_key: str | None = None) -> Source:
+        """The admitted source that a user's URL or path names, redirects followed.
+
+        Args:
+            probe_key: A key that must be there; over http it is asked for to find redirects.
+        Raises:
+            InvalidRequest: not a source, or not one that is allowed.
+        """
+        if not isinstance(text, str) or not text:
+            raise InvalidRequest("source: expected a URL or a path")
+        source = self.guard.parse_source(text)
+        await self.guard.check_host(source)
+        if probe_key is not None and source.is_http:
+            source = await self.guard.follow_redirects(source, probe_key)
+        return source
+
+    async def kvstore(self, source: Source) -> ts.KvStore:
+        return await ts.KvStore.open(source.kvstore, context=self.context)
+
+    async def read_bytes(self, source: Source, key: str, length: int | None = None) -> bytes | None:
+        """One stored object, or None if the source has no such key.
+
+        Args:
+            length: How many bytes of it, from its begin, which simple web servers cannot send; None = all.
+        Raises:
+            BackendError: it could not be judged whether it is there.
+        """
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                store = await self.kvstore(source)
+                result = await store.read(key, byte_range=None if length is None else slice(0, length))
+        except TimeoutError as error:
+            raise UpstreamUnavailable(f"{source.url}: no answer within {self.deadline_s:g} s for {key}") from error
+        except (ValueError, OSError, RuntimeError, PermissionError) as error:
+            raise translate(error, f"{source.url} ({key})") from error
+        return result.value if result.state == "value" else None
+
+    async def read_json(self, source: Source, key: str) -> dict[str, Any] | None:
+        """One JSON object of metadata, or None if the source has no such key.
+
+        Raises:
+            CorruptChunk: not JSON, not an object, nested too deeply, larger than ``limits.metadata_bytes``.
+            BackendError: as ``read_bytes``.
+        """
+        text = await self.read_bytes(source, key)
+        if text is None:
+            return None
+        limit = self.limits.metadata_bytes
+        if len(text) > limit:
+            raise CorruptChunk(
+                f"{source.url}: {key} has {len(text)} bytes, the limit is {limit} (limits.metadata_bytes)"
+            )
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CorruptChunk(f"{source.url}: {key} is not valid JSON") from error
+        if not isinstance(document, dict):
+            raise CorruptChunk(f"{source.url}: {key} is not a JSON object")
+        if _depth(document, MAX_DEPTH) < 0:
+            raise CorruptChunk(f"{source.url}: {key} is nested more than {MAX_DEPTH} levels deep")
+        return document
+
+    async def read_documents(self, places: Sequence[tuple[Source, str]]) -> list[dict[str, Any] | None]:
+        """Several JSON objects at a time, each from a folder by its key; None for what is not there.
+
+        A bucket that may not be listed answers "forbidden" for what it lacks: refusals count if they are all there is.
+
+        Raises:
+            BackendError: as ``read_json``.
+        """
+        answers = await asyncio.gather(*(self.read_json(*place) for place in places), return_exceptions=True)
+        found: list[dict[str, Any] | None] = []
+        refusal: AuthRejected | None = None
+        for answer in answers:
+            if isinstance(answer, AuthRejected):
+                refusal = answer
+                found.append(None)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found.append(answer)
+        if refusal is not None and not any(document is not None for document in found):
+            raise refusal
+        return found
+
+    async def overlay(self, source: Source, key: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The source as a TensorStore key-value store in which ``key`` holds another document, kept in memory."""
+        text = json.dumps(document).encode()
+        path = f"overlay/{hashlib.sha256(text).hexdigest()}"  # by content: reopening adds nothing and finds its cache
+        store = await ts.KvStore.open({"driver": "memory", "path": path}, context=self.context)
+        await store.write("", text)
+        layers = [{"base": source.kvstore}, {"exact": key, "base": {"driver": "memory", "path": path}}]
+        return {"driver": "kvstack", "layers": layers}
+
+    def check_levels(self, count: int, what: str) -> None:
+        """
+        Raises:
+            InvalidRequest: more levels than ``limits.levels``.
+        """
+        if count > self.limits.levels:
+            raise InvalidRequest(f"{what}: {count} levels, the limit is {self.limits.levels} (limits.levels)")
+
+    async def open(self, spec: Mapping[str, Any], what: str) -> ts.TensorStore:
+        """Open an array for reading.
+
+        Args:
+            spec: TensorStore JSON, checked by the guard or made by a backend.
+            what: The source, for messages.
+        Raises:
+            BackendError, InvalidRequest: it cannot be read, or its declared chunks are over the limit.
+        """
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                store = await ts.open(
+                    {"recheck_cached_data": "open", **spec}, read=True, open=True, context=self.context
+                )
+        except TimeoutError as error:
+            raise UpstreamUnavailable(f"{what}: no answer within {self.deadline_s:g} s") from error
+        except (ValueError, OSError, RuntimeError, PermissionError) as error:
+            raise translate(error, what) from error
+        self._check_chunk(store, what)
+        return store
+
+    def _check_chunk(self, store: ts.TensorStore, what: str) -> None:
+        """Decoding holds a whole chunk: a source must not declare one that fills the memory."""
+        shape = store.chunk_layout.read_chunk.shape or store.shape
+        size = math.prod(length or 1 for length in shape) * store.dtype.numpy_dtype.itemsize
+        if size > self.limits.chunk_bytes:
+            raise InvalidRequest(
+                f"{what}: one chunk has {size} bytes decoded, the limit is {self.limits.chunk_bytes}"
+                " (limits.chunk_bytes)"
+            )
+
+
+def _depth(value: object, left: int) -> int:
+    """How much of ``left`` remains at the deepest place; negative if it does not suffice."""
+    if left < 0 or not isinstance(value, dict | list):
+        return left
+    members = value.values() if isinstance(value, dict) else value
+    return min((_depth(member, left - 1) for member in members), default=left)
+
+
+def _context(pool_bytes: int) -> dict[str, Any]:
+    """Three tries within about a second: a client's request waits for them."""
+    retries = {"max_retries": 3, "initial_delay": "100ms", "max_delay": "1s"}
+    return {
+        "cache_pool": {"total_bytes_limit": pool_bytes},
+        "file_io_concurrency": {"limit": 16},
+        "http_request_concurrency": {"limit": 64},
+        "http_request_retries": retries,
+        "gcs_request_concurrency": {"limit": 64},
+        "gcs_request_retries": retries,
+        "s3_request_concurrency": {"limit": 64},
+        "s3_request_retries": retries,
+    }

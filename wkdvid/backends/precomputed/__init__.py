@@ -1,0 +1,1 @@
+"""Neuroglancer precomputed volumes. Facts: volume.md and sharded.md of the format's description in Neuroglancer."""

@@ -1,0 +1,132 @@
+"""The ``info`` file as values: strict on what is used, silent on the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wkdvid.backends.numbers import is_count, is_number, is_size
+from wkdvid.core.geometry import Box, Float3, Vec3
+from wkdvid.core.volume import Category
+from wkdvid.errors import InvalidRequest
+
+READABLE = frozenset({"raw", "jpeg", "png", "compressed_segmentation"})
+"""Encodings that TensorStore decodes."""
+DATA_TYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32"})
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleMetadata:
+    index: int
+    """Position in the ``scales`` of the info that TensorStore is given."""
+    key: str
+    resolution_nm: Float3
+    extent: Box
+    """From ``voxel_offset`` and ``size``, in voxels of the scale."""
+    chunk_size: Vec3
+    encoding: str
+    sharding: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    category: Category
+    num_channels: int
+    scales: tuple[ScaleMetadata, ...]
+    """Finest first, those that can be read."""
+    document: dict[str, Any]
+    """The info that TensorStore is given: names in its spelling, without the scales that it cannot read."""
+    notes: tuple[str, ...]
+
+
+def parse_info(document: Mapping[str, Any], what: str) -> Info:
+    """
+    Args:
+        document: The info file.
+        what: The source, for messages.
+    Raises:
+        InvalidRequest: a member that is missing or wrong, by its path; or no scale can be read, with what would help.
+    """
+    data_type = _text(document, "data_type", what).lower()
+    if data_type not in DATA_TYPES:
+        raise InvalidRequest(f"{what}: data_type {data_type!r} is not one of {', '.join(sorted(DATA_TYPES))}")
+    raw = document.get("scales")
+    if not isinstance(raw, list) or not raw:
+        raise InvalidRequest(f"{what}: scales: expected a list of at least one scale")
+    readable = [(i, _normalised(scale, i, what)) for i, scale in enumerate(raw)]
+    notes = [
+        f"scale {i} ({scale.get('key')}) is stored as {scale['encoding']}, which cannot be read; the others are served"
+        for i, scale in readable
+        if scale["encoding"] not in READABLE
+    ]
+    kept = [(i, scale) for i, scale in readable if scale["encoding"] in READABLE]
+    if not kept:
+        raise InvalidRequest(
+            f"{what}: every scale is stored as {readable[0][1]['encoding']!r}, which cannot be read yet; readable are "
+            f"{', '.join(sorted(READABLE))}: convert the volume to one of them"
+        )
+    scales = [_scale(scale, position, f"{what}: scales[{i}]") for position, (i, scale) in enumerate(kept)]
+    return Info(
+        category="segmentation" if document.get("type") == "segmentation" else "color",
+        num_channels=_positive(document.get("num_channels", 1), f"{what}: num_channels"),
+        scales=tuple(sorted(scales, key=lambda scale: (scale.resolution_nm, scale.index))),
+        document={**document, "data_type": data_type, "scales": [scale for _, scale in kept]},
+        notes=tuple(notes),
+    )
+
+
+def _normalised(scale: object, index: int, what: str) -> dict[str, Any]:
+    if not isinstance(scale, dict):
+        raise InvalidRequest(f"{what}: scales[{index}]: expected an object")
+    return {**scale, "encoding": _text(scale, "encoding", f"{what}: scales[{index}]").lower()}
+
+
+def _scale(scale: Mapping[str, Any], index: int, what: str) -> ScaleMetadata:
+    chunk_sizes = scale.get("chunk_sizes")
+    if not isinstance(chunk_sizes, list) or not chunk_sizes:
+        raise InvalidRequest(f"{what}.chunk_sizes: expected a list of at least one size")
+    return ScaleMetadata(
+        index=index,
+        key=_text(scale, "key", what),
+        resolution_nm=_resolution(scale.get("resolution"), f"{what}.resolution"),
+        extent=Box.at(
+            _ints(scale.get("voxel_offset", [0, 0, 0]), f"{what}.voxel_offset"),
+            _sizes(scale.get("size"), f"{what}.size"),
+        ),
+        chunk_size=_sizes(chunk_sizes[0], f"{what}.chunk_sizes[0]"),
+        encoding=scale["encoding"],
+        sharding=scale.get("sharding"),
+    )
+
+
+def _text(members: Mapping[str, Any], name: str, what: str) -> str:
+    value = members.get(name)
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{what}: {name}: expected text, got {value!r}")
+    return value
+
+
+def _positive(value: object, what: str) -> int:
+    if is_count(value):
+        return value
+    raise InvalidRequest(f"{what}: expected a positive whole number, got {value!r}")
+
+
+def _ints(value: object, what: str) -> Vec3:
+    if isinstance(value, list) and len(value) == 3 and all(is_number(n) and n == int(n) for n in value):
+        return (int(value[0]), int(value[1]), int(value[2]))
+    raise InvalidRequest(f"{what}: expected three whole numbers [x, y, z], got {value!r}")
+
+
+def _sizes(value: object, what: str) -> Vec3:
+    size = _ints(value, what)
+    if min(size) <= 0:
+        raise InvalidRequest(f"{what}: expected three positive whole numbers [x, y, z], got {value!r}")
+    return size
+
+
+def _resolution(value: object, what: str) -> Float3:
+    if isinstance(value, list) and len(value) == 3 and all(is_size(n) for n in value):
+        return (float(value[0]), float(value[1]), float(value[2]))
+    raise InvalidRequest(f"{what}: expected three positive numbers [x, y, z] in nanometres, got {value!r}")

@@ -1,0 +1,93 @@
+"""Backends by name. Third parties add theirs through the entry point ``wkdvid.backends``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TypeAlias
+
+from wkdvid.backends.opening import Opener
+from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
+from wkdvid.core.volume import Volume
+from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
+
+OpenLayer: TypeAlias = Callable[[LayerEntry, Opener], Awaitable[Sequence[Volume]]]
+
+BUILT_IN: Mapping[str, str] = {
+    "precomputed": "wkdvid.backends.precomputed.source",
+    "zarr": "wkdvid.backends.zarr.source",
+    "n5": "wkdvid.backends.n5.source",
+    "tensorstore": "wkdvid.backends.tensorstore_spec",
+}
+ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A module with ``OPTIONS`` and ``open_layer``."""
+
+    options: frozenset[str]
+    """What a layer's entry may say beside the options of every layer."""
+    open_layer: OpenLayer
+
+
+def load_backends() -> dict[str, Backend]:
+    """
+    Raises:
+        ConfigError: a backend of a third party that cannot be imported.
+    """
+    modules = dict(BUILT_IN)
+    modules.update({point.name: point.value for point in entry_points(group="wkdvid.backends")})
+    return {name: _load(name, module) for name, module in modules.items()}
+
+
+def _load(name: str, module_name: str) -> Backend:
+    try:
+        module = importlib.import_module(module_name)
+        return Backend(frozenset(module.OPTIONS), module.open_layer)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"backend {name!r} ({module_name}) cannot be loaded: {error}") from error
+
+
+class Backends:
+    """Parses entries and opens their layers."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._backends = load_backends()
+        self._options = {name: backend.options for name, backend in self._backends.items()}
+
+    def parse(self, document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
+        """Entries of a document, and every problem of it with its JSON path."""
+        parser = EntryParser(self._options, ALIASES)
+        entries = parser.parse(document)
+        return entries, parser.problems
+
+    async def open_layers(self, entry: DatasetEntry) -> Sequence[tuple[str | None, Volume]]:
+        """Open every layer of an entry; each comes with the compression that the entry chose for DVID.
+
+        Raises:
+            InvalidEntry: with the JSON path of the layer that the source does not fit.
+            BackendError: a source cannot be read.
+        """
+        if entry.problems:
+            raise InvalidEntry(entry.problems)
+        problems: list[str] = []
+        failure: BackendError | None = None
+        volumes: list[tuple[str | None, Volume]] = []
+        for layer in entry.layers:
+            try:
+                opened = await self._backends[layer.backend].open_layer(layer, self._opener)
+            except InvalidRequest as error:
+                problems.append(f"{layer.path}: {error}")
+            except BackendError as error:
+                failure = failure or type(error)(f"{layer.path}: {error}")
+            else:
+                volumes += [(layer.compression, volume) for volume in opened]
+        if problems:
+            raise InvalidEntry(problems)
+        if failure is not None:
+            raise failure
+        return volumes

@@ -1,0 +1,103 @@
+"""The one adapter from TensorStore arrays to a Volume."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import tensorstore as ts
+
+from wkdvid.backends.failures import translate
+from wkdvid.core.geometry import Box
+from wkdvid.core.volume import Array, LayerInfo
+from wkdvid.errors import InvalidRequest, UpstreamUnavailable
+
+DTYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"})
+
+
+class TensorStoreVolume:
+    """Levels that are TensorStore arrays with dimensions (c, x, y, z) and the level's voxels as coordinates."""
+
+    def __init__(self, info: LayerInfo, stores: Sequence[ts.TensorStore], what: str, deadline_s: float) -> None:
+        """
+        Args:
+            stores: One per ``info.levels``, as ``arrange`` returns them.
+            what: The source, for messages.
+            deadline_s: For one read.
+        """
+        self.info = info
+        self._stores = stores
+        self._what = what
+        self._deadline_s = deadline_s
+
+    async def read(self, level: int, box: Box) -> Array:
+        extent = self.info.levels[level].extent
+        if extent.contains(box):
+            return await self._read(level, box)
+        out = np.zeros((self.info.num_channels, *box.size), self.info.dtype, order="F")
+        inside = extent.intersect(box)
+        if inside is not None:
+            (x0, y0, z0), (x1, y1, z1), (x, y, z) = inside.start, inside.stop, box.start
+            out[:, x0 - x : x1 - x, y0 - y : y1 - y, z0 - z : z1 - z] = await self._read(level, inside)
+        return out
+
+    async def _read(self, level: int, box: Box) -> Array:
+        (x0, y0, z0), (x1, y1, z1) = box.start, box.stop
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                array: Array = await self._stores[level][:, x0:x1, y0:y1, z0:z1].read(order="F")
+        except TimeoutError as error:
+            raise UpstreamUnavailable(f"{self._what}: no answer within {self._deadline_s:g} s") from error
+        except (ValueError, OSError, RuntimeError) as error:
+            raise translate(error, f"{self._what}, level {level}, voxels {box.start} to {box.stop}") from error
+        return array
+
+    async def aclose(self) -> None:
+        """Nothing to do: an array holds memory only, which goes with the last reference."""
+
+
+def little_endian(store: ts.TensorStore, what: str) -> np.dtype[np.generic]:
+    """The dtype of an array as numpy has it.
+
+    Raises:
+        InvalidRequest: a type that no client understands.
+    """
+    if store.dtype.name not in DTYPES:
+        raise InvalidRequest(
+            f"{what}: voxels of type {store.dtype.name} are not supported; supported are {', '.join(sorted(DTYPES))}"
+        )
+    if sys.byteorder != "little":
+        raise InvalidRequest("a big-endian machine is not supported")
+    return store.dtype.numpy_dtype
+
+
+def arrange(
+    store: ts.TensorStore, axes: str, *, fixed: dict[str, int], translation: Sequence[int] = (0, 0, 0)
+) -> ts.TensorStore:
+    """View an array as (c, x, y, z).
+
+    Args:
+        axes: One letter per dimension of the array: x, y, z, c, or any other that ``fixed`` gives an index for.
+        fixed: Index of each dimension to drop, such as ``{"t": 0}``. ``c`` may be in it, to pick one channel.
+        translation: Added to the x, y, z coordinates, in voxels of the level.
+    """
+    rest = axes
+    for letter, index in fixed.items():
+        if letter in rest:
+            store = store[ts.d[rest.index(letter)][index]]
+            rest = rest.replace(letter, "")
+    for letter in "czyx":
+        if letter not in rest:
+            store = store[ts.newaxis]
+            rest = letter + rest
+    store = store[ts.d[:].label[tuple("" for _ in rest)]] if any(store.domain.labels) else store
+    store = store.transpose([rest.index(letter) for letter in "cxyz"])
+    return store[ts.d[0].translate_to[0]][ts.d[1, 2, 3].translate_by[tuple(translation)]]
+
+
+def spatial_extent(store: ts.TensorStore) -> Box:
+    """The extent of an arranged array, in voxels."""
+    (_, *low), (_, *high) = store.domain.inclusive_min, store.domain.exclusive_max
+    return Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))

@@ -1,0 +1,139 @@
+"""``.zarray`` and ``zarr.json`` as values: what TensorStore cannot read is refused by its name."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wkdvid.backends.axes import axes_of_names
+from wkdvid.backends.numbers import is_count
+from wkdvid.backends.tensorstore_volume import DTYPES
+from wkdvid.errors import InvalidRequest
+
+COMPRESSORS = frozenset({"blosc", "zlib", "gzip", "bz2", "zstd"})
+"""Of zarr v2, by ``id``."""
+CODECS = frozenset({"bytes", "transpose", "blosc", "gzip", "zstd", "crc32c", "sharding_indexed"})
+"""Of zarr v3, by ``name``."""
+KEY_ENCODINGS = frozenset({"default", "v2"})
+INDEX_ENTRY_BYTES = 16
+"""Offset and size of one chunk in the index of its shard."""
+_KINDS = {"u": "uint", "i": "int", "f": "float", "b": "bool", "c": "complex"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayMetadata:
+    driver: str
+    """TensorStore's: ``zarr`` (v2) or ``zarr3``."""
+    rank: int
+    axes: str | None
+    """By the names of the dimensions, if all have one that is known."""
+
+
+def parse_v2(array: Mapping[str, Any], attributes: Mapping[str, Any], what: str) -> ArrayMetadata:
+    """
+    Args:
+        array: ``.zarray``.
+        attributes: ``.zattrs``; xarray's ``_ARRAY_DIMENSIONS`` names the dimensions.
+    Raises:
+        InvalidRequest: something that is wrong or cannot be read, by its name.
+    """
+    rank = len(_list(array, "shape", what))
+    _check_dtype(_v2_dtype(array.get("dtype")), what)
+    compressor = array.get("compressor")
+    if compressor is not None:
+        _check_known(_name(compressor, "id"), COMPRESSORS, "compressor", what)
+    for codec in _list(array, "filters", what, optional=True):
+        _check_known(_name(codec, "id"), frozenset(), "filter", what)
+    return ArrayMetadata("zarr", rank, _axes(attributes.get("_ARRAY_DIMENSIONS")))
+
+
+def parse_v3(array: Mapping[str, Any], index_bytes: int, what: str) -> ArrayMetadata:
+    """
+    Args:
+        array: ``zarr.json`` of an array.
+        index_bytes: Limit of a shard's index.
+    Raises:
+        InvalidRequest: something that is wrong or cannot be read, by its name.
+    """
+    rank = len(_list(array, "shape", what))
+    _check_dtype(_name(array.get("data_type"), "name"), what)
+    _check_known(_name(array.get("chunk_grid"), "name"), frozenset({"regular"}), "chunk grid", what)
+    _check_known(_name(array.get("chunk_key_encoding"), "name"), KEY_ENCODINGS, "chunk key encoding", what)
+    for transformer in _list(array, "storage_transformers", what, optional=True):
+        _check_known(_name(transformer, "name"), frozenset(), "storage transformer", what)
+    chunk_shape = _shape(_configuration(array.get("chunk_grid")), what)
+    _check_codecs(_list(array, "codecs", what), chunk_shape, index_bytes, what)
+    return ArrayMetadata("zarr3", rank, _axes(array.get("dimension_names")))
+
+
+def _check_codecs(codecs: Sequence[object], chunk_shape: Sequence[int], index_bytes: int, what: str) -> None:
+    for codec in codecs:
+        name = _name(codec, "name")
+        _check_known(name, CODECS, "codec", what)
+        if name == "sharding_indexed":
+            _check_sharding(_configuration(codec), chunk_shape, index_bytes, what)
+
+
+def _check_sharding(sharding: Mapping[str, Any], shard_shape: Sequence[int], index_bytes: int, what: str) -> None:
+    chunk_shape = _shape(sharding, what)
+    size = INDEX_ENTRY_BYTES * math.prod(a // b for a, b in zip(shard_shape, chunk_shape, strict=False))
+    if size > index_bytes:
+        raise InvalidRequest(
+            f"{what}: the index of one shard has {size} bytes, the limit is {index_bytes} (limits.chunk_bytes)"
+        )
+    for chain in ("codecs", "index_codecs"):
+        _check_codecs(_list(sharding, chain, what), chunk_shape, index_bytes, what)
+
+
+def _configuration(extension: object) -> Mapping[str, Any]:
+    configuration = extension.get("configuration") if isinstance(extension, dict) else None
+    return configuration if isinstance(configuration, dict) else {}
+
+
+def _shape(configuration: Mapping[str, Any], what: str) -> list[int]:
+    shape = _list(configuration, "chunk_shape", what)
+    if not all(is_count(n) for n in shape):
+        raise InvalidRequest(f"{what}: chunk_shape: expected positive whole numbers, got {shape!r}")
+    return shape
+
+
+def _list(members: Mapping[str, Any], name: str, what: str, *, optional: bool = False) -> list[Any]:
+    value = members.get(name)
+    if value is None and optional:
+        return []
+    if not isinstance(value, list):
+        raise InvalidRequest(f"{what}: {name}: expected a list, got {value!r}")
+    return value
+
+
+def _name(value: object, member: str) -> str:
+    """The name of an extension: text, or an object with the name as a member."""
+    return str(value.get(member) if isinstance(value, Mapping) else value)
+
+
+def _v2_dtype(dtype: object) -> str:
+    """``<u2`` as ``uint16``. Others (structures, strings, dates) as they are written."""
+    match = re.fullmatch(r"[<>|]([uifbc])(\d+)", dtype) if isinstance(dtype, str) else None
+    if match is None:
+        return str(dtype)
+    return "bool" if match[1] == "b" else f"{_KINDS[match[1]]}{8 * int(match[2])}"
+
+
+def _check_dtype(name: str, what: str) -> None:
+    if name not in DTYPES:
+        raise InvalidRequest(
+            f"{what}: voxels of type {name} are not supported; convert them to one of {', '.join(sorted(DTYPES))}"
+        )
+
+
+def _check_known(name: str, known: frozenset[str], kind: str, what: str) -> None:
+    if name not in known:
+        choice = f"with one of {', '.join(sorted(known))}" if known else "without it"
+        raise InvalidRequest(f"{what}: {kind} {name!r} cannot be read; write the array {choice}")
+
+
+def _axes(names: object) -> str | None:
+    return axes_of_names(names) if isinstance(names, list) else None

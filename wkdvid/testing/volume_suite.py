@@ -1,0 +1,198 @@
+"""What every backend's volumes must do. A backend's tests subclass ``VolumeSuite`` and give the fixture ``stored``:
+files that another library wrote than the one that reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wkdvid.backends.opening import Opener
+from wkdvid.backends.registry import Backends
+from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.guard import ANONYMOUS_S3, Guard
+from wkdvid.core.limits import MIB, Limits
+from wkdvid.core.volume import Array, Volume
+from wkdvid.errors import CorruptChunk, UpstreamUnavailable
+from wkdvid.testing.file_server import FileServer
+
+BEYOND = 20
+"""Voxels that boxes reach outside the volume."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLevel:
+    array: Array
+    """(c, x, y, z), with the fill value where nothing was written."""
+    start: Vec3 = (0, 0, 0)
+    mag: Vec3 = (1, 1, 1)
+
+    @property
+    def extent(self) -> Box:
+        _, x, y, z = self.array.shape
+        return Box.at(self.start, (x, y, z))
+
+    def cut(self, box: Box) -> Array:
+        """What a read of the box must give: 0 outside."""
+        out = np.zeros((self.array.shape[0], *box.size), self.array.dtype, order="F")
+        inside = self.extent.intersect(box)
+        if inside is not None:
+            out[_slices(inside, box.start)] = self.array[_slices(inside, self.start)]
+        return out
+
+
+def _slices(box: Box, origin: Vec3) -> tuple[slice, ...]:
+    sides = zip(box.start, box.stop, origin, strict=True)
+    return (slice(None), *(slice(start - zero, stop - zero) for start, stop, zero in sides))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredVolume:
+    folder: Path
+    backend: str
+    options: Callable[[str], Mapping[str, Any]]
+    """The layer's entry, given the URL or path of ``folder``, which ends in ``/``."""
+    levels: Sequence[StoredLevel]
+    """Finest first."""
+    chunk: str
+    """Path below ``folder`` of a stored chunk (or shard) of the finest level."""
+    tolerance: int = 0
+    """Largest difference that a lossy encoding makes."""
+
+
+async def open_layers(
+    backend: str,
+    options: Mapping[str, Any],
+    *,
+    roots: Sequence[Path] = (),
+    http_hosts: Sequence[str] = (),
+    s3: Mapping[str, object] = ANONYMOUS_S3,
+    limits: Limits | None = None,
+) -> list[Volume]:
+    """Open the layer ``layer`` of an entry as a registration does.
+
+    Raises:
+        InvalidEntry, BackendError: as a registration.
+    """
+    guard = Guard(tuple(roots), frozenset(http_hosts), s3)
+    backends = Backends(Opener(guard, limits or Limits(), pool_bytes=64 * MIB, deadline_s=20))
+    entries, problems = backends.parse({backend: {"lab": {"data": {"layers": {"layer": dict(options)}}}}})
+    assert not problems, problems
+    return [volume for _, volume in await backends.open_layers(entries[0])]
+
+
+class VolumeSuite:
+    """Every test runs for every ``stored`` that the subclass gives."""
+
+    @pytest.fixture
+    async def volume(self, stored: StoredVolume) -> AsyncIterator[Volume]:
+        (volume,) = await open_layers(stored.backend, stored.options(f"{stored.folder}/"), roots=[stored.folder])
+        yield volume
+        await volume.aclose()
+
+    def test_info(self, stored: StoredVolume, volume: Volume) -> None:
+        info, array = volume.info, stored.levels[0].array
+        assert info.name == "layer"
+        assert info.dtype == array.dtype
+        assert info.dtype.byteorder in "|=<"
+        assert info.num_channels == array.shape[0]
+        assert [level.mag for level in info.levels] == [level.mag for level in stored.levels]
+        assert [level.extent for level in info.levels] == [level.extent for level in stored.levels]
+        assert all(min(level.chunk_shape) > 0 for level in info.levels)
+        assert all(level.encoding for level in info.levels)
+
+    async def test_whole_levels(self, stored: StoredVolume, volume: Volume) -> None:
+        for i, level in enumerate(stored.levels):
+            check(await volume.read(i, level.extent), level.array, stored.tolerance)
+
+    @settings(
+        max_examples=20,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+    )
+    @given(data=st.data())
+    async def test_any_box(self, stored: StoredVolume, volume: Volume, data: st.DataObject) -> None:
+        i = data.draw(st.integers(0, len(stored.levels) - 1), "level")
+        box = data.draw(boxes(stored.levels[i].extent), "box")
+        check(await volume.read(i, box), stored.levels[i].cut(box), stored.tolerance)
+
+    async def test_boxes_across_every_corner(self, stored: StoredVolume, volume: Volume) -> None:
+        for i, level in enumerate(stored.levels):
+            for corner in itertools.product(*zip(level.extent.start, level.extent.stop, strict=True)):
+                box = Box.at((corner[0] - 3, corner[1] - 2, corner[2] - 1), (6, 5, 4))
+                check(await volume.read(i, box), level.cut(box), stored.tolerance)
+
+    async def test_outside_is_zero(self, stored: StoredVolume, volume: Volume) -> None:
+        start, stop = stored.levels[0].extent.start, stored.levels[0].extent.stop
+        for corner in (stop, (start[0] - 4, start[1], start[2]), (start[0], stop[1] + 10**9, start[2])):
+            array = await volume.read(0, Box.at(corner, (4, 3, 2)))
+            assert array.shape == (volume.info.num_channels, 4, 3, 2)
+            assert not array.any()
+
+    async def test_many_at_a_time(self, stored: StoredVolume, volume: Volume) -> None:
+        level = stored.levels[0]
+        box = Box(level.start, tuple(stop - 1 for stop in level.extent.stop))  # type: ignore[arg-type]
+        expected = level.cut(box)
+        for array in await asyncio.gather(*(volume.read(0, box) for _ in range(64))):
+            check(array, expected, stored.tolerance)
+
+    async def test_closing_twice(self, stored: StoredVolume, volume: Volume) -> None:
+        await volume.aclose()
+        await volume.aclose()
+
+    async def test_corrupt_chunk_is_no_data(self, stored: StoredVolume, tmp_path: Path) -> None:
+        folder = tmp_path / "copy"
+        shutil.copytree(stored.folder, folder)
+        (folder / stored.chunk).write_bytes(b"garbage")
+        (volume,) = await open_layers(stored.backend, stored.options(f"{folder}/"), roots=[folder])
+        with pytest.raises(CorruptChunk):
+            await volume.read(0, stored.levels[0].extent)
+        for i, level in enumerate(stored.levels[1:], 1):
+            check(await volume.read(i, level.extent), level.array, stored.tolerance)
+
+    async def test_over_http(self, stored: StoredVolume) -> None:
+        with FileServer(stored.folder) as server:
+            (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
+            for i, level in enumerate(stored.levels):
+                check(await volume.read(i, level.extent), level.array, stored.tolerance)
+
+    async def test_failing_source_is_no_data(self, stored: StoredVolume) -> None:
+        with FileServer(stored.folder) as server:
+            (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
+            server.fault = lambda path: 503 if path == stored.chunk else None
+            with pytest.raises(UpstreamUnavailable):
+                await volume.read(0, stored.levels[0].extent)
+            server.fault = lambda path: None
+            check(await volume.read(0, stored.levels[0].extent), stored.levels[0].array, stored.tolerance)
+
+
+def boxes(extent: Box) -> st.SearchStrategy[Box]:
+    """Boxes in and around an extent, empty ones too."""
+    sides = [
+        st.tuples(st.integers(start - BEYOND, stop + BEYOND), st.integers(0, 40))
+        for start, stop in zip(extent.start, extent.stop, strict=True)
+    ]
+    return st.tuples(*sides).map(lambda s: Box.at((s[0][0], s[1][0], s[2][0]), (s[0][1], s[1][1], s[2][1])))
+
+
+def check(array: Array, expected: Array, tolerance: int = 0) -> None:
+    """The array is laid out as the contract says, and holds what is expected."""
+    assert array.shape == expected.shape
+    assert array.dtype == expected.dtype
+    assert array.dtype.byteorder in "|=<"
+    assert array.flags.f_contiguous
+    if tolerance:
+        difference = np.abs(array.astype(np.int64) - expected.astype(np.int64))
+        assert difference.max(initial=0) <= tolerance
+    else:
+        np.testing.assert_array_equal(array, expected)
