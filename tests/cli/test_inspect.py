@@ -1,0 +1,161 @@
+"""``wkdvid inspect``: formats found out, and what is odd said in plain words."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from tests.cli.program import wkdvid
+from tests.volumes import write_precomputed
+from wkdvid.sample import write_sample
+
+SIZES = [[72, 70, 56], [36, 35, 28]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds the sample, from where the commands run."""
+    folder = tmp_path_factory.mktemp("volumes")
+    write_sample(folder / "sample", 72)
+    return folder
+
+
+def inspect(url: str | Path, cwd: Path) -> dict[str, Any]:
+    done = wkdvid("inspect", url, "--json", cwd=cwd)
+    assert (done.returncode, done.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def problems(url: str | Path, cwd: Path) -> str:
+    (layer,) = inspect(url, cwd)["layers"]
+    return "\n".join(layer["problems"])
+
+
+@pytest.mark.parametrize(
+    ("volume", "dtype", "encoding"),
+    [
+        ("precomputed/grey", "uint8", "raw"),
+        ("precomputed/grey_jpeg", "uint8", "jpeg"),
+        ("precomputed/segmentation", "uint64", "compressed_segmentation"),
+        ("zarr/grey", "uint8", "zstd"),
+        ("zarr/segmentation", "uint64", "zstd"),
+        ("n5/grey", "uint8", "gzip"),
+        ("n5/segmentation", "uint64", "gzip"),
+    ],
+)
+def test_every_format_is_found_out(folder: Path, volume: str, dtype: str, encoding: str) -> None:
+    """By a relative path, which begins where one is."""
+    found = inspect(f"sample/{volume}", folder)
+    backend, name = volume.split("/")
+    assert found["backend"] == backend
+    assert found["url"] == f"file://{folder.resolve()}/sample/{volume}/"
+    (layer,) = found["layers"]
+    assert (layer["name"], layer["dtype"], layer["channels"]) == (name, dtype, 1)
+    assert layer["voxelSizeNm"] == [8, 8, 8]
+    assert [level["mag"] for level in layer["levels"]] == [[1, 1, 1], [2, 2, 2]]
+    assert [level["size"] for level in layer["levels"]] == SIZES
+    assert all(level["offset"] == [0, 0, 0] and level["chunkShape"] == [64, 64, 64] for level in layer["levels"])
+    assert {level["encoding"] for level in layer["levels"]} == {encoding}
+
+
+def test_text_for_people(folder: Path) -> None:
+    done = wkdvid("inspect", "precomputed://sample/precomputed/grey", cwd=folder)
+    assert done.stdout.splitlines() == [
+        f"file://{folder.resolve()}/sample/precomputed/grey/: precomputed",
+        "",
+        "grey: color, uint8, voxels of 8 x 8 x 8 nm",
+        "  level  mag    voxels    offset  chunk     encoding",
+        "  0      1 1 1  72 70 56  0 0 0   64 64 64  raw",
+        "  1      2 2 2  36 35 28  0 0 0   64 64 64  raw",
+    ]
+
+
+def test_one_level_and_large_chunks(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "flat", shape=(240, 240, 240), chunks=(240, 240, 240), dtype="uint8")
+    found = problems(tmp_path / "flat", tmp_path)
+    assert "There is one level only" in found
+    assert "A chunk of level 0 has 14 MB decoded" in found
+    assert "does not say its voxel size" in found
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        ("float64", "Neuroglancer and webKnossos cannot draw voxels of type float64."),
+        ("int16", "Voxels of type int16 are not offered over DVID"),
+        ("uint64", "webKnossos shows voxels of type uint64 as a segmentation only"),
+    ],
+)
+def test_types_that_some_viewers_cannot_show(tmp_path: Path, dtype: str, words: str) -> None:
+    zarr.create_array(tmp_path / "typed", shape=(8, 8, 8), chunks=(8, 8, 8), dtype=dtype)
+    assert words in problems(tmp_path / "typed", tmp_path)
+
+
+def test_cut_levels_and_negative_offsets(tmp_path: Path) -> None:
+    fine, coarse = np.ones((65, 64, 64), np.uint8), np.ones((32, 32, 32), np.uint8)
+    offsets = [(-4, 0, 0), (-2, 0, 0)]
+    write_precomputed(tmp_path / "cut", [((1, 1, 1), fine), ((2, 2, 2), coarse)], offsets=offsets)
+    found = problems(tmp_path / "cut", tmp_path)
+    assert "webKnossos does not show negative positions" in found
+    assert "Level 1 covers (-4, 0, 0) to (60, 64, 64) of (-4, 0, 0) to (61, 64, 64)" in found
+
+
+def test_a_good_volume_has_no_problems(folder: Path) -> None:
+    assert problems("sample/precomputed/grey", folder) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (".", "no precomputed, zarr or N5 volume is there"),
+        ("missing", "no precomputed, zarr or N5 volume is there"),
+        ("zarr://sample/precomputed/grey", "is this a zarr folder?"),
+        ("ftp://host/em", "scheme 'ftp' is not offered"),
+        ("https://user:secret@host/em", "holds credentials"),
+        ("http://127.0.0.1:1/em", "does not answer"),
+    ],
+)
+def test_what_is_none_is_said_in_one_line(folder: Path, url: str, words: str) -> None:
+    done = wkdvid("inspect", url, cwd=folder)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert done.stderr.startswith("wkdvid inspect: ")
+    assert words in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_damaged_volume_is_said_to_be_damaged(tmp_path: Path) -> None:
+    (tmp_path / "info").write_text("{")
+    done = wkdvid("inspect", tmp_path, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "info is not valid JSON" in done.stderr
+
+
+@pytest.fixture
+def web(folder: Path) -> Iterator[str]:
+    """The folder over HTTP, at the address of a host that no configuration lists."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
+            """Not into the tests' output."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("volume", ["precomputed/grey", "zarr/grey", "n5/grey"])
+def test_over_http_with_the_users_own_rights(web: str, volume: str, tmp_path: Path) -> None:
+    found = inspect(f"{web}/sample/{volume}", tmp_path)
+    assert found["backend"] == Path(volume).parent.name
+    assert [level["size"] for level in found["layers"][0]["levels"]] == SIZES

@@ -1,0 +1,185 @@
+"""The verbs that ask a running server: add, list, remove, reload."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import wkdvid
+from tests.servers import Server, free_port, running
+from wkdvid.sample import write_sample
+
+TOKEN = "administrator's-secret"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_sample(folder / "sample", 72)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(data_dir: Path) -> Iterator[Server]:
+    environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN}
+    with running(data_dir, {}, workers=2, environ=environ) as started:
+        yield started
+
+
+def ask(server: Server, *arguments: str | Path, token: str | None = TOKEN) -> subprocess.CompletedProcess[str]:
+    """The server's address comes by the configuration, the token by its variable."""
+    address = server.base.removeprefix("http://")
+    variables = {"WKDVID_ADMIN_TOKEN": token} if token else {}
+    return wkdvid(*arguments, cwd=server.data_dir / "sample", WKDVID_SERVER__HTTP_ADDRESS=address, **variables)
+
+
+def listed(server: Server) -> dict[str, list[str]]:
+    datasets = json.loads(ask(server, "list", "--json").stdout)
+    return {f"{d['organization']}/{d['name']}": [layer["name"] for layer in d["layers"]] for d in datasets}
+
+
+def test_a_dataset_comes_and_goes(server: Server) -> None:
+    assert ask(server, "list").stdout == "no datasets; 'wkdvid add' adds one\n"
+
+    sources = ["sample/precomputed/grey", "labels=sample/precomputed/segmentation"]
+    added = ask(server, "add", "precomputed", "my lab/brain", *sources)
+    assert (added.stdout, added.stderr, added.returncode) == ("my lab/brain: added, with grey, labels\n", "", 0)
+    shown = ask(server, "list").stdout
+    assert shown == "my lab/brain  open  grey (uint8), labels (uint64)\n"
+
+    assert ask(server, "reload", "my lab/brain").stdout == "my lab/brain: reloaded\n"
+    assert ask(server, "reload").stdout == "all datasets: reloaded\n"
+
+    removed = ask(server, "remove", "my lab/brain")
+    assert (removed.stdout, removed.returncode) == ("my lab/brain: removed\n", 0)
+    assert listed(server) == {}
+    assert (server.data_dir / "sample" / "precomputed" / "grey" / "info").exists()
+
+
+def test_a_path_is_taken_from_where_one_is(server: Server, data_dir: Path) -> None:
+    """The commands run in DATA/sample: what is there goes before what lies in the data directory."""
+    try:
+        assert ask(server, "add", "zarr", "here/a", "zarr/grey").returncode == 0
+        assert ask(server, "add", "n5", "here/b", data_dir / "sample" / "n5" / "grey").returncode == 0
+        assert listed(server) == {"here/a": ["grey"], "here/b": ["grey"]}
+        stored = json.loads((data_dir / "datasets.json").read_text())
+        assert stored["zarr"]["here"]["a"]["layers"]["grey"]["source"] == str(data_dir / "sample" / "zarr" / "grey")
+    finally:
+        ask(server, "remove", "here/a")
+        ask(server, "remove", "here/b")
+
+
+def test_type_is_that_of_every_layer(server: Server) -> None:
+    try:
+        ask(server, "add", "n5", "lab/ids", "n5/segmentation", "--type", "segmentation")
+        (dataset,) = json.loads(ask(server, "list", "--json").stdout)
+        assert [layer["category"] for layer in dataset["layers"]] == ["segmentation"]
+    finally:
+        ask(server, "remove", "lab/ids")
+
+
+def test_the_servers_reasons_are_printed_line_by_line(server: Server) -> None:
+    done = ask(server, "add", "zarr", "lab/brain", "a=missing", "b=/etc", "c=sample/zarr/grey")
+    assert (done.returncode, done.stdout) == (1, "")
+    first, second = done.stderr.splitlines()
+    assert first.startswith("wkdvid add: zarr.lab.brain.layers.a: ")
+    assert second.startswith("wkdvid add: zarr.lab.brain.layers.b: source: '/etc' is outside")
+    assert listed(server) == {}
+
+
+def test_without_a_token_the_way_to_give_one_is_told(server: Server) -> None:
+    done = ask(server, "add", "zarr", "lab/brain", "zarr/grey", token=None)
+    assert done.returncode == 1
+    assert "administrator's token" in done.stderr
+    assert "--token or WKDVID_ADMIN_TOKEN" in done.stderr
+    assert ask(server, "reload", "--token", TOKEN, token=None).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["remove", "no/such"], 1, "there is no dataset no/such"),
+        (["reload", "no/such"], 1, "there is no dataset no/such"),
+        (["remove", "a/b/c"], 2, "'a/b/c' is not ORGANIZATION/DATASET"),
+        (["remove", "../x"], 1, "is not a name"),
+        (["add", "zarr", "a/b", "gs://one/em", "s3://two/em/"], 2, "two layers are called 'em'"),
+        (["add", "vhs", "a/b", "gs://one/em"], 1, "unknown backend 'vhs'; known are "),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(server: Server, arguments: list[str], code: int, words: str) -> None:
+    done = ask(server, *arguments)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
+    assert words in done.stderr
+
+
+def test_no_server_is_said_plainly(tmp_path: Path) -> None:
+    done = wkdvid("list", "--server", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("wkdvid list: no server answers at http://127.0.0.1:")
+    assert done.stderr.endswith("(Connection refused); 'wkdvid serve' starts one\n")
+
+
+def test_something_else_that_listens_is_no_traceback(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=_answer_nonsense, args=(other,)).start()
+        done = wkdvid("list", "--server", f"http://127.0.0.1:{other.getsockname()[1]}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _answer_nonsense(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"SSH-2.0-no\r\n")
+
+
+def test_a_token_follows_no_redirect(tmp_path: Path) -> None:
+    """Two hosts: the first one sends the client on to the second, which must hear nothing."""
+    heard: list[str] = []
+
+    class Second(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_error(404)
+
+    class First(Second):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{second.server_port}/stolen")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with (
+        http.server.HTTPServer(("127.0.0.1", 0), Second) as second,
+        http.server.HTTPServer(("127.0.0.1", 0), First) as first,
+    ):
+        for one in (first, second):
+            threading.Thread(target=one.serve_forever, daemon=True).start()
+        done = wkdvid("list", "--server", f"http://127.0.0.1:{first.server_port}", "--token", TOKEN, cwd=tmp_path)
+        for one in (first, second):
+            one.shutdown()
+    assert (done.returncode, heard) == (1, [])
+    assert "302" in done.stderr
+
+
+def test_reload_shows_what_changed_in_the_source(server: Server, data_dir: Path) -> None:
+    volume = data_dir / "changing"
+    shutil.copytree(data_dir / "sample" / "precomputed" / "grey", volume)
+    try:
+        assert ask(server, "add", "precomputed", "lab/changing", volume).returncode == 0
+        shutil.rmtree(volume)
+        assert ask(server, "reload", "lab/changing").returncode == 0
+        shown = ask(server, "list").stdout
+        assert shown.startswith("lab/changing  unavailable  ")
+        assert "there is no info file" in shown
+    finally:
+        ask(server, "remove", "lab/changing")

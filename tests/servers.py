@@ -1,0 +1,92 @@
+"""Real servers for tests: ``python -m wkdvid serve`` on a free port of loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+START_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+class Server:
+    """One running server and its data directory."""
+
+    def __init__(self, process: subprocess.Popen[bytes], base: str, data_dir: Path) -> None:
+        self.process = process
+        self.base = base
+        self.data_dir = data_dir
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return requests.get(self.base + path, timeout=60, **options)
+
+    def post(self, path: str, **options: Any) -> requests.Response:
+        return requests.post(self.base + path, timeout=60, **options)
+
+    def buckets(self, layer_path: str, *wanted: Mapping[str, Any]) -> requests.Response:
+        """POST bucket requests to ``/data/datasets/{layer_path}/data``."""
+        return self.post(f"/data/datasets/{layer_path}/data", json=list(wanted))
+
+
+@contextlib.contextmanager
+def running(
+    data_dir: Path,
+    datasets: Mapping[str, Any] | None = None,
+    *,
+    workers: int = 1,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """A server over ``data_dir``, with ``datasets`` as its datasets.json; stopped by SIGTERM at the end."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if datasets is not None:
+        (data_dir / "datasets.json").write_text(json.dumps(datasets))
+    port = free_port()
+    log = data_dir / "server.log"
+    arguments = ["serve", "--data-dir", str(data_dir), "--port", str(port), "--workers", str(workers)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wkdvid", *arguments],
+            env={**os.environ, **(environ or {})},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Sanic kills its process group when a worker does not start
+        )
+    try:
+        _wait_until_healthy(process, f"http://127.0.0.1:{port}", log)
+        yield Server(process, f"http://127.0.0.1:{port}", data_dir)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}:\n{log.read_text()}")
+        with contextlib.suppress(requests.ConnectionError):
+            if requests.get(f"{base}/data/health", timeout=5).text == "Ok":
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"the server did not answer within {START_S:g} s:\n{log.read_text()}")

@@ -1,0 +1,249 @@
+import pickle
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from wkdvid.config import SCHEMA, Config, load_config
+from wkdvid.errors import ConfigError
+
+DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
+MIB = 1024**2
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "some.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(folder, text), environ or {}, {})
+    return str(caught.value)
+
+
+def test_defaults_follow_the_data_directory(tmp_path: Path) -> None:
+    config = load_config(None, {"WKDVID_DATA_DIR": str(tmp_path)}, {})
+    assert config.server.address == ("127.0.0.1", 8000)
+    assert config.access.mode == "open"
+    assert config.datasets.path == tmp_path / "datasets.json"
+    assert config.metadata.database_url == f"sqlite:///{tmp_path}/wkdvid.db"
+    assert config.file_roots == (tmp_path,)
+    assert config.file is None
+
+
+def test_what_is_built_without_a_file_equals_what_is_loaded_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config(None, {}, {}) == Config()
+
+
+def test_command_line_before_environment_before_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "[server]\nworkers = 1\n[limits]\nbuckets = 10\nblocks = 11\n")
+    environ = {"WKDVID_SERVER__WORKERS": "2", "WKDVID_LIMITS__BUCKETS": "20"}
+    config = load_config(path, environ, {"server.workers": 3, "server.http_address": None})
+    assert (config.server.workers, config.limits.buckets, config.limits.blocks) == (3, 20, 11)
+    assert config.server.http_address == "127.0.0.1:8000"
+
+
+@pytest.mark.parametrize("where", ["argument", "variable", "data directory"])
+def test_where_the_file_is_found(tmp_path: Path, where: str) -> None:
+    path = write(tmp_path, "[server]\nworkers = 7\n")
+    environ = {"WKDVID_CONFIG": str(path)} if where == "variable" else {}
+    overrides = {}
+    if where == "data directory":
+        path = path.rename(tmp_path / "config.toml")
+        overrides = {"data_dir": tmp_path}
+    config = load_config(path if where == "argument" else None, environ, overrides)
+    assert (config.server.workers, config.file) == (7, path)
+
+
+@pytest.mark.parametrize("variable", ["HTTPADDRESS", "HTTP_ADDRESS", "httpAddress"])
+def test_spellings_of_a_variable(variable: str) -> None:
+    config = load_config(None, {f"WKDVID_SERVER__{variable}": "[::1]:9000"}, {"data_dir": "nowhere"})
+    assert config.server.address == ("::1", 9000)
+
+
+def test_variables_hold_text_of_every_type(tmp_path: Path) -> None:
+    environ = {
+        "WKDVID_ACCESS__ALLOW_OPEN_NETWORK": "yes",
+        "WKDVID_SOURCES__FILE_ROOTS": "/a,/b",
+        "WKDVID_SOURCES__HTTP_HOSTS": "nas, minio:9000",
+        "WKDVID_SOURCES__DEADLINE_S": "2.5",
+        "WKDVID_SERVER__PUBLICURL": "",
+        "WKDVIDENT": "another program's",
+    }
+    config = load_config(None, environ, {"data_dir": tmp_path})
+    assert config.access.allow_open_network
+    assert config.file_roots == (tmp_path, Path("/a"), Path("/b"))
+    assert config.sources.http_hosts == {"nas", "minio:9000"}
+    assert config.sources.deadline_s == 2.5
+    assert config.server.public_url is None
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1GiB", 1024 * MIB), ("64 MiB", 64 * MIB), ("1.5KiB", 1536), ("2 MB", 2_000_000), ("7", 7), ("7B", 7)],
+)
+def test_sizes_with_units(text: str, size: int) -> None:
+    assert load_config(None, {}, {"data_dir": "nowhere", "limits.chunk_bytes": text}).limits.chunk_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("toml", "complaint"),
+    [
+        ('[server]\nhttpAdress = "x"', "unknown key 'server.httpAdress'; did you mean 'server.httpAddress'?"),
+        ("[limits]\nbucket = 3", "unknown key 'limits.bucket'; did you mean 'limits.buckets'?"),
+        ("[sourcs]\ncache_bytes = 3", "unknown section [sourcs]; did you mean 'sources'?"),
+        ("[auth]\nx = 1", "unknown section [auth]"),
+        ("server = 3", "server is not a section"),
+        ("[server]\nworkers = 1.5", "server.workers: 1.5 is not a whole number, 0 or more"),
+        ("[server]\nworkers = true", "server.workers: True is not a whole number"),
+        ("[server]\nworkers = -1", "server.workers: -1 is not a whole number, 0 or more"),
+        ("[limits]\nlevels = 0", "limits.levels: 0 is not a whole number, 1 or more"),
+        ('[limits]\nchunk_bytes = "64 MiX"', "limits.chunk_bytes: '64 MiX' is not a number of bytes"),
+        ("[limits]\nchunk_bytes = 0", "limits.chunk_bytes: 0 is not a number of bytes, 1 or more"),
+        ("[limits]\nchunk_bytes = -5", "limits.chunk_bytes: -5 is not"),
+        ("[sources]\ndeadline_s = 0", "sources.deadline_s: 0 is not a number of seconds above 0"),
+        ("[sources]\ndeadline_s = nan", "sources.deadline_s: nan is not"),
+        ("[sources]\nfile_roots = 3", "sources.file_roots: 3 is not a list"),
+        ("[sources]\nfile_roots = [3]", "sources.file_roots: not a text"),
+        ('[sources]\nhttp_hosts = ["http://nas/"]', "sources.http_hosts: 'http://nas/' is not 'host' or 'host:port'"),
+        ('[access]\nmode = "clio"', "access.mode: 'clio' is not in this version; open or token"),
+        ('[access]\nmode = "opne"', "access.mode: 'opne' is not one of open, token"),
+        ("[access]\nmode = [1]", "access.mode: [1] is not one of open, token"),
+        ('[access]\nallow_open_network = "maybe"', "access.allow_open_network: 'maybe' is not true or false"),
+        ('[server]\nhttpAddress = "127.0.0.1"', "'127.0.0.1' is not host:port"),
+        ('[server]\nhttpAddress = "127.0.0.1:70000"', "is not host:port with a port of 0 to 65535"),
+        ("[server\n", "not TOML: "),
+        ('[store.em]\nengine = "ngprecomputed"', "store.em.ref: missing"),
+        ('[store.em]\nengine = "ngprecomputed"\nref = "b"\nreff = "c"', "store.em.reff: not engine, ref"),
+    ],
+)
+def test_refused_with_place_and_what_is_allowed(tmp_path: Path, toml: str, complaint: str) -> None:
+    message = refusal(tmp_path, toml)
+    assert complaint in message
+    assert "some.toml" in message or "server.httpAddress" in message or "sources.http_hosts" in message
+
+
+@pytest.mark.parametrize("variable", ["WKDVID_SERVER__WORKER", "WKDVID_DATADIR", "WKDVID_SERVER__RPCADDRESS"])
+def test_unknown_variable_is_refused(variable: str) -> None:
+    with pytest.raises(ConfigError, match=f"environment variable {variable}: unknown key"):
+        load_config(None, {variable: "1"}, {"data_dir": "nowhere"})
+
+
+def test_unknown_option_and_missing_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"command line: unknown key 'server\.prot'"):
+        load_config(None, {}, {"server.prot": 1})
+    with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read: No such file"):
+        load_config(tmp_path / "absent.toml", {}, {})
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:8000", ":8000", "[::]:8000", "10.0.0.1:80", "example.org:80"])
+def test_open_mode_stays_on_loopback(address: str) -> None:
+    options = {"data_dir": "nowhere", "server.http_address": address}
+    with pytest.raises(ConfigError, match="allow_open_network"):
+        load_config(None, {}, options)
+    assert load_config(None, {}, {**options, "access.allow_open_network": True}).access.mode == "open"
+    assert load_config(None, {}, {**options, "access.mode": "token"}).access.mode == "token"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:8000", "[::1]:8000", "127.9.9.9:1"])
+def test_open_mode_on_loopback(address: str) -> None:
+    assert load_config(None, {}, {"data_dir": "nowhere", "server.http_address": address}).access.mode == "open"
+
+
+def test_host_and_port_replace_their_part(tmp_path: Path) -> None:
+    path = write(tmp_path, '[server]\nhttpAddress = "localhost:8123"\n')
+    assert load_config(path, {}, {"port": 1}).server.address == ("localhost", 1)
+    assert load_config(path, {}, {"host": "::1"}).server.address == ("::1", 8123)
+    with pytest.raises(ConfigError, match="allow_open_network"):
+        load_config(path, {}, {"host": "0.0.0.0"})
+
+
+def test_secrets_come_by_reference_and_are_never_shown(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("s3cr3t-file\n", encoding="utf-8")
+    text = f'[access]\nadmin_token = "file:{secret}"\n[webknossos]\nkey = "${{WK_KEY}}"\n'
+    text += '[metadata]\ndatabase_url = "postgresql://u:s3cr3t-db@h/d"\n'
+    config = load_config(write(tmp_path, text), {"WK_KEY": "s3cr3t-key"}, {})
+    assert (config.access.admin_token, config.webknossos.key) == ("s3cr3t-file", "s3cr3t-key")
+    assert "s3cr3t" not in repr(config)
+    assert pickle.loads(pickle.dumps(config)) == config
+    named = load_config(write(tmp_path, text), {"WK_KEY": "k", "WKDVID_ADMIN_TOKEN": "$from-env"}, {})
+    assert named.access.admin_token == "$from-env"
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [("s3cr3t", "not written here"), ("$S3CR3T", "S3CR3T is not set"), ("file:/nowhere/x", "cannot be read")],
+)
+def test_secret_that_cannot_be_read(tmp_path: Path, value: str, complaint: str) -> None:
+    message = refusal(tmp_path, f'[access]\nadmin_token = "{value}"')
+    assert complaint in message
+    assert "s3cr3t" not in message
+
+
+def test_a_dvid_config_is_taken_over(tmp_path: Path) -> None:
+    config = load_config(
+        write(
+            tmp_path,
+            """
+            [server]
+            httpAddress = "localhost:8000"
+            rpcAddress = "localhost:8001"
+            webClient = "/opt/dvid-webclient"
+            [logging]
+            logfile = "/data/dvid/log"
+            max_log_size = 500
+            [backend]
+                [backend.default]
+                store = "mainstore"
+            [store]
+                [store.mainstore]
+                engine = "basholeveldb"
+                path = "/data/dvid/db/leveldb"
+                [store.mystorage]
+                engine = "ngprecomputed"
+                ref = "s3://mybucket/sample1/image_aligned/"
+                instance = "sample1"
+                [store.seg]
+                engine = "ngprecomputed"
+                ref = "bucket/seg"
+                dataset = "flyem/hemibrain"
+            """,
+        ),
+        {},
+        {},
+    )
+    assert config.ignored == (
+        *("[logging]", "[backend]", "server.rpcAddress", "server.webClient", "[store.mainstore]"),
+    )
+    first, second = config.stores
+    assert (first.alias, first.instance, first.dataset) == ("mystorage", "sample1", "dvid/main")
+    assert first.ref == "s3://mybucket/sample1/image_aligned/"
+    assert (second.instance, second.dataset) == ("seg", "flyem/hemibrain")
+
+
+def test_every_key_is_documented_in_its_section() -> None:
+    sections = re.split(r"^## ", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    keys = {
+        section: set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+        for text in sections
+        for section in [text[2:].split("]")[0]]
+    }
+    for section in SCHEMA.sections:
+        assert keys[section] == {name.partition(".")[2] for name in SCHEMA.names(section)}
+
+
+def test_the_documented_example_loads(tmp_path: Path) -> None:
+    example = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[0]
+    secret = tmp_path / "secret"
+    secret.write_text("x", encoding="utf-8")
+    path = write(tmp_path, example.replace("/run/secrets/wkdvid_admin", str(secret)))
+    config = load_config(path, {}, {})
+    assert config.limits.chunk_bytes == 128 * MIB
+    assert config.server.cors_domains == tuple(tomllib.loads(example)["server"]["corsDomains"])

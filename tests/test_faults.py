@@ -1,0 +1,135 @@
+"""A source that fails or dawdles, seen through both protocols: never as data, never cached, never waited for long."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.servers import Server, running
+from tests.sources import Behaviour, web_server
+from tests.volumes import Voxels, write_precomputed
+
+SIDE = 256
+UUID = "abcdef"
+LAYER = "org/far/layers/image"
+
+
+def bucket(x: int, y: int, z: int) -> dict[str, object]:
+    return {"position": [x, y, z], "mag": [1, 1, 1], "cubeSize": 32}
+
+
+@pytest.fixture(scope="module")
+def voxels() -> Voxels:
+    return np.random.default_rng(2).integers(1, 255, (SIDE, SIDE, SIDE), np.uint8)
+
+
+@pytest.fixture
+def far(tmp_path: Path, voxels: Voxels) -> Iterator[tuple[Server, Behaviour]]:
+    """A server whose one dataset lies on a web server, with a deadline of 2 s."""
+    write_precomputed(tmp_path / "files" / "v", [((1, 1, 1), voxels)])
+    with web_server(tmp_path / "files") as (host, behaviour):
+        layers = {"image": {"source": f"http://{host}/v", "type": "image"}}
+        entries = {"precomputed": {"org": {"far": {"layers": layers, "uuid": UUID}}}}
+        environ = {"WKDVID_SOURCES__HTTP_HOSTS": host, "WKDVID_SOURCES__DEADLINE_S": "2"}
+        with running(tmp_path / "data", entries, environ=environ) as server:
+            assert server.get("/data/datasets/org/far").json()["dataSource"]["dataLayers"]
+            yield server, behaviour
+
+
+def test_failed_buckets_are_named_failed_and_recover(far: tuple[Server, Behaviour], voxels: Voxels) -> None:
+    server, source = far
+    assert server.buckets(LAYER, bucket(0, 0, 0)).content == voxels[:32, :32, :32].tobytes("F")
+    source.status, source.failures_left = 500, -1
+    answer = server.buckets(LAYER, bucket(0, 0, 0), bucket(128, 0, 0), bucket(1024, 0, 0))
+    assert answer.status_code == 200
+    assert answer.headers["Failure-Bucket-Indices"] == "[1]"
+    assert answer.headers["Empty-Bucket-Indices"] == "[2]"
+    assert answer.headers["MISSING-BUCKETS"] == "[1, 2]"
+    assert answer.content == voxels[:32, :32, :32].tobytes("F")
+    source.status = None
+    answer = server.buckets(LAYER, bucket(128, 0, 0))
+    assert (answer.headers["MISSING-BUCKETS"], answer.content) == ("[]", voxels[128:160, :32, :32].tobytes("F"))
+
+
+@pytest.mark.parametrize(("status", "answered"), [(500, 503), (503, 503), (403, 502), (429, 503)])
+@pytest.mark.parametrize(
+    "path", ["raw/0_1_2/64_64_64/64_64_64", "specificblocks?blocks=1,1,1,2,2,2", "subvolblocks/64_64_64/128_0_0"]
+)
+def test_dvid_says_that_the_source_failed(far: tuple[Server, Behaviour], path: str, status: int, answered: int) -> None:
+    server, source = far
+    source.status, source.failures_left = status, -1
+    answer = server.get(f"/api/node/{UUID}/image/{path}")
+    assert answer.status_code == answered
+    assert len(answer.content) < 1000
+    source.status = None
+    assert server.get(f"/api/node/{UUID}/image/{path}").status_code == 200
+
+
+def test_two_failures_are_tried_again(far: tuple[Server, Behaviour], voxels: Voxels) -> None:
+    server, source = far
+    source.status, source.failures_left = 503, 2
+    answer = server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/64_64_64")
+    assert answer.content == voxels[64:72, 64:72, 64:72].tobytes("F")
+
+
+def test_an_absent_chunk_is_the_fill_value(far: tuple[Server, Behaviour], tmp_path: Path) -> None:
+    server, _ = far
+    (tmp_path / "files" / "v" / "1-1-1" / "64-128_64-128_64-128").unlink()
+    answer = server.get(f"/api/node/{UUID}/image/raw/0_1_2/64_64_64/64_64_64")
+    assert (answer.status_code, answer.content) == (200, bytes(64**3))
+    assert server.buckets(LAYER, bucket(64, 64, 64)).headers["Empty-Bucket-Indices"] == "[0]"
+
+
+def test_a_silent_source_costs_the_deadline_and_no_more(far: tuple[Server, Behaviour]) -> None:
+    server, source = far
+    source.delay_s = 10
+    before = time.monotonic()
+    answer = server.buckets(LAYER, bucket(0, 0, 0), bucket(64, 64, 64))
+    assert answer.headers["Failure-Bucket-Indices"] == "[0, 1]"
+    assert time.monotonic() - before < 8
+    source.delay_s = 0
+    end = time.monotonic() + 20  # reads of the same chunk join the transfer that stands still, until that is given up
+    while server.buckets(LAYER, bucket(0, 0, 0)).headers["MISSING-BUCKETS"] != "[]":
+        assert time.monotonic() < end
+
+
+def test_a_corrupt_chunk_fails_alone(far: tuple[Server, Behaviour], tmp_path: Path, voxels: Voxels) -> None:
+    server, _ = far
+    (tmp_path / "files" / "v" / "1-1-1" / "0-64_0-64_0-64").write_bytes(b"<html>please log in</html>")
+    answer = server.buckets(LAYER, bucket(0, 0, 0), bucket(64, 0, 0))
+    assert answer.headers["Failure-Bucket-Indices"] == "[0]"
+    assert answer.content == voxels[64:96, :32, :32].tobytes("F")
+    assert server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/0_0_0").status_code == 502
+    assert "html" not in server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/0_0_0").text
+
+
+@pytest.mark.parametrize("protocol", ["webknossos", "dvid"])
+def test_a_client_that_goes_away_stops_the_reading(far: tuple[Server, Behaviour], protocol: str) -> None:
+    server, source = far
+    source.delay_s = 0.25
+    chunks = [(x, y, z) for x in range(4) for y in range(4) for z in range(4)] * 1
+    body = json.dumps([bucket(64 * x, 64 * y, 64 * z) for x, y, z in chunks]).encode()
+    host, port = server.base.removeprefix("http://").split(":")
+    if protocol == "webknossos":
+        head = (
+            f"POST /data/datasets/{LAYER}/data HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
+        request = head + body
+    else:
+        blocks = ",".join(f"{x},{y},{z}" for x, y, z in chunks)
+        request = f"GET /api/node/{UUID}/image/specificblocks?blocks={blocks} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(request)
+        time.sleep(0.15)
+    time.sleep(0.2)
+    asked = source.chunks
+    time.sleep(1.5)
+    assert 0 < asked < 64
+    assert source.chunks <= asked + 2
+    assert server.get("/data/health").text == "Ok"

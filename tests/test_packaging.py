@@ -1,0 +1,281 @@
+"""What the project is built, installed and started with: pins, wheel, scripts, image, compose file."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.parser import Parser
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from wkdvid.config import load_config
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SCRIPTS = [*sorted((ROOT / "scripts").iterdir()), ROOT / "benchmarks" / "run_all.sh", ROOT / ".ci" / "run"]
+COMPOSE = ROOT / "docker-compose.yml"
+
+
+def _run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def _pins() -> list[Requirement]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def _named() -> list[Requirement]:
+    """Every requirement that pyproject.toml names: to run, to develop, to build."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    extras = [line for extra in PROJECT["optional-dependencies"].values() for line in extra if line[:7] != "wkdvid["]
+    return [Requirement(line) for line in [*PROJECT["dependencies"], *extras, *build]]
+
+
+def test_constraints_are_exact_and_name_no_address() -> None:
+    assert len(_pins()) > 100
+    for pin in _pins():
+        assert re.fullmatch(r"==[^*]+", str(pin.specifier)), pin
+        assert pin.url is None
+    assert "//" not in (ROOT / "constraints.txt").read_text()
+    names = [canonicalize_name(pin.name) for pin in _pins()]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_constraints_pin_and_satisfy_every_requirement() -> None:
+    versions = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in _pins()}
+    for requirement in _named():
+        pinned = versions.get(canonicalize_name(requirement.name))
+        assert pinned is not None, f"{requirement} is not pinned"
+        assert requirement.specifier.contains(pinned), f"{requirement} but pinned to {pinned}"
+
+
+def _imported(folder: Path) -> set[str]:
+    """Top-level names that a module, or the modules under a folder, import, wherever in them."""
+    paths = folder.rglob("*.py") if folder.is_dir() else [folder]
+    nodes = [node for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in ("testing", "__pycache__")),
+        ("testing", ["testing"]),
+        ("../tests", ["dev", "testing"]),
+        ("../benchmarks", ["dev", "testing"]),
+    ],
+)
+def test_every_import_is_of_a_requirement_that_is_named(folder: str, extras: list[str]) -> None:
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
+    named = {canonicalize_name(Requirement(line).name) for line in lines}
+    brought_by = {module: set(map(canonicalize_name, names)) for module, names in packages_distributions().items()}
+    unnamed = {module for module in _imported(ROOT / "wkdvid" / folder) if not named & brought_by.get(module, set())}
+    assert not unnamed, f"{folder} imports what only other packages bring: {unnamed}"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built from a copy of what git would check out."""
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT / "wkdvid", folder / "source" / "wkdvid", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source")
+    command = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder)
+    done = _run(*command, cwd=folder / "source")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_wheel_holds_the_package_alone(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "wkdvid").rglob("*.py")}
+    assert modules | {"wkdvid/py.typed"} <= names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"wkdvid"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
+    (info,) = (name.split("/")[0] for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = Parser().parsestr(wheel.read(f"{info}/METADATA").decode())
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "wkdvid" / "__init__.py").read_text())
+    assert version is not None
+    assert (metadata["Name"], metadata["Version"]) == ("wkdvid", version[1])
+    assert (metadata["Requires-Python"], metadata["License-Expression"]) == (">=3.11", "Apache-2.0")
+    assert "wkdvid = wkdvid.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+
+
+def test_license_is_the_whole_apache_license() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_script_is_executable_and_parses(script: Path) -> None:
+    assert script.stat().st_mode & stat.S_IXUSR
+    assert script.read_text().startswith("#!/usr/bin/env bash\n")
+    assert "\nset -euo pipefail\n" in script.read_text()
+    done = _run("bash", "-n", script)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of as much of the checkout as scripts/setup looks at."""
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    return tmp_path
+
+
+def _program(path: Path, text: str) -> Path:
+    path.write_text("#!/usr/bin/env bash\n" + text)
+    path.chmod(0o755)
+    return path
+
+
+def test_setup_refuses_an_old_python_in_plain_words(checkout: Path) -> None:
+    old = _program(checkout / "python3.8", '[[ "$1" == --version ]] && echo "Python 3.8.20"\nexit 1\n')
+    done = _run(checkout / "scripts" / "setup", PYTHON=str(old), WKDVID_VENV=str(checkout / "venv"))
+    assert done.returncode == 1
+    assert "is not Python 3.11 or newer: Python 3.8.20" in done.stderr
+    assert not (checkout / "venv").exists()
+
+
+def test_setup_installs_again_only_when_pins_or_project_changed(checkout: Path) -> None:
+    """With a stand-in for the environment's interpreter that writes down how pip was called."""
+    (checkout / "venv" / "bin").mkdir(parents=True)
+    _program(checkout / "venv" / "bin" / "python", '[[ "$1" == -c ]] || echo "$*" >>"$(dirname "$0")/calls"\n')
+    calls = checkout / "venv" / "bin" / "calls"
+
+    def set_up(*extra: str) -> str:
+        calls.unlink(missing_ok=True)
+        done = _run(checkout / "scripts" / "setup", *extra, WKDVID_VENV=str(checkout / "venv"))
+        assert done.returncode == 0, done.stderr
+        return calls.read_text() if calls.exists() else ""
+
+    assert re.search(r"--constraint constraints.txt .*--editable \.$", set_up(), re.MULTILINE)
+    assert set_up() == ""
+    assert re.search(r"--editable \.\[dev\]$", set_up("dev"), re.MULTILINE)
+    assert set_up("dev") == ""
+    with (checkout / "constraints.txt").open("a") as constraints:
+        constraints.write("# changed\n")
+    assert "--editable" in set_up("dev")
+    assert "--editable" in set_up()
+
+
+def test_start_makes_a_missing_sample_then_serves(tmp_path: Path) -> None:
+    """With a stand-in for ``wkdvid`` that writes down how it was called."""
+    (tmp_path / "bin").mkdir()
+    _program(tmp_path / "bin" / "wkdvid", 'echo "$* $MALLOC_ARENA_MAX"\n')
+    data = tmp_path / "data"
+    data.mkdir()
+
+    def start() -> list[str]:
+        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        done = _run(ROOT / "scripts" / "start", "data", "--port", "1", cwd=tmp_path, PATH=path, MALLOC_ARENA_MAX="3")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    assert start() == ["sample --data-dir data 3", "serve --data-dir data --port 1 3"]
+    (data / "sample").mkdir()
+    assert start() == ["serve --data-dir data --port 1 3"]
+
+
+def _stages() -> dict[str, list[str]]:
+    """Instructions of each build stage of the Dockerfile, continued lines joined, by the stage's name."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+    stages: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if started := re.fullmatch(r"FROM \S+ AS (\S+)", line):
+            instructions = stages.setdefault(started[1], [])
+        elif line and not line.startswith("#"):
+            instructions.append(line)
+    return stages
+
+
+def test_image_is_safe_by_default() -> None:
+    stages = _stages()
+    server = stages["server"]
+    assert list(stages)[-1] == "server", "what `docker build` makes when no target is named"
+    assert "FROM python:3.11-slim AS base" in (ROOT / "Dockerfile").read_text()
+    assert "EXPOSE 8000" in stages["base"]
+    assert any("WKDVID_ACCESS__MODE=token" in line and "HTTPADDRESS=0.0.0.0:8000" in line for line in stages["base"])
+    for stage in ("server", "dev"):
+        assert [line for line in stages[stage] if line.startswith("USER ")] == ["USER 1000"]
+    assert any(line.startswith("HEALTHCHECK") and "/data/health" in line for line in server)
+    assert server.index("USER 1000") < server.index('ENTRYPOINT ["wkdvid-start", "/data"]')
+    assert "VOLUME /data" in server
+
+
+def test_server_takes_every_variable_of_the_scripts_the_image_and_compose() -> None:
+    """Its configuration is closed: a variable that it does not know would keep it from starting."""
+    files = [*SCRIPTS, ROOT / "Dockerfile", COMPOSE]
+    names = {name for file in files for name in re.findall(r"\bWKDVID_(?!UID|GID)[A-Z_]+", file.read_text())}
+    assert {"WKDVID_VENV", "WKDVID_TEST_DATA", "WKDVID_SERVER__HTTPADDRESS"} <= names
+    image = dict(re.findall(r"\b(WKDVID_\w+)=(\S+)", "\n".join(_stages()["base"])))
+    compose = yaml.safe_load(COMPOSE.read_text())["services"]["wkdvid"]["environment"]
+    config = load_config(None, dict.fromkeys(names, "") | image, {"data_dir": ROOT / "data"})
+    assert (config.server.http_address, config.access.mode) == ("0.0.0.0:8000", "token")
+    config = load_config(None, dict.fromkeys(names, "") | image | compose, {"data_dir": ROOT / "data"})
+    assert (config.access.mode, config.access.allow_open_network) == ("open", True)
+
+
+def test_image_copies_only_what_its_context_holds() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {".git", ".venv", "data/*", "!data/config.toml", "!data/datasets.json"} <= set(ignored)
+    for stage in _stages().values():
+        for copied in (line.split()[1:-1] for line in stage if line.startswith("COPY ") and "--from" not in line):
+            for name in (word for word in copied if not word.startswith("--")):
+                assert (ROOT / name).exists(), f"Dockerfile copies {name}"
+
+
+def test_compose_file() -> None:
+    compose = yaml.safe_load(COMPOSE.read_text())
+    assert set(compose) == {"version", "services"}, "docker-compose 1.29 refuses a top-level name"
+    assert re.fullmatch(r"3\.[0-8]", compose["version"])
+    assert set(compose["services"]) == {"wkdvid", "dev"}
+    for service in compose["services"].values():
+        assert service["build"]["target"] in _stages()
+        assert service["ports"] == ["127.0.0.1:8000:8000"]
+    server, dev = compose["services"]["wkdvid"], compose["services"]["dev"]
+    assert (server["read_only"], server["tmpfs"], server["volumes"]) == (True, ["/tmp"], ["./data:/data"])
+    assert dev["volumes"] == [".:/app"]
+
+
+def _compose_command() -> list[str]:
+    """``docker-compose`` 1 or ``docker compose`` 2, whichever is there; neither needs an engine to read a file."""
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    if shutil.which("docker") and _run("docker", "compose", "version").returncode == 0:
+        return ["docker", "compose"]
+    pytest.skip("no docker-compose here")
+
+
+def test_compose_itself_accepts_the_file() -> None:
+    done = _run(*_compose_command(), "--file", COMPOSE, "config", "--quiet")
+    assert done.returncode == 0, done.stderr
+
+
+def test_compose_resolves_the_user() -> None:
+    done = _run(*_compose_command(), "--file", COMPOSE, "config", WKDVID_UID="1234")
+    resolved = yaml.safe_load(done.stdout)
+    assert resolved["services"]["wkdvid"]["user"] == "1234:1000"

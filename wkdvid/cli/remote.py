@@ -1,0 +1,125 @@
+"""What the verbs share that ask a running server: where it is, how it is asked, what it answers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from wkdvid.errors import ConfigError, WkdvidError
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+    from wkdvid.config import Config
+    from wkdvid.core.entries import DatasetKey
+
+TIMEOUT_S = 300.0
+"""A registration opens its sources before it answers, and each may take its time."""
+
+
+class Refused(WkdvidError):
+    """The server did not do it; one line of the message for each of its own."""
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server", metavar="URL", help="of the running server (default: the address in the configuration)"
+    )
+    parser.add_argument("--token", help="the administrators' token (default: WKDVID_ADMIN_TOKEN)")
+
+
+def dataset_key(text: str) -> DatasetKey:
+    """Read ``ORG/DATASET``.
+
+    Raises:
+        ConfigError: it is not of that form.
+        InvalidRequest: a name that cannot be one.
+    """
+    from wkdvid.core.entries import DatasetKey
+    from wkdvid.core.guard import check_name
+
+    organization, slash, dataset = text.partition("/")
+    if not slash or "/" in dataset:
+        raise ConfigError(f"{text!r} is not ORGANIZATION/DATASET")
+    return DatasetKey(check_name("organization", organization), check_name("dataset", dataset))
+
+
+def dataset_path(key: DatasetKey) -> str:
+    return f"{quote(key.organization, safe='')}/{quote(key.dataset, safe='')}"
+
+
+def local_address(config: Config) -> str:
+    """The server's URL as this machine reaches it."""
+    host, port = config.server.address
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - named, not listened on
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server to be asked. No proxy and no redirect: a token goes to the host that was named, and to no other."""
+
+    url: str
+    """Scheme, host, port and perhaps a path; no slash at the end."""
+    token: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> RunningServer:
+        """The one that the options name, else the one that the configuration would start.
+
+        Raises:
+            ConfigError: not an address.
+        """
+        from wkdvid.config import load_config
+
+        url = args.server or local_address(load_config(None, os.environ, {}))
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ConfigError(f"--server: {url!r} is not an http or https URL")
+        return cls(url.rstrip("/"), args.token or os.environ.get("WKDVID_ADMIN_TOKEN"))
+
+    def ask(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> bytes:
+        """Send one request below ``/data``.
+
+        Raises:
+            Refused: it answered with an error, or not at all.
+        """
+        import json
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
+        parts = urlsplit(self.url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        body = None if document is None else json.dumps(document).encode()
+        try:
+            connection.request(method, f"{parts.path}/data/{path}", body, self._headers())
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+            raise Refused(f"no server answers at {self.url} ({reason}); 'wkdvid serve' starts one") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise Refused(_reasons(response, answer))
+        return answer
+
+    def _headers(self) -> dict[str, str]:
+        authorization = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return {"Content-Type": "application/json", **authorization}
+
+
+def _reasons(response: HTTPResponse, answer: bytes) -> str:
+    """The server's own words, one line for each; the status where it says nothing."""
+    import json
+
+    try:
+        lines = [str(message["error"]) for message in json.loads(answer)["messages"]]
+    except (ValueError, KeyError, TypeError):
+        lines = answer.decode(errors="replace").splitlines()[:1]
+    if response.status in (401, 403):
+        lines.append("the token is given by --token or WKDVID_ADMIN_TOKEN")
+    return "\n".join(lines) or f"the server answered {response.status} {response.reason}"

@@ -1,0 +1,111 @@
+"""``wkdvid serve``: run the server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wkdvid.config import Config
+
+NAME = "serve"
+HELP = "serve the datasets of a catalog"
+EXAMPLES = """\
+Every other setting is a key of the configuration file, or a variable such as WKDVID_ACCESS__MODE=token; both are
+described in docs/configuration.md. An option goes before a variable, that before the file.
+
+examples:
+  wkdvid serve --port 9000
+  wkdvid serve --data-dir /data --config /etc/wkdvid.toml
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file (default: config.toml in the data directory)"
+    )
+    parser.add_argument("--datasets", metavar="FILE", help="catalog (default: datasets.json in the data directory)")
+    parser.add_argument("--data-dir", metavar="DIR", help="where state lives and local sources begin (default: data)")
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", help="port to listen on; 0 takes a free one (default: 8000)")
+    parser.add_argument("--workers", metavar="N", help="processes; 0 is one per core (default: 0)")
+    parser.add_argument("--reload", action="store_true", help="for development: start anew when a source file changes")
+
+
+def run(args: argparse.Namespace) -> int:
+    from wkdvid.config import load_config
+
+    options = {name: getattr(args, name) for name in ("data_dir", "host", "port")}
+    options |= {"datasets.path": args.datasets, "server.workers": args.workers}
+    config = load_config(args.config, os.environ, options)
+    return _serve(config, reload=args.reload)
+
+
+def _serve(config: Config, *, reload: bool) -> int:
+    _check_files(config)
+    from wkdvid.server import listen, serve
+
+    host, port = config.server.address
+    listener = listen(host, port)
+    config = _with_token(_with_port(config, listener.getsockname()[1]))
+    if config.ignored:
+        print(f"{config.file}: without meaning here, ignored: {', '.join(config.ignored)}", file=sys.stderr)
+    print("\n".join(announcement(config)), flush=True)
+    serve(config, listener, reload=reload)
+    return 0
+
+
+def _check_files(config: Config) -> None:
+    """What is wrong with them is said here, once, and not by every worker.
+
+    Raises:
+        ConfigError: the catalog cannot be read, or the data directory not be written.
+    """
+    from wkdvid.core.catalog_store import read_document
+    from wkdvid.errors import ConfigError
+
+    try:
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"data directory {config.data_dir}: {error.strerror}") from error
+    if not os.access(config.data_dir, os.W_OK | os.X_OK):
+        raise ConfigError(f"data directory {config.data_dir}: may not be written by this user")
+    read_document(config.datasets.path)
+
+
+def _with_port(config: Config, port: int) -> Config:
+    """The port that is listened on, where 0 was asked for."""
+    host = config.server.http_address.rpartition(":")[0]
+    return replace(config, server=replace(config.server, http_address=f"{host}:{port}"))
+
+
+def _with_token(config: Config) -> Config:
+    """In mode ``token`` without a token: one that holds until the server stops."""
+    if config.access.mode != "token" or config.access.admin_token:
+        return config
+    import secrets
+
+    token = secrets.token_urlsafe(32)
+    print(f"Administrators' token for this run (WKDVID_ADMIN_TOKEN sets a lasting one): {token}")
+    return replace(config, access=replace(config.access, admin_token=token))
+
+
+def announcement(config: Config) -> list[str]:
+    """What is printed at start: an address for each protocol."""
+    from wkdvid.cli.remote import local_address
+
+    base = config.server.public_url or local_address(config)
+    catalog = config.datasets.path
+    return [
+        f"home page             {base}/",
+        f"webKnossos datastore  {base}  (health: {base}/data/health)",
+        f"DVID                  {base}/api  (Neuroglancer: dvid://{base}/UUID/LAYER)",
+        f"run-time datasets     {base}/api/config/datasets",
+        f"API description       {base}/docs",
+        f"catalog               {catalog}{'' if catalog.exists() else ' (not there yet)'}",
+        f"access mode           {config.access.mode}",
+    ]

@@ -1,0 +1,273 @@
+"""One TOML file, the environment and the command line, as a frozen, typed and closed ``Config``.
+
+The command line goes before the environment, that before the file, that before the defaults. Every key is in
+docs/configuration.md. The file may be a DVID's own config.toml: what is DVID's alone is accepted and listed in
+``Config.ignored``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from wkdvid.core.limits import GIB, Bytes, Limits
+from wkdvid.dvid_config import DVID_SECTIONS, NgprecomputedStore, ignored, is_dvid_key, ngprecomputed_stores
+from wkdvid.errors import ConfigError
+from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, nearest
+
+AccessMode: TypeAlias = Literal["open", "token"]
+
+LATER_MODES = ("webknossos", "clio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """``[server]``."""
+
+    http_address: str = "127.0.0.1:8000"
+    """Where to listen, as ``host:port``; without a host, on every interface."""
+    public_url: str | None = None
+    """How clients reach the server, where a proxy stands before it: scheme and host, no slash at the end."""
+    workers: WholeNumber = 0
+    """Processes; 0 means one per core."""
+    cors_domains: tuple[str, ...] = ()
+    """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        return split_address(self.http_address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessConfig:
+    """``[access]``."""
+
+    mode: AccessMode = "open"
+    """Who may do what: ``open`` (anyone everything) or ``token`` (administration by token)."""
+    allow_open_network: bool = False
+    """Whether mode ``open`` may listen on another address than loopback."""
+    admin_token: Secret = field(default=None, repr=False)
+    """What administrators send in mode ``token``; None: the server makes one at start and prints it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcesConfig:
+    """``[sources]``."""
+
+    file_roots: tuple[Path, ...] = ()
+    """Directories that local sources may lie in, besides the data directory."""
+    http_hosts: frozenset[str] = frozenset()
+    """``host`` or ``host:port`` that sources may name over http, or at a private address."""
+    cache_bytes: Bytes = GIB
+    """Bytes of cached voxels per machine, divided among the workers."""
+    deadline_s: Seconds = 20.0
+    """Seconds that one request may wait for its sources."""
+    refresh_s: Seconds = 600.0
+    """Seconds after which a remote source is revalidated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetsConfig:
+    """``[datasets]``."""
+
+    path: Path = Path("data/datasets.json")
+    """The catalog; written anew at each change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebknossosConfig:
+    """``[webknossos]``: the main server that this datastore belongs to."""
+
+    url: str | None = None
+    """Where the main server is; None: there is none."""
+    name: str = "wkdvid"
+    """Name of this datastore there."""
+    key: Secret = field(default=None, repr=False)
+    """What this datastore shows the main server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetadataConfig:
+    """``[metadata]``."""
+
+    database_url: str = field(default="sqlite:///data/wkdvid.db", repr=False)
+    """SQLAlchemy's URL of the database; not shown, since it may hold a password."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that an operator can set."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    access: AccessConfig = field(default_factory=AccessConfig)
+    sources: SourcesConfig = field(default_factory=SourcesConfig)
+    datasets: DatasetsConfig = field(default_factory=DatasetsConfig)
+    webknossos: WebknossosConfig = field(default_factory=WebknossosConfig)
+    metadata: MetadataConfig = field(default_factory=MetadataConfig)
+    limits: Limits = field(default_factory=Limits)
+    data_dir: Path = Path("data")
+    """Where state lives, and where relative sources begin."""
+    file: Path | None = None
+    """The TOML file that was read."""
+    stores: tuple[NgprecomputedStore, ...] = ()
+    """Volumes that a DVID's config.toml names."""
+    ignored: tuple[str, ...] = ()
+    """DVID's keys and sections in the file that mean nothing here, to be logged once."""
+
+    @property
+    def file_roots(self) -> tuple[Path, ...]:
+        """Directories of local sources, the data directory first, as ``Guard`` takes them."""
+        return (self.data_dir, *self.sources.file_roots)
+
+
+SCHEMA = Schema(
+    {
+        "server": ServerConfig,
+        "access": AccessConfig,
+        "sources": SourcesConfig,
+        "datasets": DatasetsConfig,
+        "webknossos": WebknossosConfig,
+        "metadata": MetadataConfig,
+        "limits": Limits,
+    }
+)
+
+
+def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+    """Read every setting.
+
+    Args:
+        path: The TOML file; None: ``WKDVID_CONFIG``, else ``config.toml`` in the data directory if there is one.
+        environ: The environment; of it ``WKDVID_*`` and what secrets refer to.
+        overrides: Options of the command line by ``section.key``, and ``data_dir``, ``host``, ``port``; None: not given
+    Raises:
+        ConfigError: what is wrong, where it is written, and what is allowed.
+    """
+    options = {name: value for name, value in overrides.items() if value is not None}
+    host, port = options.pop("host", None), options.pop("port", None)
+    data_dir = Path(str(options.pop("data_dir", None) or environ.get("WKDVID_DATA_DIR") or "data"))
+    file = _find_file(path, environ, data_dir)
+    document = _read_toml(file) if file else {}
+    settings = (
+        _default_layer(data_dir)
+        | _file_layer(document, str(file))
+        | _environment_layer(environ)
+        | {SCHEMA.find(name, "command line"): Setting(value, "command line") for name, value in options.items()}
+    )
+    settings |= _address_layer(settings, host, port)
+    _refuse_later_modes(settings)
+    config = Config(
+        **{section: SCHEMA.build(section, settings, environ) for section in SCHEMA.sections},
+        data_dir=data_dir,
+        file=file,
+        stores=ngprecomputed_stores(document, str(file)),
+        ignored=ignored(document),
+    )
+    _check(config)
+    return config
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port``, ``[IPv6]:port`` or ``:port`` (every interface)."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535 or (":" in host and not bracketed):
+        raise ConfigError(f"server.httpAddress: {text!r} is not host:port with a port of 0 to 65535")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - the meaning that DVID gives it
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on ``host``."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _find_file(path: Path | None, environ: Mapping[str, str], data_dir: Path) -> Path | None:
+    named = path or (Path(environ["WKDVID_CONFIG"]) if environ.get("WKDVID_CONFIG") else None)
+    if named is not None:
+        return named
+    usual = data_dir / "config.toml"
+    return usual if usual.exists() else None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # tomllib's with line and column, or not UTF-8
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+
+
+def _default_layer(data_dir: Path) -> Layer:
+    """The defaults that depend on the data directory."""
+    return {
+        "datasets.path": Setting(data_dir / "datasets.json", "default"),
+        "metadata.database_url": Setting(f"sqlite:///{data_dir / 'wkdvid.db'}", "default"),
+    }
+
+
+def _file_layer(document: Mapping[str, Any], where: str) -> Layer:
+    layer: Layer = {}
+    known = [*SCHEMA.sections, *DVID_SECTIONS, "store"]
+    for section, table in document.items():
+        if section not in known:
+            raise ConfigError(f"{where}: unknown section [{section}]{nearest(section, known)}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where}: {section} is not a section; write [{section}]")
+        if section in SCHEMA.sections:
+            names = {key: f"{section}.{key}" for key in table if not is_dvid_key(section, key)}
+            layer |= {SCHEMA.find(name, where): Setting(table[key], where) for key, name in names.items()}
+    return layer
+
+
+def _environment_layer(environ: Mapping[str, str]) -> Layer:
+    layer: Layer = {}
+    for variable, value in environ.items():
+        name = variable.removeprefix("WKDVID_")
+        if name == variable or name in ("DATA_DIR", "CONFIG", "ADMIN_TOKEN", "VENV", "TEST_DATA"):
+            continue
+        where = f"environment variable {variable}"
+        known = SCHEMA.find(name.replace("__", ".", 1).lower(), where)
+        if value:  # docker-compose's ${X:-} sets what is not set to nothing
+            layer[known] = Setting(value, where)
+    if environ.get("WKDVID_ADMIN_TOKEN"):
+        layer["access.admin_token"] = Setting("$WKDVID_ADMIN_TOKEN", "environment variable WKDVID_ADMIN_TOKEN")
+    return layer
+
+
+def _address_layer(settings: Layer, host: object, port: object) -> Layer:
+    """``--host`` and ``--port`` replace their part of the address."""
+    if host is None and port is None:
+        return {}
+    given = settings.get("server.httpAddress")
+    old_host, old_port = split_address(str(given.value) if given else ServerConfig.http_address)
+    new_host = old_host if host is None else str(host)
+    bracketed = f"[{new_host}]" if ":" in new_host else new_host
+    return {"server.httpAddress": Setting(f"{bracketed}:{old_port if port is None else port}", "command line")}
+
+
+def _refuse_later_modes(settings: Layer) -> None:
+    mode = settings.get("access.mode")
+    if mode and mode.value in LATER_MODES:
+        raise ConfigError(f"{mode.where}: access.mode: {mode.value!r} is not in this version; open or token")
+
+
+def _check(config: Config) -> None:
+    """What no single key shows to be wrong."""
+    host, _ = config.server.address
+    if config.access.mode == "open" and not (config.access.allow_open_network or is_loopback(host)):
+        raise ConfigError(
+            f"access.mode 'open' lets anyone do everything, and server.httpAddress {config.server.http_address!r} can"
+            " be reached from the network; take mode 'token', a loopback address, or set access.allow_open_network"
+        )
+    for entry in config.sources.http_hosts:
+        if "/" in entry or "@" in entry:
+            raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")

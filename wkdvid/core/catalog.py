@@ -1,0 +1,360 @@
+"""organization/dataset/layer -> open Volume.
+
+Entries are known from the start; their sources are opened in the background and when first asked for. A source that
+fails leaves its dataset listed as unavailable, with the reason, and is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TypeAlias
+
+from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
+from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
+from wkdvid.core.geometry import Float3, Vec3, multiply
+from wkdvid.core.pyramid import Scale, halved_scales, mag_scales
+from wkdvid.core.volume import LayerInfo, Volume
+from wkdvid.errors import InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
+
+log = logging.getLogger("wkdvid.catalog")
+
+OPENINGS = 16
+"""Datasets opened at the same time in the background."""
+RETRY_S = 30.0
+"""Between two tries of a source that failed."""
+MAG_TOLERANCE = 0.02
+"""How far a ratio of voxel sizes may be from a whole number: sources round their nanometres."""
+
+OpenLayers: TypeAlias = Callable[[DatasetEntry], Awaitable[Sequence[tuple[str | None, Volume]]]]
+"""Opens every layer of an entry; each comes with the compression that the entry chose for DVID.
+
+Raises:
+    InvalidEntry: with the JSON path of each layer that could not be opened.
+"""
+
+_generations = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """An open layer in its dataset."""
+
+    info: LayerInfo
+    """Mags are relative to the dataset's finest grid, ``voxel_size_nm`` is that grid's."""
+    volume: Volume
+    compression: str | None
+    """What the entry chose DVID to be told; None = as the source is stored."""
+    scales: Mapping[Vec3, Scale]
+    """Every mag that may be asked for, stored or computed."""
+    mags: tuple[Vec3, ...]
+    """The mags that are offered to clients that take any, finest first."""
+    halvings: tuple[Scale, ...]
+    """Index k: the finest level halved k times on every axis."""
+
+
+class State(Enum):
+    PENDING = "pending"
+    OPEN = "open"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(slots=True, eq=False)
+class Dataset:
+    """One registered dataset and what is known of it now."""
+
+    entry: DatasetEntry
+    generation: int
+    """Of the catalog, when this process learned of the entry."""
+    state: State = State.PENDING
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+    reason: str = ""
+    """Why it is unavailable, in plain words."""
+    opened_at: float = 0.0
+    """``time.monotonic()`` of the last try."""
+    opening: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> DatasetKey:
+        return self.entry.key
+
+    @property
+    def public(self) -> bool:
+        return self.entry.public
+
+    def layer(self, name: str) -> Layer:
+        """
+        Raises:
+            NotFound: the dataset has no such layer.
+        """
+        layer = self.layers.get(name)
+        if layer is None:
+            raise NotFound(f"dataset {self.key} has no layer {name!r}; it has {', '.join(map(repr, self.layers))}")
+        return layer
+
+
+def arrange_layers(entry: DatasetEntry, opened: Sequence[tuple[str | None, Volume]]) -> dict[str, Layer]:
+    """Put the layers of a dataset on one grid: that of the finest voxel size among them.
+
+    Raises:
+        InvalidEntry: voxel sizes that are no whole multiples of the finest, or names that clash over DVID.
+    """
+    finest = _finest_size([volume.info for _, volume in opened])
+    problems: list[str] = []
+    layers: dict[str, Layer] = {}
+    for compression, volume in opened:
+        path = f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}.layers.{volume.info.name}"
+        ratio = _ratio(volume.info.voxel_size_nm, finest)
+        if ratio is None:
+            problems.append(f"{path}: voxel size {volume.info.voxel_size_nm} nm is no whole multiple of {finest} nm")
+        elif volume.info.name in layers:
+            problems.append(f"{path}: a second layer of this name")
+        else:
+            layers[volume.info.name] = _layer(volume, ratio, finest, compression)
+    problems += _clashing_names(entry, layers)
+    if problems:
+        raise InvalidEntry(problems)
+    return layers
+
+
+def _finest_size(infos: Iterable[LayerInfo]) -> Float3:
+    sizes = [info.voxel_size_nm for info in infos]
+    return (min(s[0] for s in sizes), min(s[1] for s in sizes), min(s[2] for s in sizes))
+
+
+def _ratio(size: Float3, finest: Float3) -> Vec3 | None:
+    whole = [round(a / b) for a, b in zip(size, finest, strict=True)]
+    if any(abs(a / b - w) > MAG_TOLERANCE * w for a, b, w in zip(size, finest, whole, strict=True)):
+        return None
+    return (whole[0], whole[1], whole[2])
+
+
+def _layer(volume: Volume, ratio: Vec3, finest: Float3, compression: str | None) -> Layer:
+    levels = tuple(replace(level, mag=multiply(level.mag, ratio)) for level in volume.info.levels)
+    info = replace(volume.info, levels=levels, voxel_size_nm=finest)
+    by_mag = mag_scales(levels)
+    halvings = halved_scales(levels, 2 if info.category == "segmentation" else 1)
+    scales = {scale.mag: scale for scale in (*halvings, *by_mag)}
+    return Layer(
+        info,
+        volume,
+        compression,
+        scales,
+        tuple(scale.mag for scale in by_mag),
+        tuple(scales[scale.mag] for scale in halvings),
+    )
+
+
+def _clashing_names(entry: DatasetEntry, layers: Mapping[str, Layer]) -> list[str]:
+    taken = {
+        f"{name}_{k}": name
+        for name, layer in layers.items()
+        if layer.info.category == "color"
+        for k in range(1, len(layer.halvings))
+    }
+    path = f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}.layers"
+    return [
+        f"{path}.{name}: this is what a coarser level of layer {taken[name]!r} is called over DVID; choose another name"
+        for name in layers
+        if name in taken
+    ]
+
+
+class Catalog:
+    """All datasets of the server, in step with the store."""
+
+    def __init__(
+        self,
+        store: CatalogStore,
+        parse: Callable[[Document], Sequence[DatasetEntry]],
+        open_layers: OpenLayers,
+        refresh_s: float,
+    ) -> None:
+        """
+        Args:
+            parse: Entries of a document, those with problems too.
+            refresh_s: Age at which a dataset's sources are opened again, so that changes are seen.
+        """
+        self._store = store
+        self._parse = parse
+        self._open_layers = open_layers
+        self._refresh_s = refresh_s
+        self._datasets: dict[DatasetKey, Dataset] = {}
+        self._seen = -1
+        self._catching_up = asyncio.Lock()
+        self._openings = asyncio.Semaphore(OPENINGS)
+        self.by_id: dict[str, Dataset] = {}
+        self.by_uuid: dict[str, Dataset] = {}
+        self.changes = 0
+        """Raised by everything that may change a listing: registration, opening, failure."""
+
+    # ---- looking up -----------------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> bool:
+        """Whether this process has seen every acknowledged change."""
+        return self._seen == self._store.generation()
+
+    async def catch_up(self) -> None:
+        """See every change acknowledged before this call. Cheap when there is none."""
+        if self.current:
+            return
+        async with self._catching_up:
+            if not self.current:
+                self._apply(await self._store.load(), {})
+
+    def datasets(self) -> Sequence[Dataset]:
+        return tuple(self._datasets.values())
+
+    def find(self, key: tuple[str, str]) -> Dataset:
+        """
+        Raises:
+            NotFound: no such dataset.
+        """
+        dataset = self._datasets.get(key)  # type: ignore[call-overload]  # a DatasetKey is equal to its plain tuple
+        if dataset is None:
+            raise NotFound(f"there is no dataset {key[0]}/{key[1]}")
+        return dataset  # type: ignore[no-any-return]
+
+    async def opened(self, dataset: Dataset) -> Dataset:
+        """The dataset with its layers open.
+
+        Raises:
+            UpstreamUnavailable: its source cannot be read now.
+        """
+        if dataset.state is State.PENDING:
+            await asyncio.shield(self._opening(dataset))
+        if dataset.state is State.UNAVAILABLE:
+            raise UpstreamUnavailable(f"dataset {dataset.key} is unavailable: {dataset.reason}")
+        return dataset
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until nothing is pending, but no longer than that: what cannot be reached holds up nobody."""
+        pending = [self._opening(d) for d in self._datasets.values() if d.state is State.PENDING]
+        if pending:
+            await asyncio.wait(pending, timeout=timeout_s)
+
+    # ---- changing -------------------------------------------------------------------------------------------------
+
+    async def update(
+        self, change: Callable[[Document], None], opened: Mapping[DatasetKey, Mapping[str, Layer]]
+    ) -> None:
+        """Change the document for all workers.
+
+        Args:
+            opened: Layers that this process has opened for the change; the other workers open them afresh.
+
+        Raises:
+            RequestError: whatever ``change`` raises; then nothing is changed.
+        """
+
+        def checked(document: Document) -> None:
+            change(document)
+            _refuse_shared_ids(self._parse(document))
+
+        snapshot = await self._store.update(checked, map(str, opened))
+        async with self._catching_up:
+            if snapshot.generation > self._seen:
+                self._apply(snapshot, opened)
+
+    async def renew(self, key: DatasetKey | None) -> None:
+        """Open the sources of one dataset afresh, or of all (None), in every worker, when they are asked for next.
+
+        Raises:
+            NotFound: no such dataset.
+        """
+        await self.catch_up()
+        name = EVERYTHING if key is None else str(self.find(key).key)
+        await self._store.update(lambda document: None, [name])
+        await self.catch_up()
+
+    def _apply(self, snapshot: Snapshot, opened: Mapping[DatasetKey, Mapping[str, Layer]]) -> None:
+        wanted = {entry.key: entry for entry in self._parse(snapshot.document)}
+        for key in [key for key in self._datasets if key not in wanted]:
+            self._remove(key)
+        for key, entry in wanted.items():
+            known = self._datasets.get(key)
+            since = max(snapshot.renewed.get(EVERYTHING, 0), snapshot.renewed.get(str(key), 0))
+            if key in opened:
+                now = time.monotonic()
+                self._install(Dataset(entry, snapshot.generation, State.OPEN, opened[key], opened_at=now))
+            elif known is None or known.entry != entry or known.generation < since:
+                self._install(Dataset(entry, snapshot.generation))
+        self._seen = snapshot.generation
+        self.changes += 1
+
+    def _install(self, dataset: Dataset) -> None:
+        self._remove(dataset.key)
+        self._datasets[dataset.key] = dataset
+        self.by_id[dataset.entry.dataset_id] = dataset
+        self.by_uuid[dataset.entry.uuid] = dataset
+        self.changes += 1
+
+    def _remove(self, key: DatasetKey) -> None:
+        dataset = self._datasets.pop(key, None)
+        if dataset is not None:
+            self.by_id.pop(dataset.entry.dataset_id, None)
+            self.by_uuid.pop(dataset.entry.uuid, None)
+
+    # ---- opening --------------------------------------------------------------------------------------------------
+
+    def _opening(self, dataset: Dataset) -> asyncio.Task[None]:
+        """The one task that opens a dataset, however many wait for it."""
+        if dataset.opening is None or dataset.opening.done():
+            dataset.opening = asyncio.create_task(self._open(dataset), name=f"open {dataset.key}")
+        return dataset.opening
+
+    async def _open(self, dataset: Dataset) -> None:
+        async with self._openings:
+            try:
+                layers = arrange_layers(dataset.entry, await self._open_layers(dataset.entry))
+            except WkdvidError as error:
+                if dataset.state is not State.OPEN:
+                    dataset.state, dataset.reason = State.UNAVAILABLE, describe_failure(error)
+                log.warning("dataset %s cannot be opened: %s", dataset.key, error)
+            else:
+                dataset.layers, dataset.state, dataset.reason = layers, State.OPEN, ""
+            dataset.opened_at = time.monotonic()
+            self.changes += 1
+
+    async def watch(self) -> None:
+        """Open what is pending, try again what failed, look again at what is old; until cancelled."""
+        while True:
+            with contextlib.suppress(WkdvidError):
+                await self.catch_up()
+            now = time.monotonic()
+            due = [self._opening(d) for d in self._datasets.values() if self._is_due(d, now)]
+            if due:
+                await asyncio.wait(due)
+            await asyncio.sleep(1.0)
+
+    def _is_due(self, dataset: Dataset, now: float) -> bool:
+        wait_s = {State.PENDING: 0.0, State.UNAVAILABLE: RETRY_S, State.OPEN: self._refresh_s}[dataset.state]
+        return now - dataset.opened_at >= wait_s
+
+    async def aclose(self) -> None:
+        for dataset in self._datasets.values():
+            if dataset.opening is not None:
+                dataset.opening.cancel()
+            for layer in dataset.layers.values():
+                await layer.volume.aclose()
+
+
+def _refuse_shared_ids(entries: Iterable[DatasetEntry]) -> None:
+    owners: dict[str, DatasetKey] = {}
+    for entry in entries:
+        for kind, value in (("uuid", entry.uuid), ("dataset_id", entry.dataset_id)):
+            other = owners.setdefault(f"{kind} {value}", entry.key)
+            if other != entry.key:
+                raise InvalidEntry(
+                    [
+                        f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}: "
+                        f"{kind} {value} belongs to {other} already"
+                    ]
+                )

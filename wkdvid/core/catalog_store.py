@@ -1,0 +1,165 @@
+"""Where the catalog's document is kept, and how the workers of a machine agree about it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import fcntl
+import json
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wkdvid.core.entries import Document
+from wkdvid.errors import ConfigError, InvalidRequest
+
+_COUNTER = struct.Struct("<Q")
+
+
+EVERYTHING = "*"
+"""Stands for all datasets in ``Snapshot.renewed``; no organization or dataset may be called that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The catalog as every worker is to see it."""
+
+    document: Document
+    renewed: Mapping[str, int]
+    """``organization/dataset`` (or ``*``) -> the generation since when its sources are to be opened afresh."""
+    generation: int
+
+
+class CatalogStore(Protocol):
+    """One document, changed by one writer at a time, with a generation that every change raises."""
+
+    def generation(self) -> int:
+        """Compared on each request: cheap, no await. Every worker sees a change as soon as it is acknowledged."""
+        ...
+
+    async def load(self) -> Snapshot: ...
+
+    async def update(self, change: Callable[[Document], None], renew: Iterable[str]) -> Snapshot:
+        """Load, change, save durably and raise the generation, with no other writer in between.
+
+        If ``change`` raises, nothing is written.
+
+        Args:
+            renew: Datasets whose sources are to be opened afresh, in all workers.
+        """
+        ...
+
+
+class FileCatalogStore:
+    """datasets.json, rewritten atomically, with a counter in a small memory-mapped file that all workers share."""
+
+    def __init__(self, path: Path, state_folder: Path) -> None:
+        """
+        Args:
+            path: datasets.json; a missing file is an empty catalog.
+            state_folder: Holds the counter and the lock; the same for all workers.
+        """
+        self._path = path
+        state_folder.mkdir(parents=True, exist_ok=True)
+        self._lock_path = state_folder / "catalog.lock"
+        self._renewed_path = state_folder / "catalog.renewed.json"
+        self._counter = _map_counter(state_folder / "catalog.generation")
+
+    def generation(self) -> int:
+        return int(_COUNTER.unpack_from(self._counter)[0])
+
+    async def load(self) -> Snapshot:
+        return await asyncio.to_thread(self._load)
+
+    def _load(self) -> Snapshot:
+        generation = self.generation()
+        return Snapshot(read_document(self._path), read_document(self._renewed_path), generation)
+
+    async def update(self, change: Callable[[Document], None], renew: Iterable[str]) -> Snapshot:
+        async with self._locked():
+            return await asyncio.to_thread(self._update, change, tuple(renew))
+
+    def _update(self, change: Callable[[Document], None], renew: Sequence[str]) -> Snapshot:
+        before = self._load()
+        document = copy.deepcopy(before.document)
+        change(document)
+        generation = before.generation + 1
+        renewed = {**before.renewed, **dict.fromkeys(renew, generation)}
+        write_document(self._renewed_path, renewed)
+        if document != before.document:
+            write_document(self._path, document)
+        _COUNTER.pack_into(self._counter, 0, generation)
+        return Snapshot(document, renewed, generation)
+
+    @contextlib.asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        with self._lock_path.open("w") as file:
+            await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+            yield
+
+
+def _map_counter(path: Path) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if os.fstat(descriptor).st_size < _COUNTER.size:
+            os.ftruncate(descriptor, _COUNTER.size)
+        return mmap.mmap(descriptor, _COUNTER.size)
+    finally:
+        os.close(descriptor)
+
+
+def read_document(path: Path) -> Document:
+    """Read datasets.json.
+
+    Raises:
+        ConfigError: it is not a JSON object; the message gives line and column.
+    """
+    try:
+        return parse_document(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except InvalidRequest as error:
+        raise ConfigError(f"{path.name}: {error}") from error
+
+
+def parse_document(text: bytes) -> Document:
+    """
+    Raises:
+        InvalidRequest: not a JSON object, with line and column where it does not parse.
+    """
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest("not valid JSON: not UTF-8 text, or nested too deeply") from error
+    if not isinstance(document, dict):
+        raise InvalidRequest("expected a JSON object {backend: {organization: {dataset: {...}}}}")
+    return document
+
+
+def write_document(path: Path, document: Document) -> None:
+    """Replace the file in one step, durably; readers see the old or the new one, never half. Mode 0600."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(document, file, indent=4, sort_keys=True)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

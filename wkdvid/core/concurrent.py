@@ -1,0 +1,35 @@
+"""Doing something for many items, so many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+IN_FLIGHT = 32
+"""Reads of one request at a time. When its client goes away these end by themselves, and no more are begun."""
+
+
+async def for_each(
+    do: Callable[[Item], Awaitable[Result]], items: Sequence[Item], at_a_time: int = IN_FLIGHT
+) -> list[Result]:
+    """Results in the order of the items. The first failure cancels the rest and is raised as itself."""
+    if len(items) == 1:
+        return [await do(items[0])]
+    results: dict[int, Result] = {}
+    waiting = iter(enumerate(items))
+
+    async def work() -> None:
+        for i, item in waiting:
+            results[i] = await do(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_a_time, len(items))):
+                group.create_task(work())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [results[i] for i in range(len(items))]

@@ -1,0 +1,275 @@
+"""datasets.json as values: who a dataset is, which layers it has and where each comes from.
+
+The document is ``{backend: {organization: {dataset: options}}}``. Options that only a backend understands are handed to
+it as they were written; it names those it knows in its ``OPTIONS``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
+
+from wkdvid.core.geometry import Float3
+from wkdvid.core.guard import check_name
+from wkdvid.core.volume import Category
+from wkdvid.errors import InvalidRequest, WkdvidError
+
+Document: TypeAlias = dict[str, Any]
+
+CATEGORIES: Mapping[str, Category] = {
+    "image": "color",
+    "color": "color",
+    "segmentation": "segmentation",
+}
+NM_PER_UNIT: Mapping[str, float] = {
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1.0),
+    **dict.fromkeys(("um", "µm", "μm", "micrometer", "micrometers", "micrometre", "micron", "microns"), 1e3),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre"), 1e6),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre"), 1e7),
+    **dict.fromkeys(("m", "meter", "meters", "metre"), 1e9),
+    **dict.fromkeys(("pm", "picometer", "picometers"), 1e-3),
+    **dict.fromkeys(("å", "angstrom", "angstroms", "ångström"), 0.1),
+}
+DATASET_OPTIONS = frozenset({"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public"})
+LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression"})
+COMPRESSIONS = frozenset({"jpeg", "lz4", "none"})
+
+
+class DatasetKey(NamedTuple):
+    organization: str
+    dataset: str
+
+    def __str__(self) -> str:
+        return f"{self.organization}/{self.dataset}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerEntry:
+    name: str
+    backend: str
+    """Canonical name of the backend."""
+    category: Category | None
+    """None where the source has to say it."""
+    voxel_size_nm: Float3 | None
+    """Size of a voxel of the layer's finest level, overriding what the source says."""
+    compression: str | None
+    """How DVID is told the blocks are stored: ``jpeg``, ``lz4``, ``none``; None = as the source is."""
+    options: Mapping[str, Any]
+    """What only the backend understands (``source``, ``axes``, ``channel``...)."""
+    path: str
+    """Where in the document the layer stands, for messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetEntry:
+    key: DatasetKey
+    backend: str
+    """The outer key as it was written."""
+    layers: tuple[LayerEntry, ...]
+    uuid: str
+    dataset_id: str
+    public: bool
+    options: Mapping[str, Any]
+    """The entry exactly as it was written."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot be served, each with its path. A file may hold such entries; a registration may not."""
+
+
+def default_uuid(key: DatasetKey) -> str:
+    """The first 32 hex digits of sha256 of ``organization/dataset``."""
+    return hashlib.sha256(str(key).encode()).hexdigest()[:32]
+
+
+class EntryParser:
+    """Turns a document into entries, collecting every problem with its JSON path."""
+
+    def __init__(self, backends: Mapping[str, frozenset[str]], aliases: Mapping[str, str]) -> None:
+        """``backends``: canonical name -> the layer options that backend understands; ``aliases``: other names."""
+        self._backends = backends
+        self._aliases = aliases
+        self.problems: list[str] = []
+
+    def parse(self, document: object) -> list[DatasetEntry]:
+        """Read the whole document. ``problems`` then holds all that is wrong with it and its entries."""
+        entries: list[DatasetEntry] = []
+        seen: dict[DatasetKey, str] = {}
+        for path, backend, key, options in self._walk(document):
+            if key in seen:
+                self._problem(path, f"{key} is already defined under {seen[key]}")
+                continue
+            seen[key] = backend
+            before = len(self.problems)
+            entry = self._dataset(path, backend, key, options)
+            entries.append(replace(entry, problems=tuple(self.problems[before:])))
+        return entries
+
+    def _problem(self, path: str, text: str) -> None:
+        self.problems.append(f"{path}: {text}")
+
+    def _walk(self, document: object) -> Iterator[tuple[str, str, DatasetKey, Mapping[str, Any]]]:
+        for backend, organizations in self._members("", document):
+            for organization, datasets in self._members(backend, organizations):
+                for dataset, options in self._members(f"{backend}.{organization}", datasets):
+                    path = f"{backend}.{organization}.{dataset}"
+                    try:
+                        key = DatasetKey(check_name("organization", organization), check_name("dataset", dataset))
+                    except InvalidRequest as error:
+                        self._problem(path, str(error))
+                        continue
+                    if isinstance(options, dict):
+                        yield path, backend, key, options
+                    else:
+                        self._problem(path, f"expected an object, got {_kind(options)}")
+
+    def _members(self, path: str, value: object) -> Sequence[tuple[str, Any]]:
+        if isinstance(value, dict):
+            return list(value.items())
+        self._problem(path or "body", f"expected an object, got {_kind(value)}")
+        return ()
+
+    def _dataset(self, path: str, backend: str, key: DatasetKey, options: Mapping[str, Any]) -> DatasetEntry:
+        canonical = self._backend(path, backend)
+        return DatasetEntry(
+            key=key,
+            backend=backend,
+            layers=self._layers(path, canonical, options) if canonical is not None else (),
+            uuid=self._text(path, options, "uuid", r"[A-Za-z0-9._-]{1,64}") or default_uuid(key),
+            dataset_id=self._text(path, options, "dataset_id", r"[0-9a-f]{24}") or default_uuid(key)[:24],
+            public=self._flag(path, options, "public", default=True),
+            options=options,
+        )
+
+    def _layers(self, path: str, backend: str, options: Mapping[str, Any]) -> tuple[LayerEntry, ...]:
+        self._closed(path, options, DATASET_OPTIONS)
+        size = self._voxel_size(path, options)
+        members = self._members(f"{path}.layers", options.get("layers", {}))
+        layers = [self._layer(f"{path}.layers.{name}", backend, name, layer, size) for name, layer in members]
+        if not layers:
+            self._problem(f"{path}.layers", "expected at least one layer")
+        return tuple(layer for layer in layers if layer is not None)
+
+    def _backend(self, path: str, name: object) -> str | None:
+        canonical = self._aliases.get(name, name) if isinstance(name, str) else None
+        if canonical in self._backends:
+            return canonical
+        self._problem(
+            path, f"unknown backend {name!r}; known are {', '.join(sorted({*self._backends, *self._aliases}))}"
+        )
+        return None
+
+    def _layer(
+        self, path: str, backend: str, name: str, options: object, voxel_size_nm: Float3 | None
+    ) -> LayerEntry | None:
+        if not isinstance(options, dict):
+            self._problem(path, f"expected an object, got {_kind(options)}")
+            return None
+        try:
+            check_name("layer", name)
+        except InvalidRequest as error:
+            self._problem(path, str(error))
+            return None
+        canonical = self._backend(f"{path}.backend", options.get("backend", backend))
+        if canonical is None:
+            return None
+        self._closed(path, options, LAYER_OPTIONS | self._backends[canonical])
+        return LayerEntry(
+            name=name,
+            backend=canonical,
+            category=self._category(path, options),
+            voxel_size_nm=self._voxel_size(path, options) or voxel_size_nm,
+            compression=self._choice(path, options, "compression", COMPRESSIONS),
+            options={k: v for k, v in options.items() if k not in LAYER_OPTIONS},
+            path=path,
+        )
+
+    def _closed(self, path: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
+        for option in options:
+            if option not in known:
+                near = difflib.get_close_matches(option, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+                self._problem(f"{path}.{option}", f"unknown option; {hint}")
+
+    def _category(self, path: str, options: Mapping[str, Any]) -> Category | None:
+        choice = self._choice(path, options, "type", frozenset(CATEGORIES))
+        return CATEGORIES[choice] if choice is not None else None
+
+    def _choice(self, path: str, options: Mapping[str, Any], name: str, allowed: frozenset[str]) -> str | None:
+        value = options.get(name)
+        if value is None or (isinstance(value, str) and value in allowed):
+            return value
+        self._problem(f"{path}.{name}", f"expected one of {', '.join(sorted(allowed))}, got {value!r}")
+        return None
+
+    def _text(self, path: str, options: Mapping[str, Any], name: str, pattern: str) -> str | None:
+        value = options.get(name)
+        if value is None or (isinstance(value, str) and re.fullmatch(pattern, value)):
+            return value
+        self._problem(f"{path}.{name}", f"expected text of the form {pattern}, got {value!r}")
+        return None
+
+    def _flag(self, path: str, options: Mapping[str, Any], name: str, *, default: bool) -> bool:
+        value = options.get(name, default)
+        if isinstance(value, bool):
+            return value
+        self._problem(f"{path}.{name}", f"expected true or false, got {_kind(value)}")
+        return default
+
+    def _voxel_size(self, path: str, options: Mapping[str, Any]) -> Float3 | None:
+        unit = options.get("voxel_unit", "nanometer")
+        factor = NM_PER_UNIT.get(unit.lower()) if isinstance(unit, str) else None
+        if factor is None:
+            self._problem(f"{path}.voxel_unit", f"unknown unit {unit!r}; known are {', '.join(sorted(NM_PER_UNIT))}")
+            return None
+        size = options.get("voxel_size")
+        if size is None:
+            return None
+        if isinstance(size, list) and len(size) == 3 and all(_is_positive_number(n) for n in size):
+            return (size[0] * factor, size[1] * factor, size[2] * factor)
+        self._problem(f"{path}.voxel_size", f"expected three positive numbers [x, y, z], got {size!r}")
+        return None
+
+
+def _is_positive_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", type(None): "null", bool: "true or false"}
+    return names.get(type(value), "a number")
+
+
+def put_entry(document: Document, entry: DatasetEntry) -> None:
+    """Add or replace one entry.
+
+    Raises:
+        InvalidRequest: the dataset stands there under another backend.
+    """
+    for backend, organizations in document.items():
+        if backend != entry.backend and entry.key.dataset in organizations.get(entry.key.organization, {}):
+            raise InvalidRequest(f"{entry.key} is already registered under backend {backend!r}; remove it first")
+    document.setdefault(entry.backend, {}).setdefault(entry.key.organization, {})[entry.key.dataset] = dict(
+        entry.options
+    )
+
+
+def remove_entry(document: Document, key: DatasetKey) -> bool:
+    """Take an entry out, with what it leaves empty. False if it was not there."""
+    for backend, organizations in list(document.items()):
+        datasets = organizations.get(key.organization, {})
+        if key.dataset in datasets:
+            del datasets[key.dataset]
+            if not datasets:
+                del organizations[key.organization]
+            if not organizations:
+                del document[backend]
+            return True
+    return False
+
+
+def describe_failure(error: Exception) -> str:
+    """An error as one may show it: the text of our own, the bare kind of any other."""
+    return str(error) if isinstance(error, WkdvidError) else type(error).__name__

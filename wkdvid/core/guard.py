@@ -1,0 +1,272 @@
+"""Which names, paths and hosts a request or a dataset may use (guards.md S3-S9, S18).
+
+The checks hold for the moment they are made: run them again at each opening, since links and DNS records change.
+TensorStore resolves hosts by itself, so a network of untrusted users needs an egress filter as well (decisions.md 27).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+from urllib.parse import urljoin, urlsplit
+
+from wkdvid.core.hosts import is_public, redirect_of, resolve
+from wkdvid.core.source import (
+    MAX_LENGTH,
+    UNPRINTABLE,
+    Source,
+    bucket_source,
+    file_source,
+    quote_path,
+    read_source,
+    refuse_parents,
+    shown,
+)
+from wkdvid.errors import InvalidRequest
+
+__all__ = ["ANONYMOUS_S3", "Guard", "Source", "check_name", "s3_options"]
+
+NameKind: TypeAlias = Literal["organization", "dataset", "layer"]
+
+ANONYMOUS_S3: Mapping[str, object] = MappingProxyType({"aws_credentials": {"type": "anonymous"}})
+ARRAY_DRIVERS = ("neuroglancer_precomputed", "zarr", "zarr2", "zarr3", "n5")
+SPEC_MEMBERS = (
+    "driver",
+    "kvstore",
+    "path",
+    "scale_index",
+    "scale_metadata",
+    "multiscale_metadata",
+    "metadata",
+    "transform",
+)
+KVSTORE_MEMBERS = {
+    "file": ("driver", "path"),
+    "http": ("driver", "base_url", "path"),
+    "gcs": ("driver", "bucket", "path"),
+    "s3": ("driver", "bucket", "path"),
+}
+MAX_REDIRECTS = 3
+
+_NAME = re.compile(r"[A-Za-z0-9_.$@ -]{1,128}")
+
+
+def check_name(kind: NameKind, text: str) -> str:
+    """Return ``text``, already percent-decoded, if it can name an organization, dataset or layer (decisions.md 1).
+
+    Raises:
+        InvalidRequest: it cannot.
+    """
+    spaces = kind != "layer"
+    fits = _NAME.fullmatch(text) and not text.startswith(".") and ".." not in text and text.strip() == text
+    if fits and (spaces or " " not in text):
+        return text
+    characters = "A-Z a-z 0-9 _ . $ @ -" + (" and space" if spaces else "")
+    raise InvalidRequest(
+        f"{kind}: {text[:140]!r} is not a name: 1 to 128 of {characters}, with no leading dot, no '..'"
+        + (" and no space at either end" if spaces else "")
+    )
+
+
+def s3_options(environ: Mapping[str, str]) -> Mapping[str, object]:
+    """What the operator's environment adds to every S3 spec: endpoint with its region, and the kind of credentials.
+
+    The spec names where the credentials are, never holds them. Without an endpoint TensorStore finds the region of
+    each bucket itself, which a fixed region would prevent.
+    """
+    options: dict[str, object] = dict(ANONYMOUS_S3)
+    if environ.get("AWS_ACCESS_KEY_ID"):
+        options["aws_credentials"] = {"type": "environment"}
+    elif profile := environ.get("AWS_PROFILE"):
+        options["aws_credentials"] = {"type": "profile", "profile": profile}
+    if endpoint := environ.get("AWS_ENDPOINT_URL"):
+        options["endpoint"] = endpoint.rstrip("/")
+        if region := environ.get("AWS_REGION"):
+            options["aws_region"] = region
+    return MappingProxyType(options)
+
+
+class Guard:
+    """Makes checked sources out of text, keys and specs that users or their files give."""
+
+    def __init__(
+        self,
+        file_roots: tuple[Path, ...],
+        http_hosts: frozenset[str],
+        s3: Mapping[str, object] = ANONYMOUS_S3,
+    ) -> None:
+        """Take what the operator allows.
+
+        Args:
+            file_roots: Directories that file sources may lie in. The first, the data directory, is where relative
+                paths begin. None at all: no file source.
+            http_hosts: ``host`` or ``host:port`` that may be named by http and may have a private address.
+            s3: Members added to each S3 spec; see ``s3_options``.
+        """
+        self._roots = tuple(Path(os.path.realpath(root)) for root in file_roots)
+        self._hosts = frozenset(host.lower() for host in http_hosts)
+        self._s3 = s3
+
+    def local_path(self, path: str | Path) -> Path:
+        """The real path, all links followed, of something that lies in one of the roots.
+
+        Raises:
+            InvalidRequest: it lies outside; the message holds nothing but the given text.
+        """
+        return self._inside(path, str(path))
+
+    def parse_source(self, text: str) -> Source:
+        """Read a source as users write it (``read_source``). Whether its host may be asked is up to ``check_host``.
+
+        Raises:
+            InvalidRequest: it cannot be read, or is a path outside the roots.
+        """
+        return self._admit(read_source(text), text)
+
+    async def check_host(self, source: Source) -> None:
+        """Refuse an http(s) host that is not listed and not wholly on the public internet; others pass.
+
+        Buckets pass: their hosts are the provider's, or the endpoint that the operator's environment names.
+
+        Raises:
+            InvalidRequest: http, or an address that is private, to a host that is not in ``sources.http_hosts``.
+            UpstreamUnavailable: the name cannot be resolved.
+        """
+        if not source.is_http or self._is_listed(source):
+            return
+        host, port = source.host
+        if source.scheme == "http":
+            raise InvalidRequest(f"source: http to {host!r} is refused; use https, or list it in sources.http_hosts")
+        if not all(is_public(address) for address in await resolve(host, port)):
+            raise InvalidRequest(
+                f"source: {host!r} has an address that is not on the public internet; list it in sources.http_hosts"
+            )
+
+    def child(self, source: Source, key: str) -> Source:
+        """The folder that a source's own metadata names by a relative ``key``, which may legally hold ``..``.
+
+        Raises:
+            InvalidRequest: it leaves the roots (files), the origin (URLs) or the bucket.
+        """
+        if UNPRINTABLE.search(key) or "\\" in key or "://" in key or key.startswith("/"):
+            raise InvalidRequest(f"source: key {key[:140]!r} is not a relative path")
+        path = source.joined(key)
+        if path is None:
+            raise InvalidRequest(f"source: key {key[:140]!r} leads out of the source's store")
+        return self._admit(replace(source, path=path), key)
+
+    def check_spec(self, spec: Mapping[str, object]) -> dict[str, object]:
+        """Turn a user's TensorStore spec into one that can do no more than read the array of a checked source.
+
+        Returns:
+            A new spec, its ``path`` merged into ``kvstore``. ``spec_source`` gives what ``check_host`` has to see.
+
+        Raises:
+            InvalidRequest: a driver, kvstore or member that is not offered, or a place that is not allowed.
+        """
+        kept = {key: value for key, value in spec.items() if key not in ("kvstore", "path")}
+        return {**kept, "kvstore": self.spec_source(spec).kvstore}
+
+    def spec_source(self, spec: Mapping[str, object]) -> Source:
+        """The folder that a user's TensorStore spec reads; checks and errors as in ``check_spec``."""
+        _only_members("spec", spec, SPEC_MEMBERS)
+        if spec.get("driver") not in ARRAY_DRIVERS:
+            raise InvalidRequest(f"spec.driver: not offered; one of {', '.join(ARRAY_DRIVERS)}")
+        kvstore = spec.get("kvstore")
+        if isinstance(kvstore, str):
+            source = self.parse_source(kvstore)
+        elif isinstance(kvstore, Mapping):
+            source = self._kvstore_source(kvstore)
+        else:
+            raise InvalidRequest("spec.kvstore: missing; a URL, or an object with 'driver'")
+        return self.child(source, _text_member("spec", spec, "path"))
+
+    async def follow_redirects(self, source: Source, probe_key: str) -> Source:
+        """Where an http(s) source answers, after up to 3 redirects of ``probe_key``, each checked like a new source.
+
+        Chunk reads follow none, so this is done once, at registration. Other sources are returned as they are.
+
+        Raises:
+            InvalidRequest: too many redirects, one to a place that is not allowed, or one to another key.
+            UpstreamUnavailable: a host does not answer.
+        """
+        here = source
+        for _ in range(MAX_REDIRECTS + 1):
+            await self.check_host(here)
+            location = await redirect_of(here.address_of(probe_key)) if here.is_http else None
+            if location is None:
+                return replace(here, format_hint=source.format_hint)
+            here = self._moved(here, probe_key, location)
+        raise InvalidRequest(f"source: {source.url!r} is redirected more than {MAX_REDIRECTS} times")
+
+    def _inside(self, path: str | Path, given: str) -> Path:
+        if self._roots and not UNPRINTABLE.search(str(path)):
+            real = Path(os.path.realpath(self._roots[0] / path))
+            if any(real.is_relative_to(root) for root in self._roots):
+                return real
+        raise InvalidRequest(
+            f"source: {given[:MAX_LENGTH]!r} is outside the directories that sources may name;"
+            " the operator can add one to sources.file_roots"
+        )
+
+    def _admit(self, source: Source, given: str) -> Source:
+        if source.scheme == "file":
+            return replace(source, path=f"{self._inside(source.path, given)}/".replace("//", "/"))
+        return replace(source, options=self._s3) if source.scheme == "s3" else source
+
+    def _is_listed(self, source: Source) -> bool:
+        host, port = source.host
+        bracketed = f"[{host}]" if ":" in host else host
+        return not self._hosts.isdisjoint({host, bracketed, f"{bracketed}:{port}"})
+
+    def _kvstore_source(self, kvstore: Mapping[str, object]) -> Source:
+        driver = kvstore.get("driver")
+        if not isinstance(driver, str) or driver not in KVSTORE_MEMBERS:
+            raise InvalidRequest(f"spec.kvstore.driver: not offered; one of {', '.join(KVSTORE_MEMBERS)}")
+        _only_members("spec.kvstore", kvstore, KVSTORE_MEMBERS[driver])
+        path = _text_member("spec.kvstore", kvstore, "path")
+        if driver == "file":
+            return self._admit(file_source(path), path)
+        if driver == "http":
+            return self._base_url_source(_text_member("spec.kvstore", kvstore, "base_url"), path)
+        bucket = _text_member("spec.kvstore", kvstore, "bucket")
+        return self._admit(bucket_source("gs" if driver == "gcs" else "s3", bucket, path), path)
+
+    def _base_url_source(self, base_url: str, path: str) -> Source:
+        source = self.parse_source(base_url)
+        if not source.is_http:
+            raise InvalidRequest("spec.kvstore.base_url: not an http or https URL")
+        refuse_parents(path)
+        return self.child(source, path.lstrip("/"))
+
+    def _moved(self, source: Source, probe_key: str, location: str) -> Source:
+        """The source that a redirect of its ``probe_key`` leads to, before ``check_host``."""
+        try:
+            parts = urlsplit(urljoin(source.address_of(probe_key), location))
+        except ValueError:
+            raise InvalidRequest(f"source: {source.url!r} is redirected to what is not a URL") from None
+        if parts.scheme not in ("http", "https"):
+            raise InvalidRequest(f"source: {source.url!r} is redirected to another scheme than http or https")
+        if not parts.path.endswith(f"/{quote_path(probe_key)}"):
+            raise InvalidRequest(f"source: {source.url!r} is redirected to {shown(parts.path)!r}, not to a {probe_key}")
+        base = parts._replace(path=parts.path.removesuffix(quote_path(probe_key)))
+        return self.parse_source(base.geturl())
+
+
+def _only_members(where: str, given: Mapping[str, object], allowed: tuple[str, ...]) -> None:
+    """Name, but do not show, a member that is not allowed: it may hold a credential."""
+    for key in given:
+        if key not in allowed:
+            raise InvalidRequest(f"{where}: {str(key)[:64]!r} is not allowed there; only {', '.join(allowed)}")
+
+
+def _text_member(where: str, given: Mapping[str, object], key: str) -> str:
+    value = given.get(key, "")
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{where}.{key}: not a string")
+    return value

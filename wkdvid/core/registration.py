@@ -1,0 +1,82 @@
+"""Registering datasets: validate everything, open everything, then commit, or change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from wkdvid.core.catalog import Catalog, Layer, OpenLayers, arrange_layers
+from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, remove_entry
+from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
+
+ParseEntries = Callable[[Document], tuple[Sequence[DatasetEntry], Sequence[str]]]
+"""Entries of a document, and every problem of it with its JSON path."""
+
+
+class Registrar:
+    """The one way by which datasets come and go."""
+
+    def __init__(self, catalog: Catalog, parse: ParseEntries, open_layers: OpenLayers) -> None:
+        self._catalog = catalog
+        self._parse = parse
+        self._open_layers = open_layers
+
+    async def register(self, document: Document) -> Sequence[DatasetKey]:
+        """Add or replace every dataset of a document in the form of datasets.json.
+
+        Returns:
+            The keys, in the document's order.
+        Raises:
+            InvalidEntry: with every problem that was found; nothing is changed then.
+        """
+        entries, problems = self._parse(document)
+        if problems:
+            raise InvalidEntry(problems)
+        opened = await self._open_all(entries)
+
+        def put_all(stored: Document) -> None:
+            for entry in entries:
+                put_entry(stored, entry)
+
+        await self._catalog.update(put_all, opened)
+        return [entry.key for entry in entries]
+
+    async def _open_all(self, entries: Sequence[DatasetEntry]) -> Mapping[DatasetKey, Mapping[str, Layer]]:
+        results = await asyncio.gather(*map(self._open, entries), return_exceptions=True)
+        opened: dict[DatasetKey, Mapping[str, Layer]] = {}
+        problems: list[str] = []
+        for entry, result in zip(entries, results, strict=True):
+            if isinstance(result, InvalidEntry):
+                problems += result.problems
+            elif isinstance(result, RequestError | BackendError):
+                problems.append(f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}: {result}")
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                opened[entry.key] = result
+        if problems:
+            raise InvalidEntry(problems)
+        return opened
+
+    async def _open(self, entry: DatasetEntry) -> Mapping[str, Layer]:
+        return arrange_layers(entry, await self._open_layers(entry))
+
+    async def remove(self, key: DatasetKey) -> None:
+        """
+        Raises:
+            NotFound: no such dataset.
+        """
+
+        def take_out(stored: Document) -> None:
+            if not remove_entry(stored, key):
+                raise NotFound(f"there is no dataset {key}")
+
+        await self._catalog.update(take_out, {})
+
+    async def reload(self, key: DatasetKey | None) -> None:
+        """Open the sources of one dataset afresh, or of all, in every worker.
+
+        Raises:
+            NotFound: no such dataset.
+        """
+        await self._catalog.renew(key)

@@ -1,0 +1,189 @@
+"""What a source is: one folder of some store, and the ways to write it. ``core.guard`` decides which are allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from wkdvid.errors import InvalidRequest
+
+Scheme: TypeAlias = Literal["file", "http", "https", "gs", "s3"]
+
+SCHEMES: Mapping[str, Scheme] = MappingProxyType({scheme: scheme for scheme in get_args(Scheme)})
+DEFAULT_PORTS: Mapping[str, int] = MappingProxyType({"http": 80, "https": 443})
+MAX_LENGTH = 4096
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+_FORMAT_PREFIX = re.compile(r"(precomputed|zarr|zarr2|zarr3|n5)://(.*)")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_PATH_SAFE = "/!$&'()*+,;=:@~-._"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder that may hold a volume. Backends get theirs from ``Guard``, which has checked it."""
+
+    scheme: Scheme
+    authority: str
+    """Host and port (http, https; no userinfo) or bucket (gs, s3); empty for files."""
+    path: str
+    """Ends in ``/``, or is empty. Files: a path (real, where from ``Guard``). Buckets: a key. URLs: percent-encoded."""
+    query: str = field(default="", repr=False)
+    """Of a URL, sent with every read; may hold a signature, so it is never shown."""
+    format_hint: str | None = None
+    """``precomputed``, ``zarr``, ``zarr2``, ``zarr3`` or ``n5``, where the text that named the source said so."""
+    options: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+    """Members that the operator adds to the TensorStore spec: the S3 endpoint and kind of credentials."""
+
+    @property
+    def url(self) -> str:
+        """The source without secrets, for people. Of a file it holds the real path: not for anonymous callers."""
+        if self.is_http:
+            return f"{self.scheme}://{self.authority}{self.path}"
+        if self.scheme == "file":
+            return f"file://{quote_path(self.path)}"
+        return f"{self.scheme}://{self.authority}/{quote_path(self.path)}"
+
+    @property
+    def kvstore(self) -> dict[str, object]:
+        """TensorStore's JSON spec of the folder (kvstore drivers ``file``, ``http``, ``gcs``, ``s3``)."""
+        if self.is_http:
+            return {"driver": "http", "base_url": self.address_of("")}
+        if self.scheme == "file":
+            return {"driver": "file", "path": self.path}
+        driver = "gcs" if self.scheme == "gs" else "s3"
+        return {"driver": driver, "bucket": self.authority, "path": self.path, **self.options}
+
+    @property
+    def is_http(self) -> bool:
+        return self.scheme in DEFAULT_PORTS
+
+    @property
+    def host(self) -> tuple[str, int]:
+        """Host (no brackets around an IPv6 address) and port of an http(s) source."""
+        parts = urlsplit(f"//{self.authority}")
+        return parts.hostname or "", parts.port or DEFAULT_PORTS[self.scheme]
+
+    def address_of(self, key: str) -> str:
+        """The URL, with its query, that a GET of ``key`` below this http(s) source names."""
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.url}{quote_path(key)}{query}"
+
+    def joined(self, key: str) -> str | None:
+        """The path of the folder ``key`` relative to this one, or None if its ``..`` lead above the store."""
+        parts = [part for part in self.path.split("/") if part]
+        for part in key.split("/"):
+            if part == ".." and not parts:
+                return None
+            if part == "..":
+                parts.pop()
+            elif part not in ("", "."):
+                parts.append(quote_path(part) if self.is_http else part)
+        begin = "" if self.scheme in ("gs", "s3") else "/"
+        return begin + "".join(f"{part}/" for part in parts)
+
+
+def read_source(text: str) -> Source:
+    """Read a path, or a file, http(s), gs or s3 URL, with ``precomputed://`` etc. before it or not; no policy.
+
+    URLs are percent-decoded once, as TensorStore does with its own; plain paths are not.
+
+    Raises:
+        InvalidRequest: another scheme, a pipeline, ``..``, credentials in the URL.
+    """
+    if not text or len(text) > MAX_LENGTH or UNPRINTABLE.search(text) or text != text.strip():
+        raise InvalidRequest(
+            f"source: {shown(text)!r} is not a source: 1 to {MAX_LENGTH} characters,"
+            " no control character, no space at either end"
+        )
+    if "|" in text:
+        raise InvalidRequest(f"source: {shown(text)!r} is a pipeline ('|'); name one folder of one store")
+    if prefix := _FORMAT_PREFIX.fullmatch(text):
+        return replace(_read_address(prefix[2]), format_hint=prefix[1])
+    return _read_address(text)
+
+
+def file_source(path: str) -> Source:
+    refuse_parents(path)
+    return Source("file", "", _folder(path))
+
+
+def bucket_source(scheme: Scheme, bucket: str, path: str) -> Source:
+    refuse_parents(path)
+    if not _BUCKET.fullmatch(bucket) or UNPRINTABLE.search(path):
+        raise InvalidRequest(f"source: {shown(bucket)!r} does not name a bucket; write {scheme}://bucket/folder")
+    return Source(scheme, bucket, _folder(path))
+
+
+def shown(text: str) -> str:
+    """The text without userinfo and query, for messages; cuts too much rather than too little."""
+    return re.sub(r"//.*@", "//", text, flags=re.DOTALL).partition("?")[0][:200]
+
+
+def quote_path(path: str) -> str:
+    """Percent-encode what RFC 3986 does not allow in a path; ``/`` stays."""
+    return quote(path, safe=_PATH_SAFE)
+
+
+def refuse_parents(path: str) -> None:
+    if ".." in re.split(r"[/\\]", path):
+        raise InvalidRequest(f"source: {shown(path)!r} holds '..'; write the path without it")
+
+
+def _read_address(address: str) -> Source:
+    found = _SCHEME.match(address)
+    if found is None:
+        return file_source(address)
+    scheme = SCHEMES.get(found[1].lower())
+    if scheme is None:
+        raise InvalidRequest(f"source: scheme {found[1][:40]!r} is not offered; a path, or {', '.join(SCHEMES)}")
+    parts = _split(address)
+    if scheme in ("http", "https"):
+        return _http_source(scheme, parts)
+    if scheme == "file":
+        return _file_url_source(parts)
+    return bucket_source(scheme, parts.netloc, unquote(parts.path).lstrip("/"))
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        raise InvalidRequest(f"source: {shown(address)!r} is not a URL") from None
+    if "@" in parts.netloc:
+        raise InvalidRequest(f"source: {shown(address)!r} holds credentials; they come from the server's environment")
+    if parts.fragment or (parts.query and parts.scheme not in DEFAULT_PORTS):
+        raise InvalidRequest(f"source: {shown(address)!r} has a '?' or '#' part, which names nothing there")
+    return parts
+
+
+def _file_url_source(parts: SplitResult) -> Source:
+    if parts.netloc.lower() not in ("", "localhost") or not parts.path.startswith("/"):
+        raise InvalidRequest(f"source: {shown(parts.geturl())!r} is not a path of this machine; write file:///folder")
+    return file_source(unquote(parts.path))
+
+
+def _http_source(scheme: Scheme, parts: SplitResult) -> Source:
+    """The URL rebuilt from its parts, so that no other parser of it can come to another host."""
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not _HOST.fullmatch(host) or "\\" in parts.path:
+        raise InvalidRequest(
+            f"source: {shown(parts.geturl())!r} does not name a host; write {scheme}://host/folder, the host in ASCII"
+        )
+    refuse_parents(unquote(parts.path))
+    authority = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
+    path = _folder(quote(parts.path, safe=f"{_PATH_SAFE}%") or "/")
+    return Source(scheme, authority, path, query=quote(parts.query, safe=f"{_PATH_SAFE}%?"))
+
+
+def _folder(path: str) -> str:
+    return path if not path or path.endswith("/") else f"{path}/"

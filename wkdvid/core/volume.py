@@ -1,0 +1,98 @@
+"""The contract of a backend: what a volume is and how its voxels are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from wkdvid.core.geometry import Box, Float3, Vec3
+
+Category: TypeAlias = Literal["color", "segmentation"]
+Array: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelInfo:
+    """One stored resolution of a layer."""
+
+    mag: Vec3
+    """Downsampling factors (x, y, z) relative to the finest voxel grid."""
+    extent: Box
+    """Where there may be data, in voxels of this level; ``extent.start`` is the format's voxel offset."""
+    chunk_shape: Vec3
+    """Storage unit (of reading, where shards hold many), in voxels of this level."""
+    chunk_origin: Vec3
+    """A corner of the chunk grid, in voxels of this level."""
+    encoding: str
+    """How a chunk's bytes are stored, in the format's own words: ``raw``, ``jpeg``, ``zstd``..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerInfo:
+    """What a layer is. An immutable value; nothing in it needs I/O after opening."""
+
+    name: str
+    category: Category
+    dtype: np.dtype[Any]
+    """Little-endian integer or float type of one channel."""
+    num_channels: int
+    """1, or 3 for RGB (uint8)."""
+    voxel_size_nm: Float3
+    """Physical size (x, y, z) of a voxel of mag (1, 1, 1), in nanometres."""
+    levels: tuple[LevelInfo, ...]
+    """Finest first. Mags differ and do not decrease on any axis."""
+    format: str
+    """Name of the backend: ``precomputed``, ``zarr``..."""
+    fill_value: float | int = 0
+    """Value of a voxel inside the extent that was never written."""
+    largest_segment_id: int | None = None
+    """Only where the source says so."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the source, in plain words, one sentence each."""
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of one voxel with all its channels."""
+        return self.dtype.itemsize * self.num_channels
+
+
+class Volume(Protocol):
+    """An open layer of some format."""
+
+    @property
+    def info(self) -> LayerInfo: ...
+
+    async def read(self, level: int, box: Box) -> Array:
+        """Read one box of one stored level.
+
+        Args:
+            level: Index into ``info.levels``.
+            box: In voxels of that level. Parts outside ``extent`` are zero; parts never written hold the fill value.
+        Returns:
+            Array (c, x, y, z), Fortran-contiguous, little-endian, of ``info.dtype``. May be shared: do not write to it.
+        Raises:
+            UpstreamUnavailable: a passing failure of the source.
+            CorruptChunk: stored bytes do not fit their metadata.
+            AuthRejected: the source refuses to be read.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class StoresChunks(Protocol):
+    """The power to hand on a chunk's bytes as they are stored. Asked for by type."""
+
+    async def stored_chunk(self, level: int, index: Vec3) -> bytes | None:
+        """Bytes of the chunk that begins at ``chunk_origin + index * chunk_shape``, or None if it was never written.
+
+        The encoding is ``info.levels[level].encoding``; a chunk that the extent cuts is stored cut.
+
+        Raises:
+            BackendError: as in ``Volume.read``.
+        """
+        ...

@@ -1,0 +1,86 @@
+"""Everything that can go wrong, free of HTTP.
+
+WkdvidError
+├── ConfigError                 a bad configuration file, option or environment variable; at start-up only
+├── RequestError                the caller's fault
+│   ├── InvalidRequest          a value that cannot be understood or is out of its range
+│   ├── UnsupportedRequest      understood, but not offered for this layer
+│   ├── NotFound                no such dataset, layer, instance, version
+│   ├── TooLarge                over a limit; the message names the limit
+│   ├── Unauthorized            no credentials, or bad ones
+│   ├── Forbidden               good credentials that do not suffice
+│   └── InvalidEntry            a datasets.json entry that cannot be registered; ``problems`` lists each with its path
+└── BackendError                the source's fault; never shown as data, never cached
+    ├── UpstreamUnavailable     a passing failure: refused, timed out, 5xx
+    ├── CorruptChunk            bytes that cannot be what their metadata says
+    └── AuthRejected            the source refuses our credentials
+
+Each front end maps these to statuses in one table, by walking ``type(error).__mro__``. ``code`` is stable and may be
+matched by clients; the message says what, where and the allowed range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class WkdvidError(Exception):
+    code: ClassVar[str] = "error"
+
+
+class ConfigError(WkdvidError):
+    code = "config"
+
+
+class RequestError(WkdvidError):
+    code = "request"
+
+
+class InvalidRequest(RequestError):
+    code = "invalid_request"
+
+
+class UnsupportedRequest(RequestError):
+    code = "unsupported"
+
+
+class NotFound(RequestError):
+    code = "not_found"
+
+
+class TooLarge(RequestError):
+    code = "too_large"
+
+
+class Unauthorized(RequestError):
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    code = "forbidden"
+
+
+class InvalidEntry(RequestError):
+    code = "invalid_entry"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """``problems``: one line each, beginning with the JSON path of what is wrong."""
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class BackendError(WkdvidError):
+    code = "backend"
+
+
+class UpstreamUnavailable(BackendError):
+    code = "upstream_unavailable"
+
+
+class CorruptChunk(BackendError):
+    code = "corrupt_chunk"
+
+
+class AuthRejected(BackendError):
+    code = "auth_rejected"

@@ -1,0 +1,211 @@
+"""Blocks of 64 x 64 x 64 voxels, whatever the source's chunks are: from the cache, or read and encoded.
+
+A record is a header of 16 bytes and the payload, kept in the cache of bodies as one. It is empty where every voxel is
+zero: clients take a block that is left out as zeros.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from wkdvid.codecs.payload import Buffer
+from wkdvid.core.body_cache import Key
+from wkdvid.core.catalog import Layer
+from wkdvid.core.concurrent import IN_FLIGHT, for_each
+from wkdvid.core.geometry import Box, Vec3, multiply
+from wkdvid.core.pyramid import Scale
+from wkdvid.core.services import Services
+from wkdvid.core.volume import Array, StoresChunks
+from wkdvid.frontends.dvid import parse, wire
+from wkdvid.frontends.dvid.calls import Answer, begun, ready
+from wkdvid.frontends.dvid.instances import BLOCK, VOXEL_BYTES
+
+SHAPE: Vec3 = (BLOCK, BLOCK, BLOCK)
+VOXELS = BLOCK**3
+SENT_ALONE = 1 << 17
+"""Bytes of a record from which on it is sent by itself."""
+COPIED = frozenset({"none", "uncompressed"})
+"""Encodings that are a copy of the array: a hop to another thread would cost more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The blocks of one scale in one encoding."""
+
+    services: Services
+    layer: Layer
+    scale: Scale
+    typename: str
+    encoding: str
+    encode: wire.Encode
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Of one block, as it is sent without compression."""
+        return VOXELS * VOXEL_BYTES[self.typename]
+
+    @property
+    def stored_chunks(self) -> StoresChunks | None:
+        """The volume, if what it stores is what is asked for, on the same grid."""
+        info, volume = self.layer.info, self.layer.volume
+        level = info.levels[self.scale.level]
+        if not (self.encoding == level.encoding == "jpeg" and info.num_channels == 1 and not info.fill_value):
+            return None
+        on_grid = level.chunk_shape == SHAPE and all(n % BLOCK == 0 for n in level.chunk_origin)
+        return volume if on_grid and self.scale.stored and isinstance(volume, StoresChunks) else None
+
+
+async def answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
+    """The records of the blocks that are not empty, in the order of ``indices``.
+
+    Raises:
+        TooLarge: the blocks have more bytes or voxels than one request may have.
+        BackendError: a block could not be read; then nothing has been sent.
+    """
+    records = cached(blocks, indices)
+    if records is not None and sum(map(len, records)) <= blocks.services.limits.working_bytes:
+        return _whole(records)
+    _check_size(blocks, indices)
+    batches = list(_batches(blocks, indices))
+    if len(batches) == 1:
+        return _whole(await read_records(blocks, indices))
+    return Answer(parts=await begun(_stream(blocks, batches)))
+
+
+def _whole(records: Sequence[bytes]) -> Answer:
+    pieces = _pieces(records)
+    return Answer(pieces[0]) if len(pieces) == 1 else Answer(parts=_each(pieces), length=sum(map(len, pieces)))
+
+
+def _pieces(records: Sequence[bytes]) -> Sequence[bytes]:
+    """Large records as they are, since joining them takes as long as sending them; small ones as one."""
+    if len(records) == 1:
+        return records
+    if sum(map(len, records)) <= len(records) * SENT_ALONE:
+        return (b"".join(records),)
+    return [record for record in records if record]
+
+
+async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+def cached(blocks: Blocks, indices: Sequence[Vec3]) -> list[bytes] | None:
+    """All records, if every one is in the cache: the warm path."""
+    get: Callable[[Key], bytes | None] = blocks.services.bodies.get
+    scale_id, encoding = blocks.scale.id, blocks.encoding
+    records: list[bytes] = []
+    for index in indices:
+        found = get((scale_id, encoding, index))
+        if found is None:
+            return None
+        records.append(found)
+    return records
+
+
+def _check_size(blocks: Blocks, indices: Sequence[Vec3]) -> None:
+    services = blocks.services
+    if blocks.encoding in COPIED:
+        parse.check_payload(len(indices) * (blocks.decoded_bytes + 16), services.limits)
+    voxels = sum(services.reader.source_voxels(blocks.scale, block_box(index)) for index in indices)
+    services.reader.check(blocks.scale, voxels)
+
+
+def _batches(blocks: Blocks, indices: Sequence[Vec3]) -> Iterator[Sequence[Vec3]]:
+    """Cut the indices so that what is held of one batch stays within half the working memory, encoded or not."""
+    count = max(blocks.services.limits.working_bytes // 2 // blocks.decoded_bytes, 1)
+    for start in range(0, len(indices), count):
+        yield indices[start : start + count]
+
+
+async def _stream(blocks: Blocks, batches: Sequence[Sequence[Vec3]]) -> AsyncIterator[bytes]:
+    for batch in batches:
+        for piece in _pieces(await read_records(blocks, batch)):
+            yield piece
+
+
+async def read_records(blocks: Blocks, indices: Sequence[Vec3]) -> list[bytes]:
+    """One record per index. The first failure cancels the other reads and is raised as itself."""
+    width = min(IN_FLIGHT, max(blocks.services.limits.working_bytes // 2 // blocks.decoded_bytes, 1))
+    records = [ready(blocks.services, (blocks.scale.id, blocks.encoding, index)) for index in indices]
+    missing = [index for index, record in zip(indices, records, strict=True) if record is None]
+    found = iter(await for_each(lambda index: _record(blocks, index), missing, width))
+    return [next(found) if record is None else record for record in records]
+
+
+async def _record(blocks: Blocks, index: Vec3) -> bytes:
+    key = (blocks.scale.id, blocks.encoding, index)
+    record = ready(blocks.services, key)
+    if record is None:
+        box = block_box(index)
+        if box.intersect(blocks.scale.extent) is None:
+            return b""
+        data = await _payload(blocks, index, box)
+        record = wire.record(index, data) if len(data) else b""
+        blocks.services.bodies.put(key, record)
+    return record
+
+
+async def _payload(blocks: Blocks, index: Vec3, box: Box) -> Buffer:
+    """Encoded voxels; nothing if all are zero."""
+    source = blocks.stored_chunks
+    level = blocks.layer.info.levels[blocks.scale.level]
+    if source is not None and level.extent.contains(box):
+        origin = level.chunk_origin
+        chunk = (index[0] - origin[0] // BLOCK, index[1] - origin[1] // BLOCK, index[2] - origin[2] // BLOCK)
+        return await source.stored_chunk(blocks.scale.level, chunk) or b""
+    array = await blocks.services.reader.read(blocks.layer, blocks.scale, box)
+    if blocks.encoding in COPIED:
+        return _encoded(blocks, array)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(blocks.services.executor, _encoded, blocks, array)
+
+
+def _encoded(blocks: Blocks, array: Array) -> Buffer:
+    return blocks.encode(wire.as_sent(array, blocks.typename)) if wire.has_data(array) else b""
+
+
+def block_box(index: Vec3) -> Box:
+    return Box.at(multiply(index, SHAPE), SHAPE)
+
+
+async def one_block(blocks: Blocks, index: Vec3) -> Answer:
+    """The record of one block, zeros if it is empty: Neuroglancer cannot read an answer without a record."""
+    _check_size(blocks, [index])
+    record = await _record(blocks, index)
+    return Answer(record) if record else await one_box(blocks, block_box(index), index)
+
+
+async def one_box(blocks: Blocks, box: Box, index: Vec3) -> Answer:
+    """A record of any box that is small enough, even if it is all zero."""
+    key = (blocks.scale.id, blocks.encoding, box)
+    body = ready(blocks.services, key)
+    if body is None:
+        services = blocks.services
+        services.reader.check(blocks.scale, services.reader.source_voxels(blocks.scale, box))
+        array = wire.as_sent(await services.reader.read(blocks.layer, blocks.scale, box), blocks.typename)
+        data = await asyncio.get_running_loop().run_in_executor(services.executor, blocks.encode, array)
+        body = wire.record(index, data)
+        services.bodies.put(key, body)
+    return Answer(body)
+
+
+async def span_answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
+    """Voxels of each block after the other, without headers; zeros for a block that is empty.
+
+    Raises:
+        TooLarge, BackendError: as ``answer``.
+    """
+    _check_size(blocks, indices)
+    length = len(indices) * blocks.decoded_bytes
+    return Answer(parts=await begun(_voxels(blocks, indices)), length=length)
+
+
+async def _voxels(blocks: Blocks, indices: Sequence[Vec3]) -> AsyncIterator[memoryview]:
+    zeros = memoryview(bytes(blocks.decoded_bytes))
+    for batch in _batches(blocks, indices):
+        for record in await read_records(blocks, batch):
+            yield memoryview(record)[16:] if record else zeros

@@ -1,0 +1,82 @@
+"""A request to a data instance and its answer, free of HTTP's machinery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import orjson
+
+from wkdvid.core.body_cache import Key
+from wkdvid.core.services import Services
+from wkdvid.frontends.dvid.instances import Instance
+
+OCTETS = "application/octet-stream"
+JSON = "application/json"
+TEXT = "text/plain"
+Body: TypeAlias = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request below ``/api/node/<uuid>/<instance>/``."""
+
+    services: Services
+    instance: Instance
+    endpoint: str
+    parts: tuple[str, ...]
+    """Path segments after the endpoint, percent-decoded."""
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status 200 with one body, or with parts that are sent as they come."""
+
+    body: Body = b""
+    content_type: str = OCTETS
+    parts: AsyncIterator[Body] | None = None
+    """Instead of ``body``. Its failures break the connection off, so the first part should be at hand."""
+    length: int | None = None
+    """Bytes of all parts, where known."""
+    headers: Mapping[str, str] | None = None
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """What instances of one kind answer to."""
+
+    handlers: Mapping[str, Handler]
+    """For GET and HEAD, by the path segment after the instance's name."""
+    throttled: frozenset[str]
+    """Those that take ``throttle=``."""
+    writing: frozenset[str]
+    """Those that DVID takes a POST on."""
+    post_texts: Mapping[str, str]
+    """What is said of a POST on those that only read, where it is something special."""
+
+
+def json_answer(value: object, content_type: str = JSON) -> Answer:
+    return Answer(orjson.dumps(value), content_type)
+
+
+def ready(services: Services, key: Key) -> bytes | None:
+    """A body from the cache, if it is there."""
+    return services.bodies.get(key)
+
+
+async def begun(parts: AsyncIterator[Body]) -> AsyncIterator[Body]:
+    """The same parts, the first of them read: what fails at once then fails before the answer has begun."""
+    first = await anext(parts)
+
+    async def all_parts() -> AsyncIterator[Body]:
+        yield first
+        async for part in parts:
+            yield part
+
+    return all_parts()

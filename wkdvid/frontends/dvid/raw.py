@@ -1,0 +1,123 @@
+"""``raw`` and ``isotropic``: boxes and slices of any scale, for images and labels alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from wkdvid.codecs import images
+from wkdvid.core.pyramid import Scale
+from wkdvid.core.reading import slabs
+from wkdvid.core.volume import Array
+from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
+from wkdvid.frontends.dvid import parse, wire
+from wkdvid.frontends.dvid.calls import OCTETS, Answer, Body, Call, begun, ready
+from wkdvid.frontends.dvid.parse import Region
+
+CACHED_BYTES = 1 << 20
+"""Bodies up to this size are kept ready; larger ones come from the pool of decoded chunks as fast as they are sent."""
+SLAB_BYTES = 8 << 20
+"""Boxes above this size are sent in pieces: a piece is sent while it is still in the processor's caches."""
+SLAB_DEPTH = 64
+"""Pieces end at multiples of this many voxels along z where they can, so that few chunks are read twice."""
+LARGEST_JPEG_SIDE = 65500
+"""Pixels, of libjpeg."""
+JPEG_FORMATS = frozenset({"jpeg", "jpg"})
+
+
+async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -> Answer:
+    """
+    Args:
+        compression: A name in ``wire.LABEL_VOLUMES``, or nothing.
+    Raises:
+        InvalidRequest, UnsupportedRequest: in DVID's words.
+        TooLarge: more bytes or voxels than one request may have.
+        BackendError: it could not be read; then nothing has been sent.
+    """
+    _refuse(call, scale, region)
+    media_type = _media_type(region)
+    key = (scale.id, "raw", region, compression)
+    headers = {"Content-Encoding": "gzip"} if compression == "googlegzip" else None
+    body: Body | None = ready(call.services, key)
+    if body is not None:
+        return Answer(body, media_type, headers=headers)
+    _check(call, scale, region, compression)
+    length = region.box.voxels * call.instance.voxel_bytes
+    whole_bytes = min(SLAB_BYTES, call.services.limits.working_bytes // 2)
+    if media_type == OCTETS and not compression and length > whole_bytes:
+        return Answer(parts=await begun(_slabs(call, scale, region)), length=length)
+    body = await _whole(call, scale, region, compression)
+    if len(body) <= CACHED_BYTES:
+        body = bytes(body)
+        call.services.bodies.put(key, body)
+    return Answer(body, media_type, headers=headers)
+
+
+def _media_type(region: Region) -> str:
+    if region.is_slice:
+        return images.parse_format(region.format).media_type
+    return "image/jpeg" if region.format in JPEG_FORMATS else OCTETS
+
+
+def _refuse(call: Call, scale: Scale, region: Region) -> None:
+    """What is not offered, whatever is in the cache."""
+    if call.query.get("roi"):
+        raise InvalidRequest(f'Can\'t get ROI with name "{call.query["roi"][:80]}": invalid data instance name')
+    if call.endpoint == "isotropic" and region.is_slice:
+        sides = call.instance.voxel_sides(scale)
+        if sides[region.axes[0]] != sides[region.axes[1]]:
+            raise UnsupportedRequest("isotropic slices across voxels of unequal sides are not offered; ask for raw")
+
+
+def _check(call: Call, scale: Scale, region: Region, compression: str) -> None:
+    services, box = call.services, region.box
+    length = box.voxels * call.instance.voxel_bytes
+    parse.check_payload(length, services.limits)
+    if _media_type(region) == "image/jpeg" and max(_image_size(region)) > LARGEST_JPEG_SIDE:
+        raise UnsupportedRequest("jpeg: image is too large to encode")
+    is_encoded = compression or _media_type(region) != OCTETS
+    if is_encoded and length > services.limits.unstreamed_bytes:
+        raise TooLarge(
+            f"the box has {length} bytes, images and compressed answers may have {services.limits.unstreamed_bytes} "
+            "(limits.unstreamed_bytes)"
+        )
+    services.reader.check(scale, services.reader.source_voxels(scale, box))
+
+
+def _image_size(region: Region) -> tuple[int, int]:
+    """Width and height; slices of a volume lie below each other."""
+    size = region.box.size
+    return (size[region.axes[0]], size[region.axes[1]]) if region.is_slice else (size[0], size[1] * size[2])
+
+
+async def _whole(call: Call, scale: Scale, region: Region, compression: str) -> Body:
+    array = await call.services.reader.read(call.instance.layer, scale, region.box)
+    loop, executor = asyncio.get_running_loop(), call.services.executor
+    if compression or region.is_slice or _media_type(region) != OCTETS:
+        return await loop.run_in_executor(executor, _encoded, array, call.instance.typename, region, compression)
+    if call.instance.voxel_bytes == call.instance.layer.info.voxel_bytes:
+        return wire.buffer(array)
+    return wire.buffer(await loop.run_in_executor(executor, wire.as_sent, array, call.instance.typename))
+
+
+def _encoded(array: Array, typename: str, region: Region, compression: str) -> bytes:
+    sent = wire.as_sent(array, typename)
+    if region.is_slice:
+        return wire.slice_image(sent, region.axes, images.parse_format(region.format))
+    if region.format in JPEG_FORMATS and not compression:
+        return wire.tall_jpeg(sent)
+    return bytes(wire.LABEL_VOLUMES[compression](sent))
+
+
+async def _slabs(call: Call, scale: Scale, region: Region) -> AsyncIterator[Body]:
+    """The body in pieces that follow each other along z."""
+    instance, (width, height, _) = call.instance, region.box.size
+    wanted = max(SLAB_BYTES, width * height * instance.voxel_bytes * SLAB_DEPTH)
+    slab_bytes = min(wanted, call.services.limits.working_bytes // 4)
+    for slab in slabs(region.box, instance.voxel_bytes, slab_bytes, SLAB_DEPTH):
+        array = await call.services.reader.read(instance.layer, scale, slab)
+        if instance.voxel_bytes != instance.layer.info.voxel_bytes:
+            array = await asyncio.get_running_loop().run_in_executor(
+                call.services.executor, wire.as_sent, array, instance.typename
+            )
+        yield wire.buffer(array)

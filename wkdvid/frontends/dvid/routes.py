@@ -1,0 +1,313 @@
+"""The URL table of DVID's API. Instances' endpoints are found in small tables, so that errors are DVID's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+from urllib.parse import unquote
+
+from sanic import Blueprint, Sanic
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from wkdvid.core.access import Action, allowed, require_administrator
+from wkdvid.core.catalog import Dataset
+from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
+from wkdvid.frontends.dvid import documents, images, labels, parse, runtime, server
+from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints
+from wkdvid.frontends.dvid.instances import Instance, Kind
+from wkdvid.frontends.dvid.status import STATUS, BadCall, text
+from wkdvid.frontends.dvid.throttle import Throttle
+from wkdvid.frontends.dvid.versions import MASTER, find_dataset, find_instance
+from wkdvid.frontends.http import (
+    HTML,
+    TEXT,
+    json_body,
+    json_reply,
+    reply,
+    request_id,
+    send_bytes,
+    send_parts,
+    services_of,
+    status_for,
+    token_of,
+)
+
+log = logging.getLogger("wkdvid.dvid")
+
+READING = ("GET", "HEAD")
+ALL = ("GET", "HEAD", "POST", "PUT", "DELETE")
+PLAIN = "text/plain"
+SEGMENTS = 5
+"""Path segments after an instance's endpoint; what is more than it needs is ignored."""
+ENDPOINTS: Mapping[Kind, Endpoints] = {"image": images.ENDPOINTS, "labels": labels.ENDPOINTS}
+
+
+def blueprint() -> Blueprint:
+    bp = Blueprint("dvid")
+    bp.before_server_start(_start)
+    for path, handler in PUBLIC.items():
+        _route(bp, path, handler, "public", READING)
+    for path, handler in READ.items():
+        _route(bp, path, handler, "read", READING)
+    _route(bp, "/api/server/settings", post_settings, "administrate", ("POST",))
+    _route(bp, "/api/config/dataset", post_runtime, "administrate", ("POST",))
+    _route(bp, "/api/config/dataset", delete_runtime, "administrate", ("DELETE",))
+    _route(bp, "/api/repos", post_repos, "administrate", ("POST",))
+    for action in ("info", "instance", "log", "merge", "resolve"):
+        _route(bp, f"/api/repo/<uuid>/{action}", post_to_locked, "administrate", ("POST",))
+    _route(bp, "/api/node/<uuid>/<action>", post_to_locked, "administrate", ("POST",))
+    for count in range(SEGMENTS + 1):
+        rest = "".join(f"/<part{i}>" for i in range(count))
+        _route(bp, f"/api/node/<uuid>/<name>/<endpoint>{rest}", instance, "read", ALL)
+    bp.exception(WkdvidError)(failed)
+    return bp
+
+
+def _route(bp: Blueprint, path: str, handler: Callable[..., Any], access: str, methods: tuple[str, ...]) -> None:
+    name = f"{methods[0]}_{path}".translate(str.maketrans("/<>.", "____"))
+    bp.add_route(handler, path, methods=methods, name=name, unquote=True, ctx_access=access)
+
+
+async def _start(app: Sanic[Any, Any]) -> None:
+    """Runs after the application's own start, which makes the services."""
+    app.ctx.dvid_throttle = Throttle(app.ctx.services.limits.throttled_ops)
+
+
+def _token(request: Request) -> str | None:
+    """As every front end takes it, or as DVID's clients send it."""
+    token = token_of(request)
+    if token is None and "admintoken=" in request.query_string:
+        return request.args.get("admintoken") or None
+    return token
+
+
+# ---- data instances -----------------------------------------------------------------------------------------------
+
+
+async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
+    services = services_of(request)
+    found = await find_instance(services, uuid, name, _token(request))
+    endpoints = ENDPOINTS[found.kind]
+    if request.method not in READING:
+        raise _refused(request, found, endpoint)
+    handler = endpoints.handlers.get(endpoint)
+    if handler is None:
+        raise _unknown(request, found, endpoint)
+    query = parse.query(request.query_string)
+    call = Call(services, found, endpoint, tuple(rest.values()), query, request.body)
+    if "throttle" not in query:
+        return await _send(request, await handler(call))
+    with request.app.ctx.dvid_throttle.slot() if _is_throttled(call, endpoints.throttled) else nullcontext():
+        return await _send(request, await handler(call))
+
+
+def _is_throttled(call: Call, throttled: frozenset[str]) -> bool:
+    """Slices are not, whatever they ask for."""
+    asked = call.endpoint in throttled and call.query["throttle"] in {"on", "true"}
+    return asked and not (call.endpoint in {"raw", "isotropic"} and parse.is_slice(call.parts))
+
+
+async def _send(request: Request, answer: Answer) -> HTTPResponse | None:
+    if answer.parts is None:
+        return await send_bytes(request, answer.body, answer.content_type, answer.headers)
+    parts = _nothing() if request.method == "HEAD" else answer.parts
+    await send_parts(request, parts, answer.content_type, answer.length, answer.headers)
+    return None
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield
+
+
+def _refused(request: Request, found: Instance, endpoint: str) -> WkdvidError:
+    """What DVID says of another method: which it knows, or that the node is locked."""
+    endpoints = ENDPOINTS[found.kind]
+    if request.method != "POST":
+        return UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
+    if endpoint in endpoints.writing:
+        uuid = found.dataset.entry.uuid
+        return UnsupportedRequest(f'Cannot do POST on endpoint "{endpoint}" of locked node {uuid}')
+    special = endpoints.post_texts.get(endpoint)
+    if special is None and endpoint not in endpoints.handlers:
+        return _unknown(request, found, endpoint)
+    return UnsupportedRequest(special or f"{endpoint} endpoint only supports GET HTTP verb")
+
+
+def _unknown(request: Request, found: Instance, endpoint: str) -> WkdvidError:
+    if endpoint in {"extents", "resolution"}:
+        return UnsupportedRequest(f"{endpoint} endpoint only supports POST HTTP verb")
+    return BadCall(
+        f'Bad API call ({unquote(request.path)}) for data "{found.name}".  '
+        f"See API help at http://{request.host}/api/help/{found.typename}"
+    )
+
+
+# ---- repositories and nodes ---------------------------------------------------------------------------------------
+
+
+async def _dataset(request: Request, uuid: str) -> Dataset:
+    return await find_dataset(services_of(request), uuid, _token(request))
+
+
+async def repos_info(request: Request) -> HTTPResponse:
+    return json_reply(documents.repositories(await services_of(request).visible(_token(request))))
+
+
+async def repo_info(request: Request, uuid: str) -> HTTPResponse:
+    return json_reply(documents.repository(await _dataset(request, uuid)))
+
+
+async def repo(request: Request, uuid: str) -> HTTPResponse:
+    """HEAD: whether there is such a repository."""
+    await _dataset(request, uuid)
+    return reply("", PLAIN)
+
+
+async def branch_versions(request: Request, uuid: str, branch: str) -> HTTPResponse:
+    dataset = await _dataset(request, uuid)
+    return json_reply([dataset.entry.uuid] if branch in MASTER else [])
+
+
+async def repo_log(request: Request, uuid: str) -> HTTPResponse:
+    await _dataset(request, uuid)
+    return json_reply({"log": []})
+
+
+async def node(request: Request, uuid: str, action: str) -> HTTPResponse:
+    document = documents.NODE.get(action)
+    if document is None:
+        return reply("404 page not found\n", TEXT, 404)
+    await _dataset(request, uuid)
+    return json_reply(document)
+
+
+async def post_to_locked(request: Request, uuid: str, action: str = "") -> HTTPResponse:
+    dataset = await _dataset(request, uuid)
+    if request.path.rstrip("/").endswith("/instance"):
+        raise UnsupportedRequest(f"New data instance cannot be created on locked node {dataset.entry.uuid}")
+    raise UnsupportedRequest(f"Cannot do post on locked node {dataset.entry.uuid}")
+
+
+async def post_repos(request: Request) -> HTTPResponse:
+    needs = "Creating a repo requires admin privileges (admintoken or DSG admin) on a server that is not read-only"
+    await _require_dvid_admin(request, needs)
+    wanted = json_body(request) if request.body else {}
+    if isinstance(wanted, dict) and str(wanted.get("root")) in services_of(request).catalog.by_uuid:
+        raise InvalidRequest("UUID already exists in datastore")
+    raise UnsupportedRequest("repositories are not made by this API yet; register a dataset")
+
+
+# ---- the server ---------------------------------------------------------------------------------------------------
+
+
+async def heartbeat(request: Request) -> HTTPResponse:
+    return reply("OK", PLAIN)
+
+
+async def interface_version(request: Request) -> HTTPResponse:
+    return reply("v1\n", PLAIN)
+
+
+async def load(request: Request) -> HTTPResponse:
+    return json_reply(server.load(request.app.ctx.dvid_throttle.running))
+
+
+async def info(request: Request) -> HTTPResponse:
+    return json_reply(server.info(request.host, request.app.ctx.about.started))
+
+
+async def note(request: Request) -> HTTPResponse:
+    return reply("", PLAIN)
+
+
+async def types(request: Request) -> HTTPResponse:
+    return json_reply(documents.types())
+
+
+async def token(request: Request) -> HTTPResponse:
+    """Neuroglancer asks for one when it was refused; none is needed to read."""
+    raise UnsupportedRequest("this server gives out no tokens")
+
+
+async def help_page(request: Request) -> HTTPResponse:
+    return reply(server.HELP, HTML)
+
+
+async def help_of_type(request: Request, typename: str) -> HTTPResponse:
+    return reply(server.help_of_type(typename), PLAIN)
+
+
+async def post_settings(request: Request) -> HTTPResponse:
+    await _require_dvid_admin(request, "POST /api/server/settings requires admin privileges (admintoken or DSG admin)")
+    return reply(server.change(request.app.ctx.dvid_throttle, json_body(request)), PLAIN)
+
+
+async def _require_dvid_admin(request: Request, refusal: str) -> None:
+    """DVID has no 401 here."""
+    if not await allowed(services_of(request).authorizer, _token(request), Action.ADMINISTRATE, None):
+        raise InvalidRequest(refusal)
+    if "admintoken=" not in request.query_string:
+        request.app.ctx.origins.check(request)
+
+
+# ---- run-time datasets --------------------------------------------------------------------------------------------
+
+
+async def _require_administrator(request: Request) -> None:
+    await require_administrator(services_of(request).authorizer, _token(request))
+    if "admintoken=" not in request.query_string:
+        request.app.ctx.origins.check(request)
+
+
+async def post_runtime(request: Request) -> HTTPResponse:
+    await _require_administrator(request)
+    name = runtime.dataset_name(parse.query(request.query_string))
+    document = runtime.entry(name, json_body(request), request.args.get("axes"))
+    await services_of(request).registrar.register(document)
+    return json_reply({"message": f"Dataset {name} configured successfully", "dataset_name": name})
+
+
+async def delete_runtime(request: Request) -> HTTPResponse:
+    await _require_administrator(request)
+    name = runtime.dataset_name(parse.query(request.query_string))
+    await services_of(request).registrar.remove(runtime.key(name))
+    return json_reply({"message": f"Dataset {name} removed", "dataset_name": name})
+
+
+async def list_runtime(request: Request) -> HTTPResponse:
+    return json_reply({"datasets": runtime.names(await services_of(request).visible(_token(request)))})
+
+
+PUBLIC: Mapping[str, Callable[..., Any]] = {
+    "/interface/version": interface_version,
+    "/api/heartbeat": heartbeat,
+    "/api/load": load,
+    "/api/help": help_page,
+    "/api/help/<typename>": help_of_type,
+    "/api/server/info": info,
+    "/api/server/note": note,
+    "/api/server/types": types,
+    "/api/server/compiled-types": types,
+    "/api/server/token": token,
+}
+READ: Mapping[str, Callable[..., Any]] = {
+    "/api/repos/info": repos_info,
+    "/api/repo/<uuid>": repo,
+    "/api/repo/<uuid>/info": repo_info,
+    "/api/repo/<uuid>/log": repo_log,
+    "/api/repo/<uuid>/branch-versions/<branch>": branch_versions,
+    "/api/node/<uuid>/<action>": node,
+    "/api/config/datasets": list_runtime,
+}
+
+
+async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
+    status, headers = status_for(error, STATUS), {"X-Content-Type-Options": "nosniff"}
+    if status >= 500:
+        headers["X-Request-Id"] = number = request_id()
+        log.warning("request %s: %s %s: %s: %s", number, request.method, request.path, type(error).__name__, error)
+    return reply(text(error, unquote(request.path)), TEXT, status, headers)

@@ -1,0 +1,98 @@
+"""The UUID segment of a path -> dataset (dvid.md D2). Each dataset is a repository of one node, on branch master."""
+
+from __future__ import annotations
+
+import re
+
+from wkdvid.core.access import Action, allowed
+from wkdvid.core.catalog import Dataset
+from wkdvid.core.services import Services
+from wkdvid.errors import InvalidRequest, NotFound
+from wkdvid.frontends.dvid.instances import Instance, find
+
+RUNTIME = "runtime"
+"""The organization of the datasets that ``/api/config/dataset`` makes."""
+MASTER = frozenset({"", "master"})
+_ANCESTOR = re.compile(r"(.*)~([0-9]{1,9})")
+_LEVEL_SUFFIX = re.compile(r"_[0-9]+$")
+
+
+async def find_dataset(services: Services, spec: str, token: str | None) -> Dataset:
+    """The dataset that a UUID, a unique prefix of one, ``uuid:branch`` or ``uuid:branch~k`` names.
+
+    Raises:
+        NotFound, InvalidRequest: in DVID's words.
+        UpstreamUnavailable: its source cannot be read now.
+    """
+    uuid, colon, branch = spec.partition(":")
+    if ":" in branch:
+        raise InvalidRequest(f'bad UUID specification "{spec}"')
+    dataset = await _exact(services, uuid, token) or await _by_prefix(services, uuid, token, bool(colon))
+    if branch:
+        _check_branch(dataset, branch)
+    return dataset
+
+
+async def find_instance(services: Services, spec: str, name: str, token: str | None) -> Instance:
+    """
+    Raises:
+        NotFound, InvalidRequest: in DVID's words.
+        UnsupportedRequest: the layer's voxels are of no type that DVID has.
+        UpstreamUnavailable: its source cannot be read now.
+    """
+    try:
+        dataset = await find_dataset(services, spec, token)
+    except NotFound:
+        runtime = await _runtime(services, name, token)
+        if runtime is None:
+            raise
+        dataset = runtime
+    instance = find(dataset, name)
+    if instance is None:
+        raise NotFound("invalid data instance name")
+    return instance
+
+
+async def _exact(services: Services, uuid: str, token: str | None) -> Dataset | None:
+    if not services.catalog.current:
+        await services.catalog.catch_up()
+    dataset = services.catalog.by_uuid.get(uuid)
+    if dataset is None:
+        return None
+    try:
+        return await services.dataset(dataset.key, token)
+    except NotFound:  # not to be seen by this caller: goes on as if it were not there
+        return None
+
+
+async def _by_prefix(services: Services, prefix: str, token: str | None, has_branch: bool) -> Dataset:
+    if not prefix and not has_branch:
+        raise NotFound("could not find UUID with partial match to ")
+    candidates = [d for d in services.catalog.datasets() if d.entry.uuid.startswith(prefix)]
+    seen = [d for d in candidates if await allowed(services.authorizer, token, Action.READ, d)]
+    if len(seen) == 1:
+        return await services.dataset(seen[0].key, token)
+    if not prefix:
+        raise NotFound("UUID must be specified if more than one repo exists")
+    raise NotFound(
+        f"more than one UUID matches {prefix}" if seen else f"could not find UUID with partial match to {prefix}"
+    )
+
+
+def _check_branch(dataset: Dataset, branch: str) -> None:
+    ancestor = _ANCESTOR.fullmatch(branch)
+    name, steps = (ancestor[1], int(ancestor[2])) if ancestor else (branch, 0)
+    if name not in MASTER:
+        raise NotFound(f'branch "{name}" not found in repo "{dataset.entry.uuid}"')
+    if steps:
+        raise InvalidRequest(f'parent {steps} is out of range for branch "{name}"')
+
+
+async def _runtime(services: Services, instance: str, token: str | None) -> Dataset | None:
+    """The run-time dataset that an instance, or a level of it, belongs to: its clients send any UUID."""
+    for name in {instance: None, _LEVEL_SUFFIX.sub("", instance): None}:
+        try:
+            return await services.dataset((RUNTIME, name), token)
+        except NotFound:
+            continue
+    return None

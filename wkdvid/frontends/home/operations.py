@@ -1,0 +1,135 @@
+"""What each route does, for the API description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+OCTETS = "application/octet-stream"
+JSON = "application/json"
+TEXT = "text/plain"
+HTML = "text/html"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    summary: str
+    answer: str = "Done."
+    content_type: str = JSON
+    """Of the answer."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the query, with what they mean."""
+    body: str | None = None
+    """Content type of the request's body; None: it has none."""
+
+
+PARAMETERS: Mapping[str, str] = {
+    "organization": "the dataset's organization",
+    "name": "of the dataset (below /data), the data instance (below /api/node), the file (below /assets)",
+    "dataset_id": "24 hex digits; GET /data/datasets lists them",
+    "layer": "name of the layer",
+    "uuid": "of the dataset, or a unique beginning of it; GET /data/datasets lists them",
+    "typename": "type of data instance, such as uint8blk or labelmap",
+    "branch": "master, or nothing",
+    "action": "status, commit, log or note",
+    "dims": "0_1_2 (volume), or xy, xz, yz (slice)",
+    "size": "x_y_z in voxels; of a slice the two sides",
+    "offset": "x_y_z in voxels",
+    "coordinate": "x_y_z in voxels",
+    "format": "of a slice: png, jpg, jpg:QUALITY, tif, bmp",
+}
+_BLOCKS = {"compression": "how blocks are sent; what an instance offers is in its info"}
+_SCALE = {"scale": "how often the finest level is halved on every axis"}
+_STREAM = "Blocks one after another, each with its coordinates and length before it; blocks of zeros are left out."
+_CUTOUT = {
+    **dict.fromkeys(("x", "y", "z"), "first voxel, in voxels of mag 1"),
+    **dict.fromkeys(("width", "height", "depth"), "in voxels of the mag"),
+    "mag": "4, or 4-4-2",
+    "halfByte": "true: four bits a voxel",
+}
+
+_WEBKNOSSOS: Mapping[str, Operation] = {
+    "GET /api/buildinfo": Operation("What this server is", "Names and API versions."),
+    "GET /data/health": Operation("Whether the server works", "Ok", TEXT),
+    "GET /data/datasets": Operation("List the datasets and where each protocol has them", "A list."),
+    "POST /data/datasets": Operation("Add or replace datasets, all or none", "What was added.", body=JSON),
+    "GET /data/datasets/{organization}/{name}": Operation("Describe a dataset", "Its DataSource."),
+    "GET /data/datasets/{dataset_id}": Operation("Describe a dataset", "Its DataSource."),
+    "DELETE /data/datasets/{organization}/{name}": Operation("Remove a dataset from the catalog", content_type=TEXT),
+    "DELETE /data/datasets/{dataset_id}": Operation("Forget what is cached of a dataset", content_type=TEXT),
+    **{
+        f"POST /data/datasets/{dataset}/layers/{{layer}}/data": Operation(
+            "Read buckets", "The buckets' voxels; headers say which are empty or failed.", OCTETS, body=JSON
+        )
+        for dataset in ("{organization}/{name}", "{dataset_id}")
+    },
+    **{
+        f"GET /data/datasets/{dataset}/layers/{{layer}}/data": Operation("Read a box", "Its voxels.", OCTETS, _CUTOUT)
+        for dataset in ("{organization}/{name}", "{dataset_id}")
+    },
+    "POST /data/triggers/checkInboxBlocking": Operation("Look at the sources of all datasets again", "Ok", TEXT),
+    "POST /data/triggers/reload/{organization}/{name}": Operation("Look at a dataset's sources again", "Ok", TEXT),
+}
+_DVID: Mapping[str, Operation] = {
+    "GET /interface/version": Operation("Version of the interface", "v1", TEXT),
+    "GET /api/heartbeat": Operation("Whether the server works", "OK", TEXT),
+    "GET /api/load": Operation("How busy this worker is", "Figures."),
+    "GET /api/help": Operation("Help for people", "A page.", HTML),
+    "GET /api/help/{typename}": Operation("Help on a type of data instance", "Text.", TEXT),
+    "GET /api/server/info": Operation("What this server is", "Names and versions."),
+    "GET /api/server/note": Operation("The server's note, which is empty", "Nothing.", TEXT),
+    "GET /api/server/types": Operation("Types of data instances", "Names and where they are from."),
+    "GET /api/server/compiled-types": Operation("Types of data instances", "Names and where they are from."),
+    "GET /api/server/token": Operation("Not offered: reading needs no token"),
+    "POST /api/server/settings": Operation("Change how many requests run throttled", "Text.", TEXT, body=JSON),
+    "GET /api/repos/info": Operation("List the datasets as repositories", "Repositories by UUID."),
+    "GET /api/repo/{uuid}": Operation("Whether there is such a repository", "Nothing.", TEXT),
+    "GET /api/repo/{uuid}/info": Operation("Describe a repository", "Its versions and data instances."),
+    "GET /api/repo/{uuid}/log": Operation("The repository's log, which is empty", "An empty log."),
+    "GET /api/repo/{uuid}/branch-versions/{branch}": Operation("Versions of a branch", "UUIDs."),
+    "GET /api/node/{uuid}/{action}": Operation("State of a version", "It is committed, and has no log or note."),
+    "GET /api/config/datasets": Operation("List the run-time datasets", "Names."),
+    "POST /api/config/dataset": Operation(
+        "Make a run-time dataset from a TensorStore spec",
+        query={"dataset_name": "how it is to be called", "axes": "the axis of each dimension, such as zyx"},
+        body=JSON,
+    ),
+    "DELETE /api/config/dataset": Operation("Remove a run-time dataset", query={"dataset_name": "what it is called"}),
+}
+INSTANCE = "/api/node/{uuid}/{name}"
+ENDPOINTS: Mapping[str, Operation] = {
+    "/info": Operation("Describe a data instance", "Its type, extents and block size."),
+    "/metadata": Operation("Axes of a data instance", "The metadata.", "application/vnd.dvid-nd-data+json"),
+    "/help": Operation("Help on the instance's type", "Text.", TEXT),
+    "/tags": Operation("Tags of a labelmap", "None."),
+    "/raw/{dims}/{size}/{offset}": Operation("Read a box or a slice", "Voxels, or a PNG.", OCTETS, _SCALE),
+    "/raw/{dims}/{size}/{offset}/{format}": Operation("Read a slice as a picture", "The picture.", "image/*", _SCALE),
+    "/isotropic/{dims}/{size}/{offset}": Operation("Read a slice with square pixels", "A PNG.", "image/png", _SCALE),
+    "/specificblocks": Operation(
+        "Read blocks", _STREAM, OCTETS, {"blocks": "x,y,z,x,y,z... in blocks", **_BLOCKS, **_SCALE}
+    ),
+    "/subvolblocks/{size}/{offset}": Operation("Read the blocks of a box of an image", _STREAM, OCTETS, _BLOCKS),
+    "/blocks/{size}/{offset}": Operation(
+        "Read the blocks of a box of labels; of an image a row of blocks, from the place in blocks of the first",
+        "Of labels as specificblocks; of an image the blocks' voxels alone.",
+        OCTETS,
+        {**_BLOCKS, **_SCALE},
+    ),
+    "/label/{coordinate}": Operation("The label at a voxel", "The label.", query=_SCALE),
+    "/labels": Operation("The labels at voxels", "The labels.", query=_SCALE, body=JSON),
+    "/mapping": Operation("Bodies of supervoxels", "Each its own.", body=JSON),
+    "/mappings": Operation("All mappings", "None.", TEXT),
+    "/maxlabel": Operation("The largest label", "The label."),
+    "/nextlabel": Operation("The label that a new body would get", "The label."),
+}
+"""Below an instance, by GET. They share routes that do not name them."""
+OPERATIONS: Mapping[str, Operation] = {
+    "GET /": Operation("The page that lists the datasets", "A page.", HTML),
+    "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
+    "GET /openapi.json": Operation("This description", "OpenAPI 3.0."),
+    "GET /assets/{name}": Operation("What the pages load", "A file.", OCTETS),
+    "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
+    **_WEBKNOSSOS,
+    **_DVID,
+}
+"""By method and path, the path without a version."""

@@ -1,0 +1,196 @@
+"""What all front ends share of HTTP: the caller's token, answers with the CORS headers, streams, the check of origins.
+
+There is no middleware on the way of a read: a third of a warm request's time would go there.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from wkdvid.core.services import Services
+from wkdvid.errors import Forbidden, InvalidRequest, WkdvidError
+
+CORS = {"Access-Control-Allow-Origin": "*"}
+OCTETS = "application/octet-stream"
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+SEND_WHOLE = 1 << 20
+"""From this size on a body is sent apart from its head: together they would be copied."""
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.ctx.services
+    return services
+
+
+def token_of(request: Request) -> str | None:
+    """``Authorization: Bearer``, ``X-Auth-Token`` or ``?token=``, in this order."""
+    headers = request.headers
+    bearer = headers.get("authorization")
+    if bearer is not None and bearer[:7].lower() == "bearer ":
+        return str(bearer[7:].strip())
+    token = headers.get("x-auth-token")
+    if token is not None:
+        return str(token)
+    if "token=" in request.query_string:
+        return str(request.args.get("token", "")) or None
+    return None
+
+
+class Reply(HTTPResponse):
+    """An answer whose headers were encoded once for all like it: Sanic spends a fifth of a warm request on that."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, body: bytes | str, status: int, content_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status, None, content_type)
+        self._head = _encoded_head(content_type, tuple(headers.items()))
+
+    @property
+    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
+        """The encoded headers, then those that Sanic has set for this answer (its length, the connection)."""
+        yield from self._head
+        for name, value in self.headers.items():
+            yield name.encode(), str(value).encode()
+
+
+@lru_cache(maxsize=4096)
+def _encoded_head(content_type: str, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers as Sanic would encode them, made safe against line breaks in values."""
+    template = HTTPResponse(status=200, headers=dict(headers), content_type=content_type)
+    return tuple(template.processed_headers)
+
+
+def reply(
+    body: bytes | str, content_type: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTTPResponse:
+    return Reply(body, status, content_type, {**CORS, **headers} if headers else CORS)
+
+
+def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> HTTPResponse:
+    return reply(orjson.dumps(value), JSON, status, headers)
+
+
+async def send_bytes(
+    request: Request, body: bytes | memoryview, content_type: str, headers: Mapping[str, str] | None = None
+) -> HTTPResponse | None:
+    """Answer with one body of any size; a large one is not copied."""
+    if len(body) < SEND_WHOLE:
+        return reply(body if isinstance(body, bytes) else bytes(body), content_type, 200, headers)
+    await send_parts(request, _one(body), content_type, len(body), headers)
+    return None
+
+
+async def _one(body: bytes | memoryview) -> AsyncIterable[bytes | memoryview]:
+    yield body
+
+
+async def send_parts(
+    request: Request,
+    parts: AsyncIterable[bytes | memoryview],
+    content_type: str,
+    length: int | None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Stream an answer. What can be known to fail must have failed before: a failure now breaks the connection off.
+
+    Args:
+        length: Bytes in all, or None if unknown (then the answer is chunked).
+    """
+    sized = {"content-length": str(length)} if length is not None else {}
+    response = await request.respond(headers={**CORS, **(headers or {}), **sized}, content_type=content_type)
+    if response is None:
+        return
+    try:
+        async for part in parts:
+            await response.send(part)
+    except BaseException:
+        _break_off(request)
+        raise
+    await response.eof()
+
+
+def _break_off(request: Request) -> None:
+    transport: Any = request.transport  # uvloop's is no asyncio.Transport
+    if transport is not None:
+        transport.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Which hosts and origins a change of state may come from when it carries no token (decisions.md 16)."""
+
+    hosts: frozenset[str]
+    """Host names without ports."""
+    origins: frozenset[str]
+    """Whole origins, such as ``https://webknossos.org``."""
+
+    def check(self, request: Request) -> None:
+        """Refuse what a foreign web page could make a browser send to somebody's localhost.
+
+        Raises:
+            Forbidden: unknown Host or foreign Origin.
+        """
+        if token_of(request) is not None:
+            return
+        host = request.headers.get("host", "")
+        if _host_name(host) not in self.hosts:
+            raise Forbidden(f"changes are not accepted under the host name {_host_name(host)!r}; set server.publicUrl")
+        origin = request.headers.get("origin")
+        if origin is not None and origin != f"{request.scheme}://{host}" and origin not in self.origins:
+            raise Forbidden(f"changes are not accepted from pages of {origin[:200]!r}; see server.corsDomains")
+
+
+def known_origins(urls: Sequence[str | None], cors_domains: Sequence[str], bind_host: str) -> Origins:
+    """
+    Args:
+        urls: Where we are known to be, and the main server: their origins are trusted.
+        cors_domains: Origins, as the operator lists them; ``*`` grants no change of state.
+        bind_host: The address that the server listens on.
+    """
+    parts = [urlsplit(url) for url in urls if url]
+    names = {part.hostname for part in parts if part.hostname} | LOOPBACK_NAMES | {bind_host}
+    origins = {f"{part.scheme}://{part.netloc}" for part in parts} | {d for d in cors_domains if d != "*"}
+    return Origins(frozenset(names), frozenset(origins))
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].lower()
+
+
+def status_for(error: BaseException, table: Mapping[type[BaseException], int]) -> int:
+    """The status of the most special class of the error that the table holds."""
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), 500)
+
+
+def request_id() -> str:
+    """Names one failed request, in the answer and in the log."""
+    return secrets.token_hex(8)
+
+
+def json_body(request: Request) -> Any:
+    """
+    Raises:
+        InvalidRequest: not JSON; the message gives line and column.
+    """
+    try:
+        return orjson.loads(request.body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+
+
+def describe(error: WkdvidError) -> str:
+    return str(error) or error.code

@@ -1,0 +1,1 @@
+"""The webKnossos datastore protocol, as of 2019 (``/{organization}/{dataset}``) and of today (``/{datasetId}``)."""

@@ -1,0 +1,120 @@
+"""Layers and datasets as webKnossos describes them (webknossos.md A.3 and B.10)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from wkdvid.core.catalog import Dataset, Layer, State
+from wkdvid.core.geometry import Vec3
+from wkdvid.core.volume import LayerInfo
+
+MAX_SAFE_INTEGER = 2**53 - 1
+"""Ids above this need an envelope, which a version before 15 cannot read."""
+ENVELOPES_SINCE = 15
+RGB = 3
+_ELEMENT_CLASSES = {"float32": "float", "float64": "double"}
+
+
+def listing(dataset: Dataset, base: str) -> dict[str, Any]:
+    """What the server says of one dataset: names, layers and where each protocol has it.
+
+    Args:
+        base: Scheme and host that the caller used.
+    """
+    key = dataset.key
+    path = f"{quote(key.organization)}/{quote(key.dataset)}"
+    return {
+        "organization": key.organization,
+        "name": key.dataset,
+        "datasetId": dataset.entry.dataset_id,
+        "uuid": dataset.entry.uuid,
+        "state": dataset.state.value,
+        **({"reason": dataset.reason} if dataset.reason else {}),
+        "public": dataset.public,
+        "layers": [listed_layer(layer) for layer in dataset.layers.values()],
+        "addresses": {
+            "webknossos": f"{base}/data/datasets/{path}",
+            "dvid": f"{base}/api/repo/{dataset.entry.uuid}/info",
+            "neuroglancer": [f"dvid://{base}/{dataset.entry.uuid}/{quote(name)}" for name in dataset.layers],
+        },
+    }
+
+
+def listed_layer(layer: Layer) -> dict[str, Any]:
+    info = layer.info
+    return {
+        "name": info.name,
+        "category": info.category,
+        "elementClass": element_class(info),
+        "format": info.format,
+        "voxelSizeNm": list(info.voxel_size_nm),
+        "boundingBox": bounding_box(info),
+        "mags": [list(mag) for mag in layer.mags],
+        "notes": list(info.notes),
+    }
+
+
+def element_class(info: LayerInfo) -> str:
+    """``uint24`` for RGB, else numpy's name, but ``float`` and ``double``."""
+    if info.num_channels == RGB:
+        return "uint24"
+    return _ELEMENT_CLASSES.get(info.dtype.name, info.dtype.name)
+
+
+def data_source(dataset: Dataset, version: int) -> dict[str, Any]:
+    """The DataSource of a dataset, readable by legacy and modern clients alike.
+
+    Args:
+        version: Of the API; it decides how large segment ids are written.
+    """
+    identity = {"team": dataset.key.organization, "name": dataset.key.dataset}
+    if dataset.state is not State.OPEN:
+        return {"id": identity, "status": dataset.reason or "is being opened"}
+    factor = next(iter(dataset.layers.values())).info.voxel_size_nm
+    return {
+        "id": identity,
+        "scale": {"factor": list(factor), "unit": "nanometer"},
+        "version": 1,
+        "dataLayers": [data_layer(layer, version) for layer in dataset.layers.values()],
+    }
+
+
+def data_layer(layer: Layer, version: int) -> dict[str, Any]:
+    info = layer.info
+    document: dict[str, Any] = {
+        "name": info.name,
+        "category": info.category,
+        "elementClass": element_class(info),
+        "dataFormat": "zarr3",
+        "numChannels": info.num_channels,
+        "boundingBox": bounding_box(info),
+        "mags": [{"mag": list(mag), "path": f"./{info.name}/{mag_text(mag)}"} for mag in layer.mags],
+        "resolutions": [list(mag) for mag in layer.mags],
+    }
+    if info.category == "segmentation":
+        document |= {"mappings": [], **_largest_segment_id(info, version)}
+    return document
+
+
+def bounding_box(info: LayerInfo) -> dict[str, Any]:
+    """In voxels of mag 1."""
+    box = info.levels[0].extent.scaled_up(info.levels[0].mag)
+    width, height, depth = box.size
+    return {"topLeft": list(box.start), "width": width, "height": height, "depth": depth}
+
+
+def mag_text(mag: Vec3) -> str:
+    """``4`` for (4, 4, 4), else ``4-4-2``."""
+    return str(mag[0]) if mag[0] == mag[1] == mag[2] else "-".join(map(str, mag))
+
+
+def _largest_segment_id(info: LayerInfo, version: int) -> dict[str, Any]:
+    largest = info.largest_segment_id
+    if largest is None:
+        return {}
+    if largest <= MAX_SAFE_INTEGER:
+        return {"largestSegmentId": largest}
+    if version < ENVELOPES_SINCE:
+        return {}
+    return {"largestSegmentId": {"customJsonEncoding": "bigint", "value": str(largest)}}

@@ -1,0 +1,122 @@
+"""URLs and JSON bodies of the datastore protocol -> values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wkdvid.core.geometry import Box, Vec3, divide_down
+from wkdvid.core.limits import Limits
+from wkdvid.errors import InvalidRequest, TooLarge
+
+BUCKET = 32
+MAX_SIDE = 512
+"""Voxels along one axis of a bucket or a cutout, as the real server has it."""
+_COORDINATE = range(-(2**31), 2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRequest:
+    position: Vec3
+    """In voxels of mag 1."""
+    mag: Vec3
+    size: Vec3
+    """In voxels of ``mag``."""
+    four_bit: bool
+
+    @property
+    def box(self) -> Box:
+        """In voxels of ``mag``."""
+        return Box.at(divide_down(self.position, self.mag), self.size)
+
+
+def bucket_requests(body: Any, limits: Limits) -> list[BucketRequest]:
+    """The list that a browser POSTs. Members that are not known are left alone.
+
+    Raises:
+        InvalidRequest: not a list of buckets; the message names item and member.
+        TooLarge: more buckets than a request may ask for.
+    """
+    if not isinstance(body, list):
+        raise InvalidRequest("expected a JSON list of buckets")
+    if len(body) > limits.buckets:
+        raise TooLarge(f"{len(body)} buckets in one request, the limit is {limits.buckets} (limits.buckets)")
+    return [_bucket(item, i) for i, item in enumerate(body)]
+
+
+def _bucket(item: Any, i: int) -> BucketRequest:
+    if not isinstance(item, dict):
+        raise InvalidRequest(f"[{i}]: expected an object")
+    side = item.get("cubeSize")
+    if type(side) is not int or not 0 < side <= MAX_SIDE:
+        raise InvalidRequest(f"[{i}].cubeSize: expected a whole number from 1 to {MAX_SIDE}, got {side!r}")
+    return BucketRequest(
+        vector(item.get("position"), f"[{i}].position"),
+        _mag(item, i),
+        (side, side, side),
+        item.get("fourBit") is True,
+    )
+
+
+def _mag(item: Mapping[str, Any], i: int) -> Vec3:
+    """``mag``, or of very old peers ``zoomStep``."""
+    zoom = item.get("zoomStep")
+    if item.get("mag") is None and type(zoom) is int and 0 <= zoom < 31:
+        return (2**zoom, 2**zoom, 2**zoom)
+    return _positive(vector(item.get("mag"), f"[{i}].mag"), f"[{i}].mag")
+
+
+def vector(value: Any, what: str) -> Vec3:
+    """Three whole numbers within 32 bits."""
+    if type(value) is list and len(value) == 3:
+        x, y, z = value
+        if type(x) is type(y) is type(z) is int and x in _COORDINATE and y in _COORDINATE and z in _COORDINATE:
+            return (x, y, z)
+    raise InvalidRequest(f"{what}: expected three whole numbers [x, y, z] of 32 bits, got {_short(value)}")
+
+
+def _positive(value: Vec3, what: str) -> Vec3:
+    if min(value) <= 0:
+        raise InvalidRequest(f"{what}: expected three positive whole numbers [x, y, z], got {_short(list(value))}")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def mag_literal(text: str) -> Vec3:
+    """``4-4-2``, or ``4`` for (4, 4, 4)."""
+    parts = text.split("-")
+    if len(parts) in {1, 3} and all(p.isascii() and p.isdigit() and len(p) < 10 for p in parts):
+        x, y, z = (int(p) for p in (parts if len(parts) == 3 else parts * 3))
+        return _positive((x, y, z), "mag")
+    raise InvalidRequest(f"mag: expected a number or x-y-z, such as 4-4-2, got {_short(text)}")
+
+
+def cutout_request(args: Mapping[str, Any]) -> BucketRequest:
+    """The query of GET data: ``x, y, z`` in voxels of mag 1, ``width, height, depth`` in voxels of ``mag``.
+
+    Raises:
+        InvalidRequest: a parameter that is missing or out of its range.
+    """
+    size = (_int(args, "width"), _int(args, "height"), _int(args, "depth"))
+    if not all(0 < n <= MAX_SIDE for n in size):
+        raise InvalidRequest(f"width, height and depth: expected whole numbers from 1 to {MAX_SIDE}, got {list(size)}")
+    position = (_int(args, "x"), _int(args, "y"), _int(args, "z"))
+    mag = args.get("mag")
+    if mag is None:
+        raise InvalidRequest("mag: missing")
+    return BucketRequest(position, mag_literal(mag), size, args.get("halfByte") == "true")
+
+
+def _int(args: Mapping[str, Any], name: str) -> int:
+    text = args.get(name)
+    if text is None:
+        raise InvalidRequest(f"{name}: missing")
+    digits = text[1:] if text.startswith("-") else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(text) in _COORDINATE):
+        raise InvalidRequest(f"{name}: expected a whole number of 32 bits, got {_short(text)}")
+    return int(text)

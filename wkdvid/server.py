@@ -1,0 +1,252 @@
+"""Puts the house together: services, blueprints, lifecycle, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sanic import Sanic
+from sanic.exceptions import NotFound as NoRoute
+from sanic.exceptions import SanicException
+from sanic.http import Http
+from sanic.request import Request
+from sanic.response import HTTPResponse, empty
+from sanic.worker.loader import AppLoader
+
+from wkdvid.backends.opening import Opener
+from wkdvid.backends.registry import Backends
+from wkdvid.config import Config
+from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
+from wkdvid.core.body_cache import BodyCache
+from wkdvid.core.catalog import Catalog
+from wkdvid.core.catalog_store import FileCatalogStore
+from wkdvid.core.guard import Guard, s3_options
+from wkdvid.core.reading import Reader
+from wkdvid.core.registration import Registrar
+from wkdvid.core.services import Services
+from wkdvid.errors import ConfigError
+from wkdvid.frontends.dvid import routes as dvid
+from wkdvid.frontends.home import routes as home
+from wkdvid.frontends.http import CORS, TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.webknossos import routes as webknossos
+from wkdvid.logs import configure_logging
+
+log = logging.getLogger("wkdvid.server")
+
+App: TypeAlias = Sanic[Any, Any]
+
+URL_BYTES = 65_535
+"""The longest URL that the HTTP parser can hold."""
+BUFFER_BYTES = 4096
+"""What Sanic's receive buffer needs beyond the largest head."""
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
+MALLOC = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": "1073741824",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+"""Without these glibc maps and faults every large body anew. Workers are spawned, so they are in time for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the server says of itself."""
+
+    started: float
+    """``time.time()`` of the worker's start."""
+    address: str
+    """Where it listens, host:port."""
+    workers: int
+    config_file: str
+    admin_token: str | None
+
+
+def worker_count(config: Config) -> int:
+    return config.server.workers or len(os.sched_getaffinity(0))
+
+
+def create_app(config: Config) -> App:
+    """The application of one worker. Nothing is opened before it starts."""
+    Http.HEADER_CEILING = URL_BYTES + BUFFER_BYTES
+    app = Sanic("wkdvid", configure_logging=False)
+    app.config.update(_limits(config))
+    host, port = config.server.address
+    workers = worker_count(config)
+    app.ctx.about = About(time.time(), f"{host}:{port}", workers, str(config.file or ""), config.access.admin_token)
+    app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
+    app.before_server_start(partial(_start, config))
+    for blueprint in (webknossos.blueprint(), dvid.blueprint(), home.blueprint()):
+        app.blueprint(blueprint)
+    app.exception(NoRoute)(_no_route)
+    app.exception(Exception)(_unexpected)
+    app.register_middleware(_preflight, "request")
+    app.after_server_stop(_stop)
+    return app
+
+
+def _limits(config: Config) -> Mapping[str, object]:
+    return {
+        "REQUEST_MAX_SIZE": config.limits.body_bytes,
+        "REQUEST_MAX_HEADER_SIZE": URL_BYTES + BUFFER_BYTES,
+        "REQUEST_BUFFER_SIZE": URL_BYTES + 2 * BUFFER_BYTES,
+        "REQUEST_TIMEOUT": 60,
+        "RESPONSE_TIMEOUT": 600,
+        "KEEP_ALIVE_TIMEOUT": 75,
+        "GRACEFUL_SHUTDOWN_TIMEOUT": 10.0,
+        "ACCESS_LOG": False,
+        "MOTD": False,
+        "FALLBACK_ERROR_FORMAT": "json",
+    }
+
+
+async def _start(config: Config, app: App) -> None:
+    services = make_services(config)
+    app.ctx.services = services
+    await services.catalog.catch_up()
+    app.ctx.watching = asyncio.create_task(services.catalog.watch(), name="watch catalog")
+
+
+async def _stop(app: App) -> None:
+    app.ctx.watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await app.ctx.watching
+    await app.ctx.services.catalog.aclose()
+    app.ctx.services.executor.shutdown(wait=False)
+
+
+def make_services(config: Config) -> Services:
+    """What front ends need, for one worker: its share of the cache is half decoded chunks, half ready bodies."""
+    share = config.sources.cache_bytes // worker_count(config)
+    guard = Guard(config.file_roots, config.sources.http_hosts, s3_options(os.environ))
+    opener = Opener(guard, config.limits, pool_bytes=share // 2, deadline_s=config.sources.deadline_s)
+    backends = Backends(opener)
+    store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
+    catalog = Catalog(
+        store, lambda document: backends.parse(document)[0], backends.open_layers, config.sources.refresh_s
+    )
+    executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
+    return Services(
+        limits=config.limits,
+        catalog=catalog,
+        registrar=Registrar(catalog, backends.parse, backends.open_layers),
+        authorizer=_authorizer(config),
+        reader=Reader(config.limits, executor),
+        bodies=BodyCache(share // 2),
+        executor=executor,
+    )
+
+
+def _authorizer(config: Config) -> Authorizer:
+    if config.access.mode == "open":
+        return OpenAuthorizer()
+    if not config.access.admin_token:
+        raise ValueError("mode token needs a token; serve() makes one")
+    return TokenAuthorizer(config.access.admin_token)
+
+
+async def _preflight(request: Request) -> HTTPResponse | None:
+    """Browsers ask first before they POST JSON to another origin; the answer is the same for every path."""
+    if request.method != "OPTIONS":
+        return None
+    asked = request.headers.get("access-control-request-headers", "*")
+    return empty(
+        200,
+        {
+            **CORS,
+            "Access-Control-Max-Age": "600",
+            "Access-Control-Allow-Methods": ALLOWED_METHODS,
+            "Access-Control-Allow-Headers": asked,
+            "Access-Control-Expose-Headers": "MISSING-BUCKETS",
+        },
+    )
+
+
+async def _no_route(request: Request, error: NoRoute) -> HTTPResponse:
+    if request.path.startswith("/api/"):
+        return reply("404 page not found\n", TEXT, 404)
+    if request.path.startswith("/data/v"):
+        text = "This server does not support the requested HTTP API version or route"
+    else:
+        text = "there is nothing at this address"
+    return json_reply({"messages": [{"error": text}], "code": "no_route"}, 404)
+
+
+async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
+    number = request_id()
+    status = error.status_code if isinstance(error, SanicException) else 500
+    if status >= 500:
+        log.exception("request %s: %s %s", number, request.method, request.path, exc_info=error)
+    text = str(error) if isinstance(error, SanicException) and status < 500 else "internal error"
+    return json_reply({"messages": [{"error": text}], "code": "internal", "requestId": number}, status)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket that all workers accept from; port 0 takes a free one.
+
+    Raises:
+        ConfigError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(f"server.httpAddress: cannot listen on {host} port {port}: {reason}") from error
+
+
+def serve(config: Config, listener: socket.socket, *, reload: bool = False) -> None:
+    """Run the server until it is told to stop by SIGTERM or SIGINT.
+
+    Args:
+        listener: As ``listen`` returns it.
+        reload: Start anew when a source file changes.
+    """
+    for name, value in (MALLOC | _silence(config.sources.deadline_s)).items():
+        os.environ.setdefault(name, value)
+    loader = AppLoader(factory=partial(_process, config))
+    app = loader.load()
+    app.prepare(
+        sock=listener,
+        backlog=BACKLOG,
+        workers=worker_count(config),
+        access_log=False,
+        motd=False,
+        auto_reload=reload,
+        reload_dir=[str(Path(__file__).parent)] if reload else None,
+    )
+    app.main_process_ready(_heed_early_signals)
+    Sanic.serve(primary=app, app_loader=loader)
+
+
+def _silence(deadline_s: float) -> dict[str, str]:
+    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too."""
+    return {
+        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s), 1)),
+        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+    }
+
+
+async def _heed_early_signals(app: App) -> None:
+    """End the wait for the workers' start when a signal ends them; Sanic 25.12 would wait on for ever."""
+    manager = app.manager
+    all_started: Callable[[], bool] = manager._all_workers_ack
+    manager._all_workers_ack = lambda: manager._shutting_down or all_started()  # type: ignore[method-assign]
+
+
+def _process(config: Config) -> App:
+    """What the main process and each worker, all spawned, begin with."""
+    configure_logging()
+    return create_app(config)
