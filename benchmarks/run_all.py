@@ -1,0 +1,215 @@
+"""The table of speed and memory: our server against nginx, TensorStore and what rivals reach, all in one run.
+
+The server has one worker on the first core that may be used, the load is on the last; nginx runs on the server's core.
+
+    python -m benchmarks.run_all [--medulla medulla.npz] [--seconds 3] [--only PATTERN] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from benchmarks import cases, codecs, many_datasets, servers, table
+from benchmarks.cases import Case
+from benchmarks.load import WrongAnswer
+from benchmarks.measure import Bench
+from benchmarks.servers import MB, Server
+from benchmarks.table import Figure, Problem, Result, Row
+from benchmarks.volumes import SIDE, prepare
+
+WORK = Path(__file__).parent / ".work"
+BESIDE_CACHE_MB = 250
+"""What a worker may take besides its share of ``cache_bytes``."""
+MIB = 2**20
+WARM_CACHE, LARGE_SET_CACHE, NO_CACHE = 1024, 32, 1
+"""``sources.cache_bytes`` in MiB: room for all that is asked for, for a quarter of it, for no stored chunk."""
+LABEL_BLOCK = "one label block from a decoded 64^3, gzipped"
+LABEL_BLOCK_ROUNDS = 30
+
+
+@dataclass(slots=True)
+class Run:
+    """One run: what its cases share, which are wanted, and what was found."""
+
+    bench: Bench
+    only: re.Pattern[str]
+    results: list[Result] = field(default_factory=list)
+
+    def wanted(self, found: Sequence[Case]) -> list[Case]:
+        """Those that ``--only`` names, but for what the volume is too small for."""
+        return [case for case in found if case.asks and self.only.search(case.name)]
+
+    def record(self, result: Result) -> None:
+        self.results.append(result)
+        print(table.line(result), flush=True)
+
+    @contextlib.contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """What fails is recorded, and does not keep the rest from being measured."""
+        try:
+            yield
+        except (WrongAnswer, RuntimeError) as error:
+            self.record(Problem(case=name, text=" ".join(str(error).split())))
+
+    def record_memory(self, server: Server, rows: Sequence[Row], name: str, cache_mib: int) -> None:
+        """Since its start, if ``rows`` are what it was loaded with."""
+        memory, most = server.memory(), cache_mib * MIB / MB + BESIDE_CACHE_MB
+        peak = max([memory.worker_peak, *(row.peak_mb for row in rows)])
+        self.record(Figure(case=f"peak memory of the worker, {name}", value=peak, unit="MB", most=most))
+        self.record(Figure(case=f"memory of all processes, {name}", value=memory.all_now, unit="MB"))
+
+    @contextlib.contextmanager
+    def server(
+        self, cache_mib: int, source: Callable[[str], str] | None = None, environ: dict[str, str] | None = None
+    ) -> Iterator[Server]:
+        """Our server over the files, or over the addresses that ``source`` gives them."""
+        folder = self.bench.volume.folder
+        datasets = cases.datasets(source or (lambda name: str(folder / name)))
+        data_dir, core = self.bench.work / "data", self.bench.server_core
+        with servers.wkdvid(
+            data_dir, datasets, core=core, file_root=folder, cache_mib=cache_mib, environ=environ
+        ) as server:
+            yield server
+
+
+def run_warm(run: Run) -> None:
+    _run_local(run, run.wanted(cases.warm_cases(run.bench.volume)), WARM_CACHE)
+
+
+def run_large_set(run: Run) -> None:
+    _run_local(run, run.wanted(cases.large_set_cases(run.bench.volume)), LARGE_SET_CACHE)
+
+
+def _run_local(run: Run, found: Sequence[Case], cache_mib: int) -> None:
+    if not found:
+        return
+    name = f"cache_bytes {cache_mib} MiB"
+    with run.attempt(name), run.server(cache_mib) as server:
+        run.record_memory(server, _load_all(run, server, found), name, cache_mib)
+
+
+def _load_all(run: Run, server: Server, found: Sequence[Case], *, with_tensorstore: bool = True) -> list[Row]:
+    rows = []
+    for case in found:
+        with run.attempt(case.name):
+            rows.append(run.bench.load(server, case, with_tensorstore=with_tensorstore))
+            run.record(rows[-1])
+    return rows
+
+
+def run_remote(run: Run) -> None:
+    """Sources behind http and S3: an nginx on the other core gives the files as either (anonymous, path-style)."""
+    bench = run.bench
+    with servers.nginx(bench.work / "nginx-source", bench.work, core=bench.load_core) as store:
+        bucket = bench.volume.folder.name
+        s3 = {"AWS_ENDPOINT_URL": store.base, "AWS_REGION": "us-east-1"}
+        http = {"WKDVID_SOURCES__HTTP_HOSTS": store.base.removeprefix("http://")}
+        for where, address, environ in (("http", f"{store.base}/{bucket}", http), ("S3", f"s3://{bucket}", s3)):
+            with run.attempt(f"sources behind {where}"):
+                _run_remote(run, run.wanted(cases.remote_cases(bench.volume, where)), address, environ)
+
+
+def _run_remote(run: Run, found: Sequence[Case], address: str, environ: dict[str, str]) -> None:
+    if found:
+        with run.server(NO_CACHE, lambda name: f"{address}/{name}", environ) as server:
+            _load_all(run, server, found, with_tensorstore=False)
+
+
+def run_cold(run: Run) -> None:
+    found = run.wanted(cases.cold_cases(run.bench.volume))
+    if found:
+        print(f"\n{table.COLD_HEADING}")
+    for case in found:
+        with run.attempt(case.name):
+            run.record(run.bench.cold(case, partial(run.server, WARM_CACHE)))
+
+
+def run_many_datasets(run: Run) -> None:
+    for case in run.wanted([many_datasets.warm_case(run.bench.volume)]):
+        print(f"\n{table.FIGURE_HEADING}")
+        with run.attempt(case.name):
+            _run_many_datasets(run, case)
+
+
+def _run_many_datasets(run: Run, case: Case) -> None:
+    bench, volume = run.bench, run.bench.volume
+    data_dir, datasets = bench.work / "data", many_datasets.datasets(volume)
+    with servers.wkdvid(
+        data_dir, datasets, core=bench.server_core, file_root=volume.folder, cache_mib=WARM_CACHE
+    ) as server:
+        for figure in many_datasets.figures(volume, server):
+            run.record(figure)
+        print(table.LOAD_HEADING)
+        rows = _load_all(run, server, [case])
+        run.record_memory(server, rows, f"{many_datasets.COUNT:,} datasets", WARM_CACHE)
+
+
+def run_label_block(run: Run, medulla: Path | None) -> None:
+    if not run.only.search(LABEL_BLOCK):
+        return
+    print(f"\n{table.FIGURE_HEADING}")
+    labels = (codecs.from_medulla(medulla) if medulla else codecs.made_up())["bodies"]
+    encoding = next(iter(codecs.label_cases("bodies", labels)))
+    ms = codecs.measure(encoding, LABEL_BLOCK_ROUNDS)
+    run.record(Figure(case=LABEL_BLOCK, value=ms, unit="ms", most=codecs.TARGET_MS))
+
+
+def run_all(run: Run, medulla: Path | None) -> None:
+    print(table.LOAD_HEADING)
+    run_warm(run)
+    run_large_set(run)
+    run_remote(run)
+    run_cold(run)
+    run_many_datasets(run)
+    run_label_block(run, medulla)
+    print(f"\n{table.summary(run.results)}")
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    options.work.mkdir(parents=True, exist_ok=True)
+    cores, busy = sorted(os.sched_getaffinity(0)), os.getloadavg()[0]
+    print(f"load average of the machine before: {busy:.1f}; where it is not near 0, compare processor times only\n")
+    volume = prepare(options.work, options.medulla, options.side)
+    (options.work / "answers").mkdir(exist_ok=True)
+    with servers.nginx(options.work / "nginx", options.work / "answers", core=cores[0]) as nginx:
+        os.sched_setaffinity(0, {cores[-1]})  # beside wrk; what is started by taskset has its own
+        bench = Bench(volume, options.work, options.seconds, cores[0], cores[-1], nginx)
+        run = Run(bench, options.only)
+        run_all(run, options.medulla)
+    if options.json is not None:
+        options.json.write_text(table.as_json(run.results, {"seconds": options.seconds, "load_before": busy}))
+    return int(any(isinstance(result, Problem) for result in run.results))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--medulla", type=Path, default=_shared_medulla(), help="the medulla sample, an .npz file")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load for each server of each case")
+    parser.add_argument("--only", type=_pattern, default=_pattern(""), help="cases whose name has this (a regexp)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
+    parser.add_argument("--side", type=int, default=SIDE, help="voxels on each axis of the volume, a multiple of 64")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder that keeps the volume between runs")
+    return parser.parse_args(arguments)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE)
+
+
+def _shared_medulla() -> Path | None:
+    folder = os.environ.get("WKDVID_TEST_DATA")
+    path = Path(folder) / "medulla" / "medulla.npz" if folder else None
+    return path if path is not None and path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
