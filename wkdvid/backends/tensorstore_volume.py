@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import tensorstore as ts
 
 from wkdvid.backends.failures import translate
+from wkdvid.backends.outcomes import outcomes
 from wkdvid.core.geometry import Box
 from wkdvid.core.volume import Array, LayerInfo
-from wkdvid.errors import InvalidRequest, UpstreamUnavailable
+from wkdvid.errors import BackendError, InvalidRequest, UpstreamUnavailable
 
 DTYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"})
 
@@ -25,7 +26,7 @@ class TensorStoreVolume:
         Args:
             stores: One per ``info.levels``, as ``arrange`` returns them.
             what: The source, for messages.
-            deadline_s: For one read.
+            deadline_s: For one ``read`` or ``read_all``.
         """
         self.info = info
         self._stores = stores
@@ -33,26 +34,44 @@ class TensorStoreVolume:
         self._deadline_s = deadline_s
 
     async def read(self, level: int, box: Box) -> Array:
+        (found,) = await self.read_all(level, (box,))
+        if isinstance(found, BackendError):
+            raise found
+        return found
+
+    async def read_all(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | BackendError]:
         extent = self.info.levels[level].extent
-        if extent.contains(box):
-            return await self._read(level, box)
-        out = np.zeros((self.info.num_channels, *box.size), self.info.dtype, order="F")
-        inside = extent.intersect(box)
-        if inside is not None:
-            (x0, y0, z0), (x1, y1, z1), (x, y, z) = inside.start, inside.stop, box.start
-            out[:, x0 - x : x1 - x, y0 - y : y1 - y, z0 - z : z1 - z] = await self._read(level, inside)
+        insides = [box if extent.contains(box) else extent.intersect(box) for box in boxes]
+        wanted = [inside for inside in insides if inside is not None]
+        found = iter(await outcomes(partial(self._begin, self._stores[level]), wanted, self._deadline_s))
+        return [
+            self._zeros(box) if inside is None else self._result(level, box, inside, next(found))
+            for box, inside in zip(boxes, insides, strict=True)
+        ]
+
+    @staticmethod
+    def _begin(store: ts.TensorStore, box: Box) -> ts.Future[Array]:
+        (x0, y0, z0), (x1, y1, z1) = box.start, box.stop
+        return store[:, x0:x1, y0:y1, z0:z1].read(order="F")
+
+    def _result(self, level: int, box: Box, inside: Box, found: Array | Exception) -> Array | BackendError:
+        if isinstance(found, Exception):
+            return self._failure(found, f"level {level}, voxels {inside.start} to {inside.stop}")
+        if inside is box:
+            return found
+        out = self._zeros(box)
+        (x0, y0, z0), (x1, y1, z1), (x, y, z) = inside.start, inside.stop, box.start
+        out[:, x0 - x : x1 - x, y0 - y : y1 - y, z0 - z : z1 - z] = found
         return out
 
-    async def _read(self, level: int, box: Box) -> Array:
-        (x0, y0, z0), (x1, y1, z1) = box.start, box.stop
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                array: Array = await self._stores[level][:, x0:x1, y0:y1, z0:z1].read(order="F")
-        except TimeoutError as error:
-            raise UpstreamUnavailable(f"{self._what}: no answer within {self._deadline_s:g} s") from error
-        except (ValueError, OSError, RuntimeError) as error:
-            raise translate(error, f"{self._what}, level {level}, voxels {box.start} to {box.stop}") from error
-        return array
+    def _failure(self, error: Exception, where: str) -> BackendError:
+        """What kept ``where`` from being read, as one of ``outcomes`` tells it."""
+        if isinstance(error, TimeoutError):
+            return UpstreamUnavailable(f"{self._what}: no answer within {self._deadline_s:g} s")
+        return translate(error, f"{self._what}, {where}")
+
+    def _zeros(self, box: Box) -> Array:
+        return np.zeros((self.info.num_channels, *box.size), self.info.dtype, order="F")
 
     async def aclose(self) -> None:
         """Nothing to do: an array holds memory only, which goes with the last reference."""

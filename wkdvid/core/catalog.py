@@ -185,7 +185,8 @@ class Catalog:
         self._parse = parse
         self._open_layers = open_layers
         self._refresh_s = refresh_s
-        self._datasets: dict[DatasetKey, Dataset] = {}
+        self.by_key: dict[tuple[str, str], Dataset] = {}
+        """A DatasetKey is equal to its plain tuple."""
         self._seen = -1
         self._catching_up = asyncio.Lock()
         self._openings = asyncio.Semaphore(OPENINGS)
@@ -210,17 +211,17 @@ class Catalog:
                 self._apply(await self._store.load(), {})
 
     def datasets(self) -> Sequence[Dataset]:
-        return tuple(self._datasets.values())
+        return tuple(self.by_key.values())
 
     def find(self, key: tuple[str, str]) -> Dataset:
         """
         Raises:
             NotFound: no such dataset.
         """
-        dataset = self._datasets.get(key)  # type: ignore[call-overload]  # a DatasetKey is equal to its plain tuple
+        dataset = self.by_key.get(key)
         if dataset is None:
             raise NotFound(f"there is no dataset {key[0]}/{key[1]}")
-        return dataset  # type: ignore[no-any-return]
+        return dataset
 
     async def opened(self, dataset: Dataset) -> Dataset:
         """The dataset with its layers open.
@@ -236,7 +237,7 @@ class Catalog:
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until nothing is pending, but no longer than that: what cannot be reached holds up nobody."""
-        pending = [self._opening(d) for d in self._datasets.values() if d.state is State.PENDING]
+        pending = [self._opening(d) for d in self.by_key.values() if d.state is State.PENDING]
         if pending:
             await asyncio.wait(pending, timeout=timeout_s)
 
@@ -276,10 +277,10 @@ class Catalog:
 
     def _apply(self, snapshot: Snapshot, opened: Mapping[DatasetKey, Mapping[str, Layer]]) -> None:
         wanted = {entry.key: entry for entry in self._parse(snapshot.document)}
-        for key in [key for key in self._datasets if key not in wanted]:
-            self._remove(key)
+        for dataset in [dataset for key, dataset in self.by_key.items() if key not in wanted]:
+            self._remove(dataset.key)
         for key, entry in wanted.items():
-            known = self._datasets.get(key)
+            known = self.by_key.get(key)
             since = max(snapshot.renewed.get(EVERYTHING, 0), snapshot.renewed.get(str(key), 0))
             if key in opened:
                 now = time.monotonic()
@@ -291,13 +292,13 @@ class Catalog:
 
     def _install(self, dataset: Dataset) -> None:
         self._remove(dataset.key)
-        self._datasets[dataset.key] = dataset
+        self.by_key[dataset.key] = dataset
         self.by_id[dataset.entry.dataset_id] = dataset
         self.by_uuid[dataset.entry.uuid] = dataset
         self.changes += 1
 
     def _remove(self, key: DatasetKey) -> None:
-        dataset = self._datasets.pop(key, None)
+        dataset = self.by_key.pop(key, None)
         if dataset is not None:
             self.by_id.pop(dataset.entry.dataset_id, None)
             self.by_uuid.pop(dataset.entry.uuid, None)
@@ -329,7 +330,7 @@ class Catalog:
             with contextlib.suppress(WkdvidError):
                 await self.catch_up()
             now = time.monotonic()
-            due = [self._opening(d) for d in self._datasets.values() if self._is_due(d, now)]
+            due = [self._opening(d) for d in self.by_key.values() if self._is_due(d, now)]
             if due:
                 await asyncio.wait(due)
             await asyncio.sleep(1.0)
@@ -339,7 +340,7 @@ class Catalog:
         return now - dataset.opened_at >= wait_s
 
     async def aclose(self) -> None:
-        for dataset in self._datasets.values():
+        for dataset in self.by_key.values():
             if dataset.opening is not None:
                 dataset.opening.cancel()
             for layer in dataset.layers.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -13,7 +13,7 @@ from wkdvid.core.geometry import Box, Vec3, ceil_div, volume_of
 from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale, downsample
 from wkdvid.core.volume import Array
-from wkdvid.errors import TooLarge
+from wkdvid.errors import BackendError, TooLarge
 
 
 class Reader:
@@ -55,6 +55,25 @@ class Reader:
             for part in self._parts(layer, scale, inside):
                 out[_within(part, box)] = await self._compute(layer, scale, part)
         return out
+
+    async def read_all(self, layer: Layer, scale: Scale, boxes: Sequence[Box]) -> Sequence[Array | BackendError]:
+        """Read many boxes, in voxels of ``scale``: for each what ``read`` returns, or what it would raise.
+
+        All of them are held at a time, so the caller sees to it that they fit into the working memory.
+        """
+        if scale.stored:
+            return await layer.volume.read_all(scale.level, boxes)
+        return [await self._outcome(layer, scale, box) for box in boxes]
+
+    async def _outcome(self, layer: Layer, scale: Scale, box: Box) -> Array | BackendError:
+        try:
+            return await self.read(layer, scale, box)
+        except BackendError as error:
+            return error
+
+    def batch(self, item_bytes: int) -> int:
+        """How many boxes of that size to ``read_all``: half the working memory; the rest is for what they become."""
+        return max(self._limits.working_bytes // 2 // item_bytes, 1)
 
     def _parts(self, layer: Layer, scale: Scale, box: Box) -> Iterator[Box]:
         """Cut a box until the source voxels of each part fit into the working memory."""

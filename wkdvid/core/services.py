@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wkdvid.core.access import Action, Authorizer, allowed
 from wkdvid.core.body_cache import BodyCache
-from wkdvid.core.catalog import Catalog, Dataset, Layer
+from wkdvid.core.catalog import Catalog, Dataset, State
 from wkdvid.core.limits import Limits
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
@@ -38,25 +38,13 @@ class Services:
         """
         if not self.catalog.current:
             await self.catalog.catch_up()
-        return await self._readable(self.catalog.find(key), token, f"there is no dataset {key[0]}/{key[1]}")
+        return await self._readable(self.catalog.by_key.get(key), token, key)
 
     async def dataset_by_id(self, dataset_id: str, token: str | None) -> Dataset:
         """As ``dataset``, for the id that webKnossos uses."""
         if not self.catalog.current:
             await self.catalog.catch_up()
-        dataset = self.catalog.by_id.get(dataset_id)
-        missing = f"there is no dataset with the id {dataset_id}"
-        if dataset is None:
-            raise NotFound(missing)
-        return await self._readable(dataset, token, missing)
-
-    async def open_layer(self, dataset: Dataset, layer: str) -> Layer:
-        """
-        Raises:
-            NotFound: no such layer.
-            UpstreamUnavailable: the source cannot be read now.
-        """
-        return (await self.catalog.opened(dataset)).layer(layer)
+        return await self._readable(self.catalog.by_id.get(dataset_id), token, (dataset_id,))
 
     async def visible(self, token: str | None) -> Sequence[Dataset]:
         """All datasets that the caller may read, open or not, in the catalog's order."""
@@ -64,10 +52,9 @@ class Services:
         await self.catalog.settle(SETTLE_S)
         return [d for d in self.catalog.datasets() if await allowed(self.authorizer, token, Action.READ, d)]
 
-    async def _readable(self, dataset: Dataset, token: str | None, missing: str) -> Dataset:
-        decided = self.authorizer.decide(token, Action.READ, dataset)
-        if decided is None:
-            decided = await self.authorizer.ask(token, Action.READ, dataset)
-        if not decided:
-            raise NotFound(missing)
-        return await self.catalog.opened(dataset)
+    async def _readable(self, dataset: Dataset | None, token: str | None, name: tuple[str, ...]) -> Dataset:
+        if dataset is not None:
+            decided = self.authorizer.decide(token, Action.READ, dataset)
+            if decided or (decided is None and await self.authorizer.ask(token, Action.READ, dataset)):
+                return dataset if dataset.state is State.OPEN else await self.catalog.opened(dataset)
+        raise NotFound(f"there is no dataset {'/'.join(name)}")

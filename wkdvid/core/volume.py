@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wkdvid.core.geometry import Box, Float3, Vec3
+from wkdvid.errors import BackendError
 
 Category: TypeAlias = Literal["color", "segmentation"]
 Array: TypeAlias = npt.NDArray[Any]
@@ -80,6 +82,10 @@ class Volume(Protocol):
         """
         ...
 
+    async def read_all(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | BackendError]:
+        """Read many boxes of one level: for each what ``read`` returns or would raise. Cheaper than one by one."""
+        ...
+
     async def aclose(self) -> None: ...
 
 
@@ -87,12 +93,10 @@ class Volume(Protocol):
 class StoresChunks(Protocol):
     """The power to hand on a chunk's bytes as they are stored. Asked for by type."""
 
-    async def stored_chunk(self, level: int, index: Vec3) -> bytes | None:
-        """Bytes of the chunk that begins at ``chunk_origin + index * chunk_shape``, or None if it was never written.
+    async def stored_chunks(self, level: int, indices: Sequence[Vec3]) -> Sequence[bytes | BackendError | None]:
+        """For each index the bytes of the chunk that begins at ``chunk_origin + index * chunk_shape``.
 
-        The encoding is ``info.levels[level].encoding``; a chunk that the extent cuts is stored cut.
-
-        Raises:
-            BackendError: as in ``Volume.read``.
+        The encoding is ``info.levels[level].encoding``; a chunk that the extent cuts is stored cut. None: it was
+        never written. A BackendError, that ``Volume.read`` would raise: it cannot be read.
         """
         ...

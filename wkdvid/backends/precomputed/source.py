@@ -14,6 +14,7 @@ from wkdvid.backends.channels import split_channels
 from wkdvid.backends.failures import translate
 from wkdvid.backends.levels import level_mags
 from wkdvid.backends.opening import Opener
+from wkdvid.backends.outcomes import FAILURES, outcomes
 from wkdvid.backends.precomputed.chunks import chunk_key, shard_key
 from wkdvid.backends.precomputed.metadata import Info, ScaleMetadata, parse_info
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian, spatial_extent
@@ -21,7 +22,7 @@ from wkdvid.core.entries import LayerEntry
 from wkdvid.core.geometry import Vec3
 from wkdvid.core.source import Source
 from wkdvid.core.volume import LayerInfo, LevelInfo, Volume
-from wkdvid.errors import InvalidRequest, UpstreamUnavailable
+from wkdvid.errors import BackendError, InvalidRequest
 
 OPTIONS = frozenset({"source", "channel"})
 
@@ -40,14 +41,14 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
     """Open all scales of the volume in an admitted folder; errors as ``open_layer``."""
     document = await opener.read_json(source, "info")
     if document is None:
-        raise InvalidRequest(f"{source.url}: there is no info file; is this the folder of a precomputed volume?")
-    info = parse_info(document, source.url)
-    opener.check_levels(len(info.scales), source.url)
+        raise InvalidRequest(f"{source.name}: there is no info file; is this the folder of a precomputed volume?")
+    info = parse_info(document, source.name)
+    opener.check_levels(len(info.scales), source.name)
     for scale in info.scales:
         await _check_scale(opener, source, scale)
     # One odd scale would make TensorStore refuse them all: it is given an info without those that it cannot read.
     kvstore = await opener.overlay(source, "info", info.document)
-    opened = [await opener.open(_spec(kvstore, scale), f"{source.url} ({scale.key})") for scale in info.scales]
+    opened = [await opener.open(_spec(kvstore, scale), f"{source.name} ({scale.key})") for scale in info.scales]
     return split_channels(
         [arrange(store, "xyzc", fixed={}) for store in opened],
         entry.options.get("channel"),
@@ -62,7 +63,7 @@ async def _check_scale(opener: Opener, source: Source, scale: ScaleMetadata) -> 
         suffix = await asyncio.to_thread(_suffix_of_chunks, Path(folder.path))
         if suffix is not None:
             raise InvalidRequest(
-                f"{source.url}: the chunks of scale {scale.key} have the suffix {suffix}: they would be read as empty;"
+                f"{source.name}: the chunks of scale {scale.key} have the suffix {suffix}: they would be read as empty;"
                 " write the volume with compress=False, or serve it over HTTP with Content-Encoding"
             )
 
@@ -84,11 +85,11 @@ def _spec(kvstore: Mapping[str, Any], scale: ScaleMetadata) -> dict[str, Any]:
 def _volume(
     entry: LayerEntry, opener: Opener, source: Source, info: Info, stores: Sequence[ts.TensorStore], name: str
 ) -> Volume:
-    mags = level_mags([scale.resolution_nm for scale in info.scales], source.url)
+    mags = level_mags([scale.resolution_nm for scale in info.scales], source.name)
     layer = LayerInfo(
         name=name,
         category=entry.category or info.category,
-        dtype=little_endian(stores[0], source.url),
+        dtype=little_endian(stores[0], source.name),
         num_channels=stores[0].shape[0],
         voxel_size_nm=entry.voxel_size_nm or info.scales[0].resolution_nm,
         levels=tuple(
@@ -105,7 +106,7 @@ def _volume(
         notes=info.notes,
     )
     if info.num_channels > 1:
-        return TensorStoreVolume(layer, stores, source.url, opener.deadline_s)
+        return TensorStoreVolume(layer, stores, source.name, opener.deadline_s)
     return PrecomputedVolume(layer, stores, source, info.scales, opener)
 
 
@@ -120,23 +121,25 @@ class PrecomputedVolume(TensorStoreVolume):
         scales: Sequence[ScaleMetadata],
         opener: Opener,
     ) -> None:
-        super().__init__(info, stores, source.url, opener.deadline_s)
+        super().__init__(info, stores, source.name, opener.deadline_s)
         self._source = source
         self._scales = scales
         self._opener = opener
         self._chunks: dict[int, ts.KvStore] = {}
 
-    async def stored_chunk(self, level: int, index: Vec3) -> bytes | None:
+    async def stored_chunks(self, level: int, indices: Sequence[Vec3]) -> Sequence[bytes | BackendError | None]:
         scale = self._scales[level]
-        key = chunk_key(scale, index) if scale.sharding is None else shard_key(scale, index)
+        key = chunk_key if scale.sharding is None else shard_key
         try:
-            async with asyncio.timeout(self._deadline_s):
-                store = self._chunks.get(level) or await self._open_chunks(level)
-                result = await store.read(key)
-        except TimeoutError as error:
-            raise UpstreamUnavailable(f"{self._what}: no answer within {self._deadline_s:g} s") from error
-        except (ValueError, OSError, RuntimeError) as error:
-            raise translate(error, f"{self._what}, level {level}, chunk {index}") from error
+            store = self._chunks.get(level) or await self._open_chunks(level)
+        except FAILURES as error:
+            return [translate(error, f"{self._what}, level {level}")] * len(indices)
+        found = await outcomes(lambda index: store.read(key(scale, index)), indices, self._deadline_s)
+        return [self._chunk(level, index, result) for index, result in zip(indices, found, strict=True)]
+
+    def _chunk(self, level: int, index: Vec3, result: ts.KvStore.ReadResult | Exception) -> bytes | BackendError | None:
+        if isinstance(result, Exception):
+            return self._failure(result, f"level {level}, chunk {index}")
         return result.value if result.state == "value" else None
 
     async def _open_chunks(self, level: int) -> ts.KvStore:

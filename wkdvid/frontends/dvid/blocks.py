@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from wkdvid.codecs.payload import Buffer
 from wkdvid.core.body_cache import Key
 from wkdvid.core.catalog import Layer
-from wkdvid.core.concurrent import IN_FLIGHT, for_each
 from wkdvid.core.geometry import Box, Vec3, multiply
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.core.volume import Array, StoresChunks
+from wkdvid.errors import BackendError
 from wkdvid.frontends.dvid import parse, wire
 from wkdvid.frontends.dvid.calls import Answer, begun, ready
 from wkdvid.frontends.dvid.instances import BLOCK, VOXEL_BYTES
+
+Result = TypeVar("Result")
 
 SHAPE: Vec3 = (BLOCK, BLOCK, BLOCK)
 VOXELS = BLOCK**3
@@ -116,7 +119,7 @@ def _check_size(blocks: Blocks, indices: Sequence[Vec3]) -> None:
 
 def _batches(blocks: Blocks, indices: Sequence[Vec3]) -> Iterator[Sequence[Vec3]]:
     """Cut the indices so that what is held of one batch stays within half the working memory, encoded or not."""
-    count = max(blocks.services.limits.working_bytes // 2 // blocks.decoded_bytes, 1)
+    count = blocks.services.reader.batch(blocks.decoded_bytes)
     for start in range(0, len(indices), count):
         yield indices[start : start + count]
 
@@ -128,40 +131,54 @@ async def _stream(blocks: Blocks, batches: Sequence[Sequence[Vec3]]) -> AsyncIte
 
 
 async def read_records(blocks: Blocks, indices: Sequence[Vec3]) -> list[bytes]:
-    """One record per index. The first failure cancels the other reads and is raised as itself."""
-    width = min(IN_FLIGHT, max(blocks.services.limits.working_bytes // 2 // blocks.decoded_bytes, 1))
-    records = [ready(blocks.services, (blocks.scale.id, blocks.encoding, index)) for index in indices]
-    missing = [index for index, record in zip(indices, records, strict=True) if record is None]
-    found = iter(await for_each(lambda index: _record(blocks, index), missing, width))
-    return [next(found) if record is None else record for record in records]
+    """One record per index.
+
+    Raises:
+        BackendError: the first of what could not be read.
+    """
+    records = {index: ready(blocks.services, _key(blocks, index)) for index in indices}
+    missing = [index for index, record in records.items() if record is None]
+    for index, data in zip(missing, await _payloads(blocks, missing), strict=True):
+        records[index] = record = wire.record(index, data) if len(data) else b""
+        blocks.services.bodies.put(_key(blocks, index), record)
+    return [records[index] or b"" for index in indices]
 
 
-async def _record(blocks: Blocks, index: Vec3) -> bytes:
-    key = (blocks.scale.id, blocks.encoding, index)
-    record = ready(blocks.services, key)
-    if record is None:
-        box = block_box(index)
-        if box.intersect(blocks.scale.extent) is None:
-            return b""
-        data = await _payload(blocks, index, box)
-        record = wire.record(index, data) if len(data) else b""
-        blocks.services.bodies.put(key, record)
-    return record
+def _key(blocks: Blocks, index: Vec3) -> Key:
+    return (blocks.scale.id, blocks.encoding, index)
 
 
-async def _payload(blocks: Blocks, index: Vec3, box: Box) -> Buffer:
-    """Encoded voxels; nothing if all are zero."""
-    source = blocks.stored_chunks
-    level = blocks.layer.info.levels[blocks.scale.level]
-    if source is not None and level.extent.contains(box):
-        origin = level.chunk_origin
-        chunk = (index[0] - origin[0] // BLOCK, index[1] - origin[1] // BLOCK, index[2] - origin[2] // BLOCK)
-        return await source.stored_chunk(blocks.scale.level, chunk) or b""
-    array = await blocks.services.reader.read(blocks.layer, blocks.scale, box)
+async def _payloads(blocks: Blocks, indices: Sequence[Vec3]) -> Sequence[Buffer]:
+    """Encoded voxels of each block; nothing if all are zero."""
+    found: dict[Vec3, Buffer] = {}
+    source, extent = blocks.stored_chunks, blocks.layer.info.levels[blocks.scale.level].extent
+    if source is not None:
+        whole = [index for index in indices if extent.contains(block_box(index))]
+        chunks = await source.stored_chunks(blocks.scale.level, [_chunk(blocks, index) for index in whole])
+        found = {index: _good(data) or b"" for index, data in zip(whole, chunks, strict=True)}
+    rest = [i for i in indices if i not in found and block_box(i).intersect(blocks.scale.extent) is not None]
+    arrays = await blocks.services.reader.read_all(blocks.layer, blocks.scale, [block_box(index) for index in rest])
+    found |= zip(rest, await _encoded_all(blocks, [_good(array) for array in arrays]), strict=True)
+    return [found.get(index, b"") for index in indices]
+
+
+def _good(found: Result | BackendError) -> Result:
+    if isinstance(found, BackendError):
+        raise found
+    return found
+
+
+def _chunk(blocks: Blocks, index: Vec3) -> Vec3:
+    """Index of the stored chunk that a block is."""
+    x, y, z = blocks.layer.info.levels[blocks.scale.level].chunk_origin
+    return (index[0] - x // BLOCK, index[1] - y // BLOCK, index[2] - z // BLOCK)
+
+
+async def _encoded_all(blocks: Blocks, arrays: Sequence[Array]) -> Sequence[Buffer]:
     if blocks.encoding in COPIED:
-        return _encoded(blocks, array)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(blocks.services.executor, _encoded, blocks, array)
+        return [_encoded(blocks, array) for array in arrays]
+    loop, executor = asyncio.get_running_loop(), blocks.services.executor
+    return await asyncio.gather(*(loop.run_in_executor(executor, _encoded, blocks, array) for array in arrays))
 
 
 def _encoded(blocks: Blocks, array: Array) -> Buffer:
@@ -175,7 +192,7 @@ def block_box(index: Vec3) -> Box:
 async def one_block(blocks: Blocks, index: Vec3) -> Answer:
     """The record of one block, zeros if it is empty: Neuroglancer cannot read an answer without a record."""
     _check_size(blocks, [index])
-    record = await _record(blocks, index)
+    (record,) = await read_records(blocks, [index])
     return Answer(record) if record else await one_box(blocks, block_box(index), index)
 
 

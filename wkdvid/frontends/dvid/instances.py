@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from wkdvid.core.catalog import Dataset, Layer
 from wkdvid.core.geometry import Float3
 from wkdvid.core.pyramid import Scale
@@ -33,9 +35,10 @@ VOXEL_BYTES: Mapping[str, int] = {
 }
 """Every type that is offered, with the bytes of a voxel as it is sent."""
 _IMAGE_TYPES: Mapping[tuple[str, int], str] = {
-    **{(name, 1): f"{name}blk" for name in ("uint8", "uint16", "uint32", "uint64", "float32")},
-    ("uint8", 3): "rgba8blk",
+    **{(np.dtype(name).str, 1): f"{name}blk" for name in ("uint8", "uint16", "uint32", "uint64", "float32")},
+    (np.dtype("uint8").str, 3): "rgba8blk",
 }
+"""By ``dtype.str``, which numpy has ready; it makes up ``dtype.name`` anew each time."""
 _LEVEL_NAME = re.compile(r"(.+)_([1-9][0-9]?)")
 
 
@@ -72,7 +75,7 @@ def type_of(info: LayerInfo) -> str | None:
     """DVID's name for the type of a layer, or None if it has none."""
     if info.category == "segmentation":
         return "labelmap" if info.dtype.kind == "u" and info.num_channels == 1 else None
-    return _IMAGE_TYPES.get((info.dtype.name, info.num_channels))
+    return _IMAGE_TYPES.get((info.dtype.str, info.num_channels))
 
 
 def find(dataset: Dataset, name: str) -> Instance | None:
@@ -116,7 +119,7 @@ def refusal(layer: Layer) -> str:
 
 def compression_of(layer: Layer) -> Compression:
     """How DVID's clients are told the blocks of an image are stored: the entry's choice, else JPEG where it is true."""
-    gray = layer.info.dtype.name == "uint8" and layer.info.num_channels == 1
+    gray = type_of(layer.info) == "uint8blk"
     if layer.compression == "none":
         return "none"
     if gray and (

@@ -1,22 +1,33 @@
-"""Reading buckets: each from the cache or from the volume, each failing alone."""
+"""Reading buckets: each from the cache or from the volume, each failing alone.
+
+A bucket is cut from the cube of 64 voxels a side that it lies in, where one chunk has that whole: the chunk has to be
+decoded anyway, and the cube's other buckets are what the browser asks for next. They go into the cache with it.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from wkdvid.codecs import four_bit
+from wkdvid.core.body_cache import Key
 from wkdvid.core.catalog import Layer
-from wkdvid.core.concurrent import for_each
+from wkdvid.core.geometry import Box, Vec3, divide_down, multiply
+from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.core.volume import Array
 from wkdvid.errors import BackendError, TooLarge
-from wkdvid.frontends.webknossos.parse import BucketRequest
+from wkdvid.frontends.webknossos.parse import BUCKET, BucketRequest
 
 log = logging.getLogger("wkdvid.webknossos")
+
+CUBE = 2 * BUCKET
+BUCKET_SIZE: Vec3 = (BUCKET, BUCKET, BUCKET)
+CUBE_SIZE: Vec3 = (CUBE, CUBE, CUBE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +39,6 @@ class Buckets:
     empty: Sequence[int]
     failed: Sequence[int]
 
-    @property
-    def length(self) -> int:
-        return sum(map(len, self.bodies))
-
 
 async def read_buckets(services: Services, layer: Layer, requests: Sequence[BucketRequest]) -> Buckets:
     """Read a batch. A bucket that is all zero, outside, or of an unknown mag is empty; one that cannot be read failed.
@@ -40,12 +47,11 @@ async def read_buckets(services: Services, layer: Layer, requests: Sequence[Buck
         TooLarge: the batch needs more voxels than a request may read.
     """
     bodies = [_from_cache(services, layer, request) for request in requests]
-    missing = [i for i, body in enumerate(bodies) if body is None]
-    if missing:
+    if None in bodies:
         _check_size(services, layer, requests)
-        found = await for_each(lambda i: _read(services, layer, requests[i]), missing)
-        for i, body in zip(missing, found, strict=True):
-            bodies[i] = body
+        missing = [request for request, body in zip(requests, bodies, strict=True) if body is None]
+        found = await _read(services, layer, missing)
+        bodies = [found.get(request) if body is None else body for request, body in zip(requests, bodies, strict=True)]
     return Buckets(
         [body for body in bodies if body],
         [i for i, body in enumerate(bodies) if body is not None and not body],
@@ -57,7 +63,12 @@ def _from_cache(services: Services, layer: Layer, request: BucketRequest) -> byt
     scale = layer.scales.get(request.mag)
     if scale is None:
         return b""
-    return services.bodies.get((scale.id, "wk", request.position, request.size, request.four_bit))
+    body: bytes | None = services.bodies.get(_key(scale, request))
+    return body
+
+
+def _key(scale: Scale, request: BucketRequest) -> Key:
+    return (scale.id, "wk", request.position, request.size, request.four_bit)
 
 
 def _check_size(services: Services, layer: Layer, requests: Sequence[BucketRequest]) -> None:
@@ -75,24 +86,61 @@ def _check_size(services: Services, layer: Layer, requests: Sequence[BucketReque
         )
 
 
-async def _read(services: Services, layer: Layer, request: BucketRequest) -> bytes | None:
-    """The bucket's body, empty if it is all zero; None if it could not be read."""
+async def _read(services: Services, layer: Layer, requests: Sequence[BucketRequest]) -> Mapping[BucketRequest, bytes]:
+    """The bodies of those that could be read; a body is empty if it is all zero."""
+    sources: dict[Vec3, dict[Box, list[BucketRequest]]] = {}
+    for request in requests:
+        sources.setdefault(request.mag, {}).setdefault(_read_for(layer, request), []).append(request)
+    bodies: dict[BucketRequest, bytes] = {}
+    for mag, members in sources.items():
+        for boxes in _batches(services, layer, list(members)):
+            arrays = await services.reader.read_all(layer, layer.scales[mag], boxes)
+            for box, array in zip(boxes, arrays, strict=True):
+                if isinstance(array, BackendError):
+                    log.warning("%d buckets of layer %s failed: %s", len(members[box]), layer.info.name, array)
+                else:
+                    bodies |= _cut(services, layer.scales[mag], box, array, members[box])
+    return bodies
+
+
+def _read_for(layer: Layer, request: BucketRequest) -> Box:
+    """What is read for a bucket: the cube around it, if one chunk holds that, else its own box."""
     scale = layer.scales[request.mag]
-    try:
-        array = await services.reader.read(layer, scale, request.box)
-    except BackendError as error:
-        log.warning("bucket %s of mag %s of layer %s: %s", request.position, request.mag, layer.info.name, error)
-        return None
-    body = bucket_body(array, four_bit_wanted=request.four_bit)
-    services.bodies.put((scale.id, "wk", request.position, request.size, request.four_bit), body)
-    return body
+    level = layer.info.levels[scale.level]
+    on_grid = all(n % CUBE == 0 for n in (*level.chunk_shape, *level.chunk_origin))
+    cube = Box.at(multiply(divide_down(request.box.start, CUBE_SIZE), CUBE_SIZE), CUBE_SIZE)
+    return cube if on_grid and scale.stored and cube.contains(request.box) else request.box
+
+
+def _batches(services: Services, layer: Layer, boxes: Sequence[Box]) -> Iterator[Sequence[Box]]:
+    count = services.reader.batch(max(box.voxels for box in boxes) * layer.info.voxel_bytes)
+    for start in range(0, len(boxes), count):
+        yield boxes[start : start + count]
+
+
+def _cut(
+    services: Services, scale: Scale, box: Box, array: Array, members: Sequence[BucketRequest]
+) -> Mapping[BucketRequest, bytes]:
+    """Bodies of the buckets in a box that was read, those of the members and of all others that it holds."""
+    bodies: dict[BucketRequest, bytes] = {}
+    for request in {**dict.fromkeys(members), **dict.fromkeys(_all_in(scale, box, members[0]))}:
+        x, y, z = (slice(a - o, b - o) for a, b, o in zip(request.box.start, request.box.stop, box.start, strict=True))
+        bodies[request] = bucket_body(array[:, x, y, z], four_bit_wanted=request.four_bit)
+        services.bodies.put(_key(scale, request), bodies[request])
+    return bodies
+
+
+def _all_in(scale: Scale, box: Box, like: BucketRequest) -> Iterator[BucketRequest]:
+    if like.size == BUCKET_SIZE:
+        for z, y, x in product(*(range(a, b, BUCKET) for a, b in zip(box.start[::-1], box.stop[::-1], strict=True))):
+            yield replace(like, position=multiply((x, y, z), scale.mag))
 
 
 def bucket_body(array: Array, *, four_bit_wanted: bool) -> bytes:
     """A bucket as it is sent: x fastest, channels interleaved; empty if every voxel is zero.
 
     Args:
-        array: (c, x, y, z), Fortran-contiguous.
+        array: (c, x, y, z).
         four_bit_wanted: Two voxels a byte; honoured for 8-bit channels, as the browser asks for no others.
     """
     if not np.any(array):
