@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sanic import Sanic
+from sanic.exceptions import MethodNotAllowed, SanicException
 from sanic.exceptions import NotFound as NoRoute
-from sanic.exceptions import SanicException
 from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse, empty
@@ -90,9 +90,8 @@ def create_app(config: Config) -> App:
     app.before_server_start(partial(_start, config))
     for blueprint in (webknossos.blueprint(), dvid.blueprint(), home.blueprint()):
         app.blueprint(blueprint)
-    app.exception(NoRoute)(_no_route)
+    app.exception(NoRoute, MethodNotAllowed)(_no_route)
     app.exception(Exception)(_unexpected)
-    app.register_middleware(_preflight, "request")
     app.after_server_stop(_stop)
     return app
 
@@ -157,10 +156,8 @@ def _authorizer(config: Config) -> Authorizer:
     return TokenAuthorizer(config.access.admin_token)
 
 
-async def _preflight(request: Request) -> HTTPResponse | None:
+def _preflight(request: Request) -> HTTPResponse:
     """Browsers ask first before they POST JSON to another origin; the answer is the same for every path."""
-    if request.method != "OPTIONS":
-        return None
     asked = request.headers.get("access-control-request-headers", "*")
     return empty(
         200,
@@ -174,7 +171,13 @@ async def _preflight(request: Request) -> HTTPResponse | None:
     )
 
 
-async def _no_route(request: Request, error: NoRoute) -> HTTPResponse:
+async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTPResponse:
+    """No route has OPTIONS, so a preflight ends here: as a middleware it would slow down every request."""
+    if request.method == "OPTIONS":
+        return _preflight(request)
+    if isinstance(error, MethodNotAllowed):
+        text = f"{request.method} is not offered at this address"
+        return json_reply({"messages": [{"error": text}], "code": "no_route"}, 405, error.headers)
     if request.path.startswith("/api/"):
         return reply("404 page not found\n", TEXT, 404)
     if request.path.startswith("/data/v"):
