@@ -17,10 +17,11 @@ from enum import Enum
 from typing import TypeAlias
 
 from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
+from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
 from wkdvid.core.geometry import Float3, Vec3, multiply
 from wkdvid.core.pyramid import Scale, halved_scales, mag_scales
-from wkdvid.core.volume import LayerInfo, Volume
+from wkdvid.core.volume import LayerInfo, StoresChunks, Volume
 from wkdvid.errors import InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
 
 log = logging.getLogger("wkdvid.catalog")
@@ -49,6 +50,8 @@ class Layer:
     info: LayerInfo
     """Mags are relative to the dataset's finest grid, ``voxel_size_nm`` is that grid's."""
     volume: Volume
+    chunks: StoresChunks | None
+    """The volume again, where its stored chunks can be handed on."""
     compression: str | None
     """What the entry chose DVID to be told; None = as the source is stored."""
     scales: Mapping[Vec3, Scale]
@@ -144,6 +147,7 @@ def _layer(volume: Volume, ratio: Vec3, finest: Float3, compression: str | None)
     return Layer(
         info,
         volume,
+        volume if isinstance(volume, StoresChunks) else None,
         compression,
         scales,
         tuple(scale.mag for scale in by_mag),
@@ -189,7 +193,6 @@ class Catalog:
         """A DatasetKey is equal to its plain tuple."""
         self._seen = -1
         self._catching_up = asyncio.Lock()
-        self._openings = asyncio.Semaphore(OPENINGS)
         self.by_id: dict[str, Dataset] = {}
         self.by_uuid: dict[str, Dataset] = {}
         self.changes = 0
@@ -230,16 +233,16 @@ class Catalog:
             UpstreamUnavailable: its source cannot be read now.
         """
         if dataset.state is State.PENDING:
-            await asyncio.shield(self._opening(dataset))
+            await self._open(dataset)
         if dataset.state is State.UNAVAILABLE:
             raise UpstreamUnavailable(f"dataset {dataset.key} is unavailable: {dataset.reason}")
         return dataset
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until nothing is pending, but no longer than that: what cannot be reached holds up nobody."""
-        pending = [self._opening(d) for d in self.by_key.values() if d.state is State.PENDING]
-        if pending:
-            await asyncio.wait(pending, timeout=timeout_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._open_all([d for d in self.by_key.values() if d.state is State.PENDING])
 
     # ---- changing -------------------------------------------------------------------------------------------------
 
@@ -305,24 +308,27 @@ class Catalog:
 
     # ---- opening --------------------------------------------------------------------------------------------------
 
-    def _opening(self, dataset: Dataset) -> asyncio.Task[None]:
-        """The one task that opens a dataset, however many wait for it."""
-        if dataset.opening is None or dataset.opening.done():
-            dataset.opening = asyncio.create_task(self._open(dataset), name=f"open {dataset.key}")
-        return dataset.opening
+    async def _open_all(self, datasets: Sequence[Dataset]) -> None:
+        """So many at a time, that one which a request waits for meanwhile is not held up by them."""
+        await for_each(self._open, datasets, OPENINGS)
 
     async def _open(self, dataset: Dataset) -> None:
-        async with self._openings:
-            try:
-                layers = arrange_layers(dataset.entry, await self._open_layers(dataset.entry))
-            except WkdvidError as error:
-                if dataset.state is not State.OPEN:
-                    dataset.state, dataset.reason = State.UNAVAILABLE, describe_failure(error)
-                log.warning("dataset %s cannot be opened: %s", dataset.key, error)
-            else:
-                dataset.layers, dataset.state, dataset.reason = layers, State.OPEN, ""
-            dataset.opened_at = time.monotonic()
-            self.changes += 1
+        """However many wait for it, it is opened once, and goes on when one of them goes away."""
+        if dataset.opening is None or dataset.opening.done():
+            dataset.opening = asyncio.create_task(self._try_to_open(dataset), name=f"open {dataset.key}")
+        await asyncio.shield(dataset.opening)
+
+    async def _try_to_open(self, dataset: Dataset) -> None:
+        try:
+            layers = arrange_layers(dataset.entry, await self._open_layers(dataset.entry))
+        except WkdvidError as error:
+            if dataset.state is not State.OPEN:
+                dataset.state, dataset.reason = State.UNAVAILABLE, describe_failure(error)
+            log.warning("dataset %s cannot be opened: %s", dataset.key, error)
+        else:
+            dataset.layers, dataset.state, dataset.reason = layers, State.OPEN, ""
+        dataset.opened_at = time.monotonic()
+        self.changes += 1
 
     async def watch(self) -> None:
         """Open what is pending, try again what failed, look again at what is old; until cancelled."""
@@ -330,9 +336,7 @@ class Catalog:
             with contextlib.suppress(WkdvidError):
                 await self.catch_up()
             now = time.monotonic()
-            due = [self._opening(d) for d in self.by_key.values() if self._is_due(d, now)]
-            if due:
-                await asyncio.wait(due)
+            await self._open_all([d for d in self.by_key.values() if self._is_due(d, now)])
             await asyncio.sleep(1.0)
 
     def _is_due(self, dataset: Dataset, now: float) -> bool:

@@ -116,16 +116,31 @@ def downsample(source: Array, origin: Vec3, factors: Vec3, extent: Box, category
 
 
 def _downsample_image(source: Array, origin: Vec3, factors: Vec3, extent: Box) -> Array:
-    exact = source.dtype.kind in "iu" and source.dtype.itemsize < 8
-    total = source.astype(np.int64 if exact else np.float64)
-    counts: list[Array] = []
-    for axis, factor in enumerate(factors):
-        total = _sum_pairs(total, axis + 1, factor)
-        counts.append(_voxels_inside(origin[axis], source.shape[axis + 1], factor, extent, axis))
-    count = reduce(np.multiply, (c.reshape([-1 if a == i else 1 for a in range(4)]) for i, c in enumerate(counts, 1)))
-    count = np.maximum(count, 1)
-    mean = (total + count // 2) // count if exact else total / count
+    inside = [_voxels_inside(origin[i], source.shape[i + 1], factors[i], extent, i) for i in range(3)]
+    along = (n.reshape([-1 if axis == i else 1 for axis in range(4)]) for i, n in enumerate(inside, 1))
+    count = np.maximum(reduce(np.multiply, along), 1)
+    if source.dtype.kind == "f":
+        mean = _sum_blocks(source.astype(np.float64), factors) / count
+    elif source.dtype.itemsize < 8:
+        mean = (_sum_blocks(source.astype(np.int64), factors) + count // 2) // count
+    else:
+        mean = _mean_of_64_bits(source, factors, count)
     return np.asfortranarray(mean.astype(source.dtype))
+
+
+def _mean_of_64_bits(source: Array, factors: Vec3, count: Array) -> Array:
+    """Exact, by halves of 32 bits whose sums do not overflow."""
+    high = _sum_blocks((source >> 32).astype(np.int64), factors)
+    low = _sum_blocks((source & 0xFFFFFFFF).astype(np.int64), factors)
+    whole, rest = np.divmod(high, count)
+    mean: Array = (whole.astype(source.dtype) << 32) + (((rest << 32) + low + count // 2) // count).astype(source.dtype)
+    return mean
+
+
+def _sum_blocks(array: Array, factors: Vec3) -> Array:
+    for axis, factor in enumerate(factors, 1):
+        array = _sum_pairs(array, axis, factor)
+    return array
 
 
 def _sum_pairs(array: Array, axis: int, factor: int) -> Array:

@@ -52,12 +52,12 @@ class Blocks:
     @property
     def stored_chunks(self) -> StoresChunks | None:
         """The volume, if what it stores is what is asked for, on the same grid."""
-        info, volume = self.layer.info, self.layer.volume
+        info = self.layer.info
         level = info.levels[self.scale.level]
         if not (self.encoding == level.encoding == "jpeg" and info.num_channels == 1 and not info.fill_value):
             return None
         on_grid = level.chunk_shape == SHAPE and all(n % BLOCK == 0 for n in level.chunk_origin)
-        return volume if on_grid and self.scale.stored and isinstance(volume, StoresChunks) else None
+        return self.layer.chunks if on_grid and self.scale.stored else None
 
 
 async def answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
@@ -157,8 +157,9 @@ async def _payloads(blocks: Blocks, indices: Sequence[Vec3]) -> Sequence[Buffer]
         chunks = await source.stored_chunks(blocks.scale.level, [_chunk(blocks, index) for index in whole])
         found = {index: _good(data) or b"" for index, data in zip(whole, chunks, strict=True)}
     rest = [i for i in indices if i not in found and block_box(i).intersect(blocks.scale.extent) is not None]
-    arrays = await blocks.services.reader.read_all(blocks.layer, blocks.scale, [block_box(index) for index in rest])
-    found |= zip(rest, await _encoded_all(blocks, [_good(array) for array in arrays]), strict=True)
+    if rest:
+        arrays = await blocks.services.reader.read_all(blocks.layer, blocks.scale, [block_box(index) for index in rest])
+        found |= zip(rest, await _encoded_all(blocks, [_good(array) for array in arrays]), strict=True)
     return [found.get(index, b"") for index in indices]
 
 
