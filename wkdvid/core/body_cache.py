@@ -6,7 +6,7 @@ whole, good results are put in: a failure is raised past this cache.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TypeAlias
 
 from cachebox import LRUCache
@@ -24,12 +24,12 @@ class BodyCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._largest = max_bytes // LARGEST_SHARE
-        self._bodies: LRUCache[Key, bytes] = LRUCache(max_bytes, getsizeof=_weigh)
-        self.get = self._bodies.get
+        self._bodies: LRUCache[Key, bytes] = LRUCache(max(max_bytes, 1), getsizeof=_weigh)  # 0 would mean no bound
+        self.get: Callable[[Key], bytes | None] = self._bodies.get
         """Look up a body; None if it is not there. The bound method of the library: this is the warm path."""
 
     def put(self, key: Key, body: bytes) -> None:
-        if len(body) <= self._largest:
+        if _weigh(key, body) <= self._largest:
             self._bodies[key] = body
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ zero: clients take a block that is left out as zeros.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -98,7 +98,7 @@ async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
 
 def cached(blocks: Blocks, indices: Sequence[Vec3]) -> list[bytes] | None:
     """All records, if every one is in the cache: the warm path."""
-    get: Callable[[Key], bytes | None] = blocks.services.bodies.get
+    get = blocks.services.bodies.get
     scale_id, encoding = blocks.scale.id, blocks.encoding
     records: list[bytes] = []
     for index in indices:

@@ -63,8 +63,7 @@ def _from_cache(services: Services, layer: Layer, request: BucketRequest) -> byt
     scale = layer.scales.get(request.mag)
     if scale is None:
         return b""
-    body: bytes | None = services.bodies.get(_key(scale, request))
-    return body
+    return services.bodies.get(_key(scale, request))
 
 
 def _key(scale: Scale, request: BucketRequest) -> Key:
