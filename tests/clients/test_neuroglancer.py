@@ -1,0 +1,205 @@
+"""Neuroglancer itself draws our volumes over ``dvid://``; what is on its screen is compared voxel by voxel.
+
+Neuroglancer reads gray images over DVID as JPEG only, so the screen shows what JPEG makes of the voxels; it is compared
+with what other decoders (Pillow's, TensorStore's) make of the same JPEG. Labels come unharmed: each is given a colour,
+from which it is read back.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import neuroglancer
+import numpy as np
+import pytest
+import simplejpeg
+import tensorstore as ts
+from PIL import Image
+from playwright.sync_api import Browser
+
+from tests.clients.visit import Visit
+from tests.servers import Server, running
+from tests.volumes import Voxels, write_precomputed
+from wkdvid.core.geometry import Vec3
+
+DRAWN_WITHIN_S = 60
+QUALITY = 80
+"""Of DVID's JPEG, and of what ``write_precomputed`` stores."""
+ROUNDING = 2
+"""JPEG decoders (Neuroglancer brings its own) may differ by so many grey values."""
+SIDE = 250
+WHOLE = 192
+"""Side of the volume that is stored as JPEG: whole chunks, which are handed on as they are."""
+CUBE, FLAT = "c0be", "f1a7"
+"""UUIDs of two datasets of the same voxels."""
+VOXEL_NM: Mapping[str, tuple[int, int, int]] = {CUBE: (10, 10, 10), FLAT: (4, 4, 40)}
+
+
+@pytest.fixture(scope="module")
+def arrays(medulla: Mapping[str, Voxels]) -> Mapping[str, list[Voxels]]:
+    """Two levels each, (x, y, z). The coarser takes every other voxel, as no server would compute it."""
+    named = {"grey": medulla["grayscale"], "seg": medulla["bodies"]}
+    return {name: [array, np.asfortranarray(array[::2, ::2, ::2])] for name, array in named.items()}
+
+
+def write(folder: Path, levels: list[Voxels], encoding: str, kind: str) -> None:
+    mags: list[Vec3] = [(1, 1, 1), (2, 2, 2)]
+    stored = list(zip(mags, levels, strict=False))
+    write_precomputed(folder, stored, voxel_size_nm=VOXEL_NM[CUBE], encoding=encoding, kind=kind)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, arrays: Mapping[str, list[Voxels]]) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("neuroglancer")
+    stored = [arrays["grey"][0][:WHOLE, :WHOLE, :WHOLE]]
+    write(folder / "grey", arrays["grey"], "raw", "image")
+    write(folder / "stored", stored, "jpeg", "image")
+    write(folder / "seg", arrays["seg"], "compressed_segmentation", "segmentation")
+    layers = {name: {"source": name} for name in ("grey", "stored", "seg")}
+    flat = {"grey": {"source": "grey", "compression": "jpeg"}}
+    datasets = {
+        "precomputed": {
+            "lab": {
+                "cube": {"uuid": CUBE, "layers": layers},
+                "flat": {"uuid": FLAT, "layers": flat, "voxel_size": VOXEL_NM[FLAT]},
+            }
+        }
+    }
+    with running(folder, datasets) as started:
+        yield started
+
+
+@dataclass(frozen=True)
+class View:
+    """A plane of a volume on the screen, one pixel a voxel of its level."""
+
+    layout: str
+    at: int
+    """Index of the plane among the finest voxels."""
+    level: int = 0
+
+    @property
+    def side(self) -> int:
+        return SIDE >> self.level
+
+    def of(self, levels: list[Voxels]) -> Voxels:
+        """The plane as (row, column), as Neuroglancer turns it: z runs to the left in yz."""
+        array, at = levels[self.level], self.at >> self.level
+        planes = {"xy": array[:, :, at].T, "xz": array[:, at, :].T, "yz": array[at, :, ::-1]}
+        return planes[self.layout]
+
+    def position(self) -> list[float]:
+        middle = [SIDE / 2] * 3
+        middle[{"xy": 2, "xz": 1, "yz": 0}[self.layout]] = self.at + 0.5
+        return middle
+
+
+class Screen:
+    """Neuroglancer in a browser."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+        self.viewer: Any = neuroglancer.Viewer()
+        visit.page.goto(self.viewer.get_viewer_url())
+
+    def draw(self, layer: Any, view: View, voxel_nm: tuple[int, int, int]) -> Voxels:
+        """Pixels (row, column, RGBA), once all that belongs to the view has come and is drawn."""
+        dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=voxel_nm)
+        with self.viewer.txn() as state:
+            state.dimensions, state.position = dimensions, view.position()
+            state.layout, state.cross_section_scale = view.layout, 2**view.level
+            state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
+            state.cross_section_background_color = "#000000"
+            state.layers.clear()
+            state.layers["layer"] = layer
+        with self.viewer.config_state.txn() as config:
+            config.show_ui_controls = config.show_panel_borders = False
+            config.viewer_size = [view.side, view.side]
+        drawn: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.viewer.async_screenshot(drawn.put)
+        pixels: Voxels = drawn.get(timeout=DRAWN_WITHIN_S).screenshot.image_pixels
+        self.visit.page.evaluate("0")  # gives Playwright its turn, so that the visit knows of every request
+        assert pixels.shape[:2] == (view.side, view.side)
+        return pixels
+
+
+@pytest.fixture(scope="module")
+def screen(browser: Browser, server: Server) -> Iterator[Screen]:
+    """Neuroglancer's Python side insists on a token for each DVID, which its browser side then never sends."""
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("DVID_CREDENTIALS", f"{server.base}=unused")
+        neuroglancer.set_server_bind_address("127.0.0.1")
+        with Visit(browser) as visit:
+            yield Screen(visit)
+        neuroglancer.stop()
+
+
+def as_jpeg(array: Voxels) -> Voxels:
+    """What is left of an (x, y, z) array: each z is a picture, padded to whole blocks as it is sent."""
+    width, height, depth = array.shape
+    padded = np.zeros((depth, -(-height // 64) * 64, -(-width // 64) * 64), np.uint8)
+    padded[:, :height, :width] = array.T
+    jpeg = simplejpeg.encode_jpeg(padded.reshape(-1, padded.shape[2], 1), QUALITY, "GRAY", "Gray")
+    return np.asarray(Image.open(io.BytesIO(jpeg))).reshape(padded.shape)[:, :height, :width].T
+
+
+@pytest.fixture(scope="module")
+def jpegs(server: Server, arrays: Mapping[str, list[Voxels]]) -> Mapping[str, list[Voxels]]:
+    """What there is to see of the gray layers: two levels, and one with nothing around it."""
+    kvstore = {"driver": "file", "path": f"{server.data_dir}/stored/"}
+    stored = ts.open({"driver": "neuroglancer_precomputed", "kvstore": kvstore}).result().read().result()[..., 0]
+    return {
+        "grey": [as_jpeg(array) for array in arrays["grey"]],
+        "stored": [np.pad(stored, (0, SIDE - WHOLE))],
+    }
+
+
+@pytest.mark.parametrize(
+    ("uuid", "layer", "view", "asked"),
+    [
+        (CUBE, "grey", View("xy", 100), "grey/raw/0_1_2/64_64_64/128_64_64/jpeg"),
+        (CUBE, "grey", View("xz", 37), "grey/raw/0_1_2/64_64_64/128_0_64/jpeg"),
+        (CUBE, "grey", View("yz", 249), "grey/raw/0_1_2/64_64_64/192_0_64/jpeg"),
+        (CUBE, "grey", View("xy", 100, level=1), "grey_1/raw/0_1_2/64_64_64/64_0_0/jpeg"),
+        (CUBE, "stored", View("xy", 100), "stored/subvolblocks/64_64_64/128_64_64"),
+        (FLAT, "grey", View("xy", 100), "grey/subvolblocks/128_128_16/128_0_96"),
+    ],
+    ids=str,
+)
+def test_gray_voxels_are_where_they_belong(
+    server: Server, screen: Screen, jpegs: Mapping[str, list[Voxels]], uuid: str, layer: str, view: View, asked: str
+) -> None:
+    source = neuroglancer.ImageLayer(source=f"dvid://{server.base}/{uuid}/{layer}", opacity=1.0)
+    red, green, blue = np.moveaxis(screen.draw(source, view, VOXEL_NM[uuid])[..., :3].astype(int), 2, 0)
+    assert (red == green).all()
+    assert (red == blue).all()
+    assert np.abs(red - view.of(jpegs[layer])).max() <= ROUNDING
+    assert any(f"/api/node/{uuid}/{asked}" in path for path in screen.visit.paths)
+
+
+@pytest.mark.parametrize(
+    "view", [View("xy", 3), View("xy", 249), View("xz", 100), View("yz", 0), View("xy", 100, level=1)], ids=str
+)
+def test_labels_are_exact(server: Server, screen: Screen, arrays: Mapping[str, list[Voxels]], view: View) -> None:
+    labels = np.unique(arrays["seg"][0])
+    assert labels[0] == 0  # is drawn as the background, which is black
+    layer = neuroglancer.SegmentationLayer(
+        source=f"dvid://{server.base}/{CUBE}/seg",
+        segment_colors={int(label): f"#{i:06x}" for i, label in enumerate(labels)},
+        selected_alpha=1.0,
+    )
+    red, green, blue = np.moveaxis(screen.draw(layer, view, VOXEL_NM[CUBE])[..., :3].astype(int), 2, 0)
+    assert np.array_equal(labels[red << 16 | green << 8 | blue], view.of(arrays["seg"]))
+
+
+def test_nothing_was_refused(server: Server, screen: Screen) -> None:
+    own = [answer for answer in screen.visit.refused if server.base in answer]
+    assert own == []
+    assert urlsplit(server.base).netloc in screen.visit.hosts
+    assert all(host.startswith("127.0.0.1:") for host in screen.visit.hosts)
