@@ -1,43 +1,53 @@
-"""Who may do what, over a real port: modes open and token, foreign pages, and every route's declaration."""
+"""Who may do what, over a real port: modes open and token, foreign pages, and every route as it declares its access."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import requests
+from sanic import Sanic
 
 from tests.servers import Server, running
 from tests.volumes import write_precomputed
 from wkdvid.config import Config
+from wkdvid.core.entries import DatasetKey, default_uuid
 from wkdvid.server import create_app
 
 TOKEN = "administrator's-secret"
 BUCKET = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
-
-
-def make_volume(folder: Path) -> dict[str, Any]:
-    write_precomputed(folder / "v", [((1, 1, 1), np.full((32, 32, 32), 5, np.uint8))])
-    layers = {"layers": {"image": {"source": "v", "type": "image"}}}
-    return {"precomputed": {"org": {"open": layers, "hidden": {**layers, "public": False}}}}
+CUTOUT = {**dict.fromkeys("xyz", "0"), **dict.fromkeys(("width", "height", "depth", "mag"), "1")}
+LAYERS = {"layers": {"image": {"source": "v", "type": "image"}}}
+DOCUMENT = {"precomputed": {"org": {"foreign": LAYERS}}}
+KEYS = {name: DatasetKey("org", name) for name in ("open", "hidden", "missing")}
+PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
+"""Of a request for raw voxels, as many as the route takes."""
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("guarded")
     environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN}
-    with running(folder, make_volume(folder), environ=environ) as server:
+    with running(folder_with_volume(tmp_path_factory), DATASETS, environ=environ) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("open")
-    with running(folder, make_volume(folder)) as server:
+    with running(folder_with_volume(tmp_path_factory), DATASETS) as server:
         yield server
+
+
+DATASETS = {"precomputed": {"org": {"open": LAYERS, "hidden": {**LAYERS, "public": False}}}}
+
+
+def folder_with_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_precomputed(folder / "v", [((1, 1, 1), np.full((32, 32, 32), 5, np.uint8))])
+    return folder
 
 
 WAYS = [
@@ -66,26 +76,6 @@ def test_a_hidden_dataset_is_not_there_for_others(guarded: Server, token: str | 
     assert "hidden" not in guarded.get("/api/repos/info", headers=headers).text
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/data/datasets"),
-        ("DELETE", "/data/datasets/org/open"),
-        ("POST", "/data/triggers/reload/org/open"),
-        ("POST", "/api/config/dataset?dataset_name=x"),
-        ("DELETE", "/api/config/dataset?dataset_name=x"),
-    ],
-)
-@pytest.mark.parametrize("token", [None, "wrong"])
-def test_administration_needs_the_token(guarded: Server, method: str, path: str, token: str | None) -> None:
-    before = (guarded.data_dir / "datasets.json").read_bytes()
-    headers = {"X-Auth-Token": token} if token else {}
-    answer = requests.request(method, guarded.base + path, json={}, headers=headers, timeout=60)
-    assert answer.status_code in {400, 401, 403}
-    assert TOKEN not in answer.text
-    assert (guarded.data_dir / "datasets.json").read_bytes() == before
-
-
 def test_open_datasets_are_read_without_a_token(guarded: Server) -> None:
     assert guarded.buckets("org/open/layers/image", BUCKET).content == bytes([5]) * 32**3
 
@@ -103,20 +93,144 @@ FOREIGN = [
 def test_no_foreign_page_registers_sources_on_somebodys_localhost(
     open_server: Server, headers: dict[str, str], status: int
 ) -> None:
-    body = {"precomputed": {"org": {"foreign": {"layers": {"image": {"source": "v", "type": "image"}}}}}}
-    assert open_server.post("/data/datasets", json=body, headers=headers).status_code == status
+    assert open_server.post("/data/datasets", json=DOCUMENT, headers=headers).status_code == status
     assert (
         open_server.post("/data/datasets/org/open/layers/image/data", json=[BUCKET], headers=headers).status_code == 200
     )
 
 
 def test_own_origin_may_register(open_server: Server) -> None:
-    body = {"precomputed": {"org": {"own": {"layers": {"image": {"source": "v", "type": "image"}}}}}}
+    body = {"precomputed": {"org": {"own": LAYERS}}}
     assert open_server.post("/data/datasets", json=body, headers={"Origin": open_server.base}).status_code == 200
 
 
-def test_every_route_declares_its_access() -> None:
+def test_the_needed_token_vouches_for_a_page(guarded: Server) -> None:
+    """Nobody can make it up, so it may come from anywhere."""
+    headers = {"Origin": "https://notebook.example", "Authorization": f"Bearer {TOKEN}"}
+    assert guarded.post("/data/triggers/reload/org/open", headers=headers).status_code == 200
+    assert guarded.post("/data/triggers/reload/org/open", headers={**headers, "Authorization": ""}).status_code == 403
+
+
+# ---- every route, as it declares its access -------------------------------------------------------------------------
+
+
+def names_one(uri: str) -> bool:
+    """Whether a route's path has a dataset in it."""
+    return any(parameter in uri for parameter in ("<organization", "<dataset_id", "<uuid"))
+
+
+def declared() -> list[tuple[str, str, str]]:
+    """Method, path and access of every route."""
     app = create_app(Config())
-    declared = {route.path: getattr(route.ctx, "access", None) for route in app.router.routes}
-    assert {path for path, access in declared.items() if access not in {"public", "read", "administrate"}} == set()
-    assert "administrate" in declared.values()
+    Sanic.unregister_app(app)  # another test makes one of the same name
+    return [
+        (method, route.uri, getattr(route.ctx, "access", ""))
+        for route in app.router.routes
+        for method in sorted(route.methods)
+    ]
+
+
+ROUTES = declared()
+LISTING = [(method, uri) for method, uri, access in ROUTES if access != "administrate" and not names_one(uri)]
+READING = [(method, uri) for method, uri, access in ROUTES if access == "read" and names_one(uri)]
+ADMINISTRATING = [(method, uri) for method, uri, access in ROUTES if access == "administrate"]
+CHANGING = [(method, uri) for method, uri in ADMINISTRATING if "<uuid" not in uri]
+"""The others say that the node is locked, whoever asks."""
+
+
+def path_of(uri: str, dataset: str) -> str:
+    """A route's path for one of the datasets."""
+    uuid = default_uuid(KEYS[dataset])
+    values = {
+        "organization": "org",
+        "name": "image" if uri.startswith("/api/") else dataset,
+        "dataset_id": uuid[:24],
+        "uuid": uuid,
+        "layer": "image",
+        "endpoint": "raw" if "<part0" in uri else "info",
+        "action": "status",
+        "branch": "master",
+        "typename": "uint8blk",
+        **{f"part{i}": part for i, part in enumerate(PARTS)},
+    }
+    return re.sub(r"<(\w+)[^>]*>", lambda match: values[match[1]], uri)
+
+
+def body_of(uri: str) -> Any:
+    """What the route would carry out."""
+    bodies: Mapping[str, Any] = {
+        "/data/datasets": DOCUMENT,
+        "/api/config/dataset": {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": "v/"}},
+        "/api/server/settings": {"throttle": "3"},
+    }
+    return bodies.get(re.sub(r"^/data/v\d+", "/data", uri), [BUCKET])
+
+
+def ask(
+    server: Server, method: str, uri: str, dataset: str, headers: Mapping[str, str] | None = None, **query: str
+) -> requests.Response:
+    query = {**CUTOUT, "dataset_name": "runtime", **query}
+    address = server.base + path_of(uri, dataset)
+    return requests.request(method, address, params=query, json=body_of(uri), headers=headers, timeout=60)
+
+
+def told(server: Server, method: str, uri: str, dataset: str, headers: Mapping[str, str]) -> tuple[int, str]:
+    """Status and text of an answer, without what names the dataset and the request."""
+    answer = ask(server, method, uri, dataset, headers)
+    uuid = default_uuid(KEYS[dataset])
+    text = answer.text.partition('"requestId"')[0].replace(uuid, "UUID").replace(uuid[:24], "ID")
+    return answer.status_code, text.replace(f"org/{dataset}", "org/NAME")
+
+
+def test_every_route_declares_its_access() -> None:
+    assert {access for _, _, access in ROUTES} == {"public", "read", "administrate"}
+    assert [uri for _, uri, access in ROUTES if access == "public" and names_one(uri)] == []
+    assert {method for method, _ in LISTING} == {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize(("method", "uri"), READING)
+def test_a_hidden_dataset_is_answered_like_none(guarded: Server, method: str, uri: str) -> None:
+    assert told(guarded, method, uri, "hidden", {}) == told(guarded, method, uri, "missing", {})
+    secret = {"X-Auth-Token": TOKEN}
+    if method != "HEAD":
+        assert told(guarded, method, uri, "hidden", secret) != told(guarded, method, uri, "missing", secret)
+
+
+@pytest.mark.parametrize(("method", "uri"), LISTING)
+def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: str) -> None:
+    if "/assets/" not in uri:
+        text = ask(guarded, method, uri, "open").text
+        assert "hidden" not in text
+        assert default_uuid(KEYS["hidden"])[:24] not in text
+
+
+@pytest.mark.parametrize(("method", "uri"), ADMINISTRATING)
+@pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": "wrong"}])
+def test_administration_needs_the_token(guarded: Server, method: str, uri: str, headers: dict[str, str]) -> None:
+    before = (guarded.data_dir / "datasets.json").read_bytes()
+    answer = ask(guarded, method, uri, "open", headers)
+    assert answer.status_code in {400, 401, 403}
+    assert TOKEN not in answer.text
+    assert (guarded.data_dir / "datasets.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("method", "uri"), CHANGING)
+def test_a_token_that_is_not_needed_does_not_vouch_for_a_page(open_server: Server, method: str, uri: str) -> None:
+    """Any page could make one up."""
+    before = (open_server.data_dir / "datasets.json").read_bytes()
+    for foreign in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+        made_up = {**foreign, "X-Auth-Token": "x", "Authorization": "Bearer x"}
+        assert ask(open_server, method, uri, "open", foreign).status_code == 403
+        assert ask(open_server, method, uri, "open", made_up).status_code == 403
+        assert ask(open_server, method, uri, "open", foreign, token="x", admintoken="x").status_code == 403
+    assert (open_server.data_dir / "datasets.json").read_bytes() == before
+
+
+def test_bytes_that_are_no_text_do_no_harm(guarded: Server) -> None:
+    odd = b"\xff\xfe"
+    for headers in ({"X-Auth-Token": odd}, {"Authorization": b"Bearer " + odd}):
+        assert requests.get(guarded.base + "/data/datasets/org/hidden", headers=headers, timeout=60).status_code == 404
+        address = guarded.base + "/data/triggers/checkInboxBlocking"
+        assert requests.post(address, headers=headers, timeout=60).status_code == 403
+    for path in ("/", "/data/datasets", "/api/server/info"):
+        assert requests.get(guarded.base + path, headers={"Host": odd}, timeout=60).status_code == 200

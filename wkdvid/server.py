@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sanic import Sanic
-from sanic.exceptions import MethodNotAllowed, SanicException
+from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
 from sanic.exceptions import NotFound as NoRoute
 from sanic.http import Http
 from sanic.request import Request
@@ -46,7 +46,7 @@ log = logging.getLogger("wkdvid.server")
 App: TypeAlias = Sanic[Any, Any]
 
 URL_BYTES = 65_535
-"""The longest URL that the HTTP parser can hold."""
+"""The longest URL that the HTTP parser can hold; a head is refused before its URL can be longer."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 BACKLOG = 1024
@@ -80,7 +80,7 @@ def worker_count(config: Config) -> int:
 
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
-    Http.HEADER_CEILING = URL_BYTES + BUFFER_BYTES
+    Http.HEADER_CEILING = URL_BYTES
     app = Sanic("wkdvid", configure_logging=False)
     app.config.update(_limits(config))
     host, port = config.server.address
@@ -99,7 +99,7 @@ def create_app(config: Config) -> App:
 def _limits(config: Config) -> Mapping[str, object]:
     return {
         "REQUEST_MAX_SIZE": config.limits.body_bytes,
-        "REQUEST_MAX_HEADER_SIZE": URL_BYTES + BUFFER_BYTES,
+        "REQUEST_MAX_HEADER_SIZE": URL_BYTES,
         "REQUEST_BUFFER_SIZE": URL_BYTES + 2 * BUFFER_BYTES,
         "REQUEST_TIMEOUT": 60,
         "RESPONSE_TIMEOUT": 600,
@@ -192,8 +192,19 @@ async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
     status = error.status_code if isinstance(error, SanicException) else 500
     if status >= 500:
         log.exception("request %s: %s %s", number, request.method, request.path, exc_info=error)
-    text = str(error) if isinstance(error, SanicException) and status < 500 else "internal error"
-    return json_reply({"messages": [{"error": text}], "code": "internal", "requestId": number}, status)
+        return json_reply({"messages": [{"error": "internal error"}], "code": "internal", "requestId": number}, status)
+    text = f"{error}{_limit_of(request, error)}"
+    if request.path.startswith("/api/"):
+        return reply(f"{text} ({request.path}).\n", TEXT, 400 if status == 413 else status)
+    return json_reply({"messages": [{"error": text}], "code": "http", "requestId": number}, status)
+
+
+def _limit_of(request: Request, error: Exception) -> str:
+    if not isinstance(error, PayloadTooLarge):
+        return ""
+    if "header" in str(error):
+        return f" of {URL_BYTES} bytes"
+    return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
 
 
 def listen(host: str, port: int) -> socket.socket:

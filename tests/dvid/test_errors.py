@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import requests
 
@@ -25,6 +27,17 @@ NOT_INDEXED = 'data "labels" is not label indexed (IndexedLabels=false): "{}" en
         ("ramp/raw/0_1_2/4_1_1/0_0_", 'strconv.ParseInt: parsing "": invalid syntax'),
         ("ramp/raw/0_1_2/4_1_1/1_0_0_0", "Offset must be 3d coordinate, not 4-d coordinate"),
         ("ramp/raw/0_1_2/4_1_1/0_0_2147483648", 'strconv.ParseInt: parsing "2147483648": value out of range'),
+        ("ramp/raw/0_1_2/4_1_1/0_0_-2147483649", 'strconv.ParseInt: parsing "-2147483649": value out of range'),
+        (
+            f"ramp/raw/0_1_2/{10**30}_1_1/0_0_0",
+            f'strconv.ParseInt: parsing "{10**30}": value out of range',
+        ),
+        (
+            f"ramp/specificblocks?blocks=0,0,{'9' * 5000}",
+            f'strconv.Atoi: parsing "{"9" * 80}...": value out of range',
+        ),
+        ("labels/size/-1", 'strconv.ParseUint: parsing "-1": invalid syntax'),
+        (f"labels/size/{2**64}", f'strconv.ParseUint: parsing "{2**64}": value out of range'),
         ("ramp/raw/0_1_2/4_1_1/0x1_0_0", 'strconv.ParseInt: parsing "0x1": invalid syntax'),
         ("ramp/raw/0_1_2/4_1_1/\uff11_0_0", 'strconv.ParseInt: parsing "\uff11": invalid syntax'),
         ("ramp/raw/0_1_2/-4_1_1/0_0_0", "Illegal geometry requested: 3d volume (-4,1,1) at offset (0,0,0)"),
@@ -105,6 +118,13 @@ def test_a_layer_that_dvid_has_no_type_for_says_so(shelf: Shelf) -> None:
     assert list(repository["Properties"]["NotOffered"]) == ["signed"]
     assert "signed" not in repository["DataInstances"]
     assert {"ramp", "ramp_1", "rgb", "cells"} <= repository["DataInstances"].keys()
+
+
+def test_neuroglancer_is_offered_what_it_shows(shelf: Shelf) -> None:
+    listed = next(dataset for dataset in shelf.server.get("/data/datasets").json() if dataset["uuid"] == UUID)
+    names = {address.rpartition("/")[2] for address in listed["addresses"]["neuroglancer"]}
+    assert names == {"ramp", "jpeg", "plain", "said_jpeg", "moved", "labels", "cells"}
+    assert set(re.findall(rf"<code>dvid://http://[^/]+/{UUID}/(\w+)</code>", shelf.server.get("/").text)) == names
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,21 @@ REFUSED_ALIKE = frozenset({"sparse-format-unknown", "sparse-head-zero"})
 """Fit a pattern above, but DVID refuses them as well."""
 
 
+OTHERS = (
+    "raw-16",
+    "slice-16",
+    "raw-float",
+    "slice-float",
+    "raw-background",
+    "segblk-blocks",
+    "segblk-outside",
+    "tiny-raw",
+    "tiny-label",
+    "tiny-scale1",
+)
+"""Of instances whose block size, background or tags cannot be had from a source: what does not depend on these."""
+
+
 def differs(name: str) -> bool:
     if name in REFUSED_ALIKE:
         return False
@@ -80,7 +95,9 @@ def of_our_instances(path: str) -> bool:
 
 
 COVERED = {
-    entry["id"]: entry for entry in RECORDED["entries"] if entry["phase"] == "read" and of_our_instances(entry["path"])
+    entry["id"]: entry
+    for entry in RECORDED["entries"]
+    if entry["phase"] == "read" and (of_our_instances(entry["path"]) or entry["id"] in OTHERS)
 }
 LOCKED = [
     entry["id"]
@@ -99,7 +116,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, medulla: Mapping[str, Voxel
     write_precomputed(
         data / "seg", [bodies], voxel_size_nm=(10, 10, 10), encoding="compressed_segmentation", kind="segmentation"
     )
+    write_others(data, medulla["grayscale"], medulla["bodies"].astype(np.uint64))
     layers = {
+        **{name: {"source": str(data / name)} for name in ("grey16", "float", "aniso", "segblk", "tiny")},
         "grey": {"source": str(data / "grey")},
         "greyraw": {"source": str(data / "grey"), "compression": "none"},
         "greyjpeg": {"source": str(data / "greyjpeg")},
@@ -113,6 +132,18 @@ def server(tmp_path_factory: pytest.TempPathFactory, medulla: Mapping[str, Voxel
     datasets = {"precomputed": {"lab": {"golden": {"uuid": ROOT, "layers": layers}}}}
     with running(data, datasets, environ=environ) as server:
         yield server
+
+
+def write_others(data: Path, grey: Voxels, bodies: Voxels) -> None:
+    """The parts of the volume that the recording's other instances hold."""
+    cube, labels = (10, 10, 10), "segmentation"
+    deep, quarters = grey[32:96, 32:96, 32:64] * np.uint16(257), grey[:32, :32, :32] * np.float32(0.25)
+    middle, part = bodies[64:192, 64:192, 64:192], bodies[100:132, 100:116, 100:132]
+    write_precomputed(data / "grey16", [((1, 1, 1), deep)], voxel_size_nm=cube, offsets=[(32, 32, 32)])
+    write_precomputed(data / "float", [((1, 1, 1), quarters)], voxel_size_nm=cube)
+    write_precomputed(data / "aniso", [((1, 1, 1), grey[:128, :128, :64])], voxel_size_nm=(10, 10, 20))
+    write_precomputed(data / "segblk", [((1, 1, 1), middle)], voxel_size_nm=cube, offsets=[(64, 64, 64)], kind=labels)
+    write_precomputed(data / "tiny", [((1, 1, 1), part)], voxel_size_nm=cube, offsets=[(-16, 16, -32)], kind=labels)
 
 
 def replay(server: Server, names: list[str]) -> list[str]:

@@ -170,6 +170,13 @@ def test_only_named_files_are_served(server: Server, path: str, status: int) -> 
     assert server.get(path).status_code == status
 
 
+@pytest.mark.parametrize("path", [*PAGES, *FILES])
+def test_a_probe_needs_no_body(server: Server, path: str) -> None:
+    asked, probed = requests.get(server.base + path, timeout=30), requests.head(server.base + path, timeout=30)
+    assert (probed.status_code, probed.content) == (asked.status_code, b"")
+    assert probed.headers.get("Content-Type") == asked.headers.get("Content-Type")
+
+
 @pytest.fixture(scope="module")
 def routes() -> list[Any]:
     app = create_app(Config())

@@ -88,6 +88,12 @@ def test_unknown_mag_is_empty(server: Server) -> None:
     assert answer.headers["Empty-Bucket-Indices"] == "[0]"
 
 
+def test_cutout_of_an_unknown_mag_is_empty(server: Server) -> None:
+    answer = server.get("/data/datasets/org/ds/layers/v/data?mag=3-3-3&x=0&y=0&z=0&width=8&height=8&depth=8")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["MISSING-BUCKETS"] == "[0]"
+
+
 def test_todays_browser_sends_more_members(server: Server) -> None:
     wanted = bucket(0, 0, 0, fourBit=None, applyAgglomerate=None, additionalCoordinates=None, version=3, later=[1])
     assert sha(server.buckets("org/ds/layers/v", wanted).content) == "9c99dc6a18d69d44"
@@ -105,6 +111,15 @@ def test_cutout_over_the_edge_is_zero_there(server: Server) -> None:
     body = server.get(f"/data/datasets/org/ds/layers/v/data?{query}").content
     assert body[:8] == bytes([0, 0, 0, 2, 4, 6, 8, 10])
     assert len(body) == 32
+
+
+def test_half_bytes_need_pairs_of_voxels(server: Server) -> None:
+    query = "mag=1&x=16&y=0&z=0&height=1&depth=3&halfByte=true"
+    pairs = server.get(f"/data/datasets/org/ds/layers/v/data?{query}&width=2")
+    assert pairs.content == bytes([0x11, 0x11, 0x11])  # 16, 17; 23, 24; 30, 31
+    odd = server.get(f"/data/datasets/org/ds/layers/v/data?{query}&width=3")
+    assert odd.status_code == 400
+    assert odd.json()["messages"][0]["error"] == "width, with halfByte: expected an even number, got 3"
 
 
 @pytest.mark.parametrize("prefix", ["/data", *(f"/data/v{n}" for n in range(10, 17))])
@@ -156,6 +171,7 @@ def test_unknown_names_are_404(server: Server, path: str) -> None:
         b'[{"position":[0,0,0],"mag":[0,1,1],"cubeSize":32}]',
         b'[{"position":[0,0,0],"mag":[1,1,1],"cubeSize":513}]',
         b'[{"position":[0,0,0],"mag":[1,1,1],"cubeSize":true}]',
+        b'[{"position":[0,0,0],"mag":[1,1,1],"cubeSize":31,"fourBit":true}]',
         b'[{"position":[99999999999,0,0],"mag":[1,1,1],"cubeSize":32}]',
     ],
 )

@@ -52,7 +52,7 @@ class TokenAuthorizer:
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool:
         if action is Action.READ and (dataset is None or dataset.public):
             return True
-        return token is not None and hmac.compare_digest(token.encode(), self._admin)
+        return token is not None and hmac.compare_digest(token.encode(errors="surrogateescape"), self._admin)
 
     async def ask(self, token: str | None, action: Action, dataset: Protected | None) -> bool:
         return self.decide(token, action, dataset)

@@ -166,13 +166,15 @@ def _voxels_inside(origin: int, length: int, factor: int, extent: Box, axis: int
 
 
 def _downsample_labels(labels: Array, factors: Vec3) -> Array:
-    while factors != ONE:
+    """Axes that have further to go come first, so that each scale is the halving of the one before it."""
+    largest = max(factors)
+    while largest > 1:
         candidates = [labels]
-        for axis, factor in enumerate(factors):
-            if factor > 1:
-                candidates = [half for array in candidates for half in _halves(array, axis + 1)]
+        for axis, factor in enumerate(factors, 1):
+            if factor >= largest:
+                candidates = [half for array in candidates for half in _halves(array, axis)]
         labels = _most_frequent(candidates)
-        factors = (max(factors[0] // 2, 1), max(factors[1] // 2, 1), max(factors[2] // 2, 1))
+        largest //= 2
     return np.asfortranarray(labels)
 
 

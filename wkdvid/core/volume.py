@@ -61,6 +61,11 @@ class LayerInfo:
         return self.dtype.itemsize * self.num_channels
 
 
+def has_data(array: Array) -> bool:
+    """Whether any byte is not zero: else there is nothing to send. -0.0 is data."""
+    return bool(array.view(f"u{array.itemsize}").any())
+
+
 class Volume(Protocol):
     """An open layer of some format."""
 

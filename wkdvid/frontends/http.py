@@ -16,6 +16,7 @@ import orjson
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.core.access import Action, allowed, require_administrator
 from wkdvid.core.services import Services
 from wkdvid.errors import Forbidden, InvalidRequest, WkdvidError
 
@@ -46,6 +47,11 @@ def token_of(request: Request) -> str | None:
     if "token=" in request.query_string:
         return str(request.args.get("token", "")) or None
     return None
+
+
+def host_of(request: Request) -> str:
+    """As the caller wrote it. It goes into answers, so bytes that are no text are replaced."""
+    return str(request.host).encode(errors="surrogateescape").decode(errors="replace")
 
 
 class Reply(HTTPResponse):
@@ -88,8 +94,7 @@ async def send_bytes(
     """Answer with one body of any size; a large one is not copied."""
     if len(body) < SEND_WHOLE:
         return reply(body if isinstance(body, bytes) else bytes(body), content_type, 200, headers)
-    await send_parts(request, _one(body), content_type, len(body), headers)
-    return None
+    return await send_parts(request, _one(body), content_type, len(body), headers)
 
 
 async def _one(body: bytes | memoryview) -> AsyncIterable[bytes | memoryview]:
@@ -102,16 +107,19 @@ async def send_parts(
     content_type: str,
     length: int | None,
     headers: Mapping[str, str] | None = None,
-) -> None:
+) -> HTTPResponse | None:
     """Stream an answer. What can be known to fail must have failed before: a failure now breaks the connection off.
 
     Args:
         length: Bytes in all, or None if unknown (then the answer is chunked).
     """
     sized = {"content-length": str(length)} if length is not None else {}
-    response = await request.respond(headers={**CORS, **(headers or {}), **sized}, content_type=content_type)
+    head = {**CORS, **(headers or {}), **sized}
+    if request.method == "HEAD":
+        return HTTPResponse(headers=head, content_type=content_type)
+    response = await request.respond(headers=head, content_type=content_type)
     if response is None:
-        return
+        return None
     try:
         async for part in parts:
             await response.send(part)
@@ -119,6 +127,7 @@ async def send_parts(
         _break_off(request)
         raise
     await response.eof()
+    return None
 
 
 def _break_off(request: Request) -> None:
@@ -129,7 +138,7 @@ def _break_off(request: Request) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Which hosts and origins a change of state may come from when it carries no token (decisions.md 16)."""
+    """Which hosts and origins a change of state may come from when no token is needed for it."""
 
     hosts: frozenset[str]
     """Host names without ports."""
@@ -142,14 +151,25 @@ class Origins:
         Raises:
             Forbidden: unknown Host or foreign Origin.
         """
-        if token_of(request) is not None:
-            return
         host = request.headers.get("host", "")
         if _host_name(host) not in self.hosts:
             raise Forbidden(f"changes are not accepted under the host name {_host_name(host)!r}; set server.publicUrl")
         origin = request.headers.get("origin")
         if origin is not None and origin != f"{request.scheme}://{host}" and origin not in self.origins:
             raise Forbidden(f"changes are not accepted from pages of {origin[:200]!r}; see server.corsDomains")
+
+
+async def require_administration(request: Request, token: str | None) -> None:
+    """Before anything is changed. A token that was not needed proves nothing: any page can make one up.
+
+    Raises:
+        Unauthorized, Forbidden: the caller may not administrate.
+        Forbidden: no token is needed here, and the request may come from a foreign page.
+    """
+    authorizer = services_of(request).authorizer
+    await require_administrator(authorizer, token)
+    if await allowed(authorizer, None, Action.ADMINISTRATE, None):
+        request.app.ctx.origins.check(request)
 
 
 def known_origins(urls: Sequence[str | None], cors_domains: Sequence[str], bind_host: str) -> Origins:

@@ -17,7 +17,7 @@ from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Box, Vec3, multiply
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
-from wkdvid.core.volume import Array, StoresChunks
+from wkdvid.core.volume import Array, StoresChunks, has_data
 from wkdvid.errors import BackendError
 from wkdvid.frontends.dvid import parse, wire
 from wkdvid.frontends.dvid.calls import Answer, begun, ready
@@ -183,7 +183,7 @@ async def _encoded_all(blocks: Blocks, arrays: Sequence[Array]) -> Sequence[Buff
 
 
 def _encoded(blocks: Blocks, array: Array) -> Buffer:
-    return blocks.encode(wire.as_sent(array, blocks.typename)) if wire.has_data(array) else b""
+    return blocks.encode(wire.as_sent(array, blocks.typename)) if has_data(array) else b""
 
 
 def block_box(index: Vec3) -> Box:

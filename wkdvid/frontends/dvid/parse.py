@@ -33,7 +33,10 @@ DIMS: Mapping[str, tuple[int, ...]] = {
 }
 _INT32 = range(-(2**31), 2**31)
 _UINT64 = range(2**64)
-_NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
+_SIGNED = re.compile(r"[+-]?[0-9]+")
+_UNSIGNED = re.compile(r"[0-9]+")
+_MOST_DIGITS = 40
+"""More are out of every range; Python would not even convert thousands of them."""
 _LIST_CHARACTERS = frozenset("0123456789,-")
 
 
@@ -49,12 +52,16 @@ def query(text: str) -> dict[str, str]:
 
 
 def integer(text: str, parser: str = "ParseInt", allowed: range = _INT32) -> int:
-    if not _NUMBER.fullmatch(text):
+    """
+    Args:
+        parser: Of Go's library, as its errors name it.
+    """
+    number = _UNSIGNED if parser == "ParseUint" else _SIGNED
+    if not number.fullmatch(text):
         raise InvalidRequest(f'strconv.{parser}: parsing "{_short(text)}": invalid syntax')
-    number = int(text)
-    if number not in allowed:
-        raise InvalidRequest(f'strconv.{parser}: parsing "{text}": value out of range')
-    return number
+    if len(text) > _MOST_DIGITS or int(text) not in allowed:
+        raise InvalidRequest(f'strconv.{parser}: parsing "{_short(text)}": value out of range')
+    return int(text)
 
 
 def _point(text: str) -> tuple[int, ...]:

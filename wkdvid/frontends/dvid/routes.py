@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
@@ -12,7 +12,7 @@ from sanic import Blueprint, Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from wkdvid.core.access import Action, allowed, require_administrator
+from wkdvid.core.access import Action, allowed
 from wkdvid.core.catalog import Dataset
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
 from wkdvid.frontends.dvid import documents, images, labels, parse, runtime, server
@@ -24,10 +24,12 @@ from wkdvid.frontends.dvid.versions import MASTER, find_dataset, find_instance
 from wkdvid.frontends.http import (
     HTML,
     TEXT,
+    host_of,
     json_body,
     json_reply,
     reply,
     request_id,
+    require_administration,
     send_bytes,
     send_parts,
     services_of,
@@ -113,14 +115,7 @@ def _is_throttled(call: Call, throttled: frozenset[str]) -> bool:
 async def _send(request: Request, answer: Answer) -> HTTPResponse | None:
     if answer.parts is None:
         return await send_bytes(request, answer.body, answer.content_type, answer.headers)
-    parts = _nothing() if request.method == "HEAD" else answer.parts
-    await send_parts(request, parts, answer.content_type, answer.length, answer.headers)
-    return None
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield
+    return await send_parts(request, answer.parts, answer.content_type, answer.length, answer.headers)
 
 
 def _refused(request: Request, found: Instance, endpoint: str) -> WkdvidError:
@@ -142,7 +137,7 @@ def _unknown(request: Request, found: Instance, endpoint: str) -> WkdvidError:
         return UnsupportedRequest(f"{endpoint} endpoint only supports POST HTTP verb")
     return BadCall(
         f'Bad API call ({unquote(request.path)}) for data "{found.name}".  '
-        f"See API help at http://{request.host}/api/help/{found.typename}"
+        f"See API help at http://{host_of(request)}/api/help/{found.typename}"
     )
 
 
@@ -217,7 +212,7 @@ async def load(request: Request) -> HTTPResponse:
 
 
 async def info(request: Request) -> HTTPResponse:
-    return json_reply(server.info(request.host, request.app.ctx.about.started))
+    return json_reply(server.info(host_of(request), request.app.ctx.about.started))
 
 
 async def note(request: Request) -> HTTPResponse:
@@ -250,21 +245,14 @@ async def _require_dvid_admin(request: Request, refusal: str) -> None:
     """DVID has no 401 here."""
     if not await allowed(services_of(request).authorizer, _token(request), Action.ADMINISTRATE, None):
         raise InvalidRequest(refusal)
-    if "admintoken=" not in request.query_string:
-        request.app.ctx.origins.check(request)
+    await require_administration(request, _token(request))
 
 
 # ---- run-time datasets --------------------------------------------------------------------------------------------
 
 
-async def _require_administrator(request: Request) -> None:
-    await require_administrator(services_of(request).authorizer, _token(request))
-    if "admintoken=" not in request.query_string:
-        request.app.ctx.origins.check(request)
-
-
 async def post_runtime(request: Request) -> HTTPResponse:
-    await _require_administrator(request)
+    await require_administration(request, _token(request))
     name = runtime.dataset_name(parse.query(request.query_string))
     document = runtime.entry(name, json_body(request), request.args.get("axes"))
     await services_of(request).registrar.register(document)
@@ -272,7 +260,7 @@ async def post_runtime(request: Request) -> HTTPResponse:
 
 
 async def delete_runtime(request: Request) -> HTTPResponse:
-    await _require_administrator(request)
+    await require_administration(request, _token(request))
     name = runtime.dataset_name(parse.query(request.query_string))
     await services_of(request).registrar.remove(runtime.key(name))
     return json_reply({"message": f"Dataset {name} removed", "dataset_name": name})

@@ -26,11 +26,6 @@ def as_sent(array: Array, typename: str) -> Array:
     return array
 
 
-def has_data(array: Array) -> bool:
-    """Whether any byte is not zero; -0.0 is data."""
-    return bool(array.view(f"u{array.itemsize}").any())
-
-
 def buffer(array: Array) -> memoryview:
     """The memory of a Fortran-contiguous array: x fastest, channels interleaved."""
     return array.T.data.cast("B")

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote
 
+import numpy as np
+
 from wkdvid import __version__
 from wkdvid.core.catalog import Dataset, Layer, State
 from wkdvid.core.volume import LayerInfo
@@ -110,7 +112,9 @@ def _layer(dataset: Dataset, layer: Layer, base: str) -> str:
         escape(_kind(info)),
         _times(level.extent.scaled_up(level.mag).size),
         _times(f"{nm:g}" for nm in info.voxel_size_nm),
-        f"<code>dvid://{base}/{escape(dataset.entry.uuid)}/{escape(quote(info.name))}</code>" if _in_dvid(info) else "",
+        f"<code>dvid://{base}/{escape(dataset.entry.uuid)}/{escape(quote(info.name))}</code>"
+        if _shown_by_neuroglancer(info)
+        else "",
     )
     return "".join(f"<td>{cell}</td>" for cell in cells)
 
@@ -120,9 +124,11 @@ def _kind(info: LayerInfo) -> str:
     return f"{info.category}, {channels}{info.dtype.name}, {info.format}"
 
 
-def _in_dvid(info: LayerInfo) -> bool:
-    """Whether DVID has a type for the layer."""
-    return info.dtype.kind == "u" or (info.dtype.name == "float32" and info.category == "color")
+def _shown_by_neuroglancer(info: LayerInfo) -> bool:
+    """Over ``dvid://`` it knows gray images of 8 bits and labels, though DVID has more types."""
+    if info.category == "segmentation":
+        return info.dtype.kind == "u"
+    return info.dtype == np.uint8 and info.num_channels == 1
 
 
 def _times(numbers: Iterable[object]) -> str:

@@ -14,10 +14,11 @@ from swagger_ui_bundle import swagger_ui_path
 from wkdvid.errors import WkdvidError
 from wkdvid.frontends.home.openapi import describe_routes
 from wkdvid.frontends.home.page import DOCS, failure_page, home_page
-from wkdvid.frontends.http import CORS, HTML, TEXT, json_reply, reply, services_of, token_of
+from wkdvid.frontends.http import CORS, HTML, TEXT, host_of, json_reply, reply, services_of, token_of
 
 log = logging.getLogger("wkdvid.home")
 
+READING = ("GET", "HEAD")
 CSS = "text/css; charset=utf-8"
 JAVASCRIPT = "text/javascript; charset=utf-8"
 HEADERS = {
@@ -39,18 +40,18 @@ ASSETS: Mapping[str, tuple[Path, str]] = {
 
 def blueprint() -> Blueprint:
     bp = Blueprint("home")
-    bp.add_route(index, "/", ctx_access="read")
-    bp.add_route(docs, "/docs", ctx_access="public")
-    bp.add_route(description, "/openapi.json", ctx_access="public")
-    bp.add_route(asset, "/assets/<name>", ctx_access="public")
-    bp.add_route(icon, "/favicon.ico", ctx_access="public")
+    bp.add_route(index, "/", methods=READING, ctx_access="read")
+    bp.add_route(docs, "/docs", methods=READING, ctx_access="public")
+    bp.add_route(description, "/openapi.json", methods=READING, ctx_access="public")
+    bp.add_route(asset, "/assets/<name>", methods=READING, ctx_access="public")
+    bp.add_route(icon, "/favicon.ico", methods=READING, ctx_access="public")
     bp.exception(WkdvidError)(failed)
     return bp
 
 
 async def index(request: Request) -> HTTPResponse:
     datasets = await services_of(request).visible(token_of(request))
-    return _page(home_page(datasets, f"{request.scheme}://{request.host}"))
+    return _page(home_page(datasets, f"{request.scheme}://{host_of(request)}"))
 
 
 async def docs(request: Request) -> HTTPResponse:

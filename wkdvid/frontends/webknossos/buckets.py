@@ -11,15 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-import numpy as np
-
 from wkdvid.codecs import four_bit
 from wkdvid.core.body_cache import Key
 from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Box, Vec3, divide_down, multiply
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
-from wkdvid.core.volume import Array
+from wkdvid.core.volume import Array, has_data
 from wkdvid.errors import BackendError, TooLarge
 from wkdvid.frontends.webknossos.parse import BUCKET, BucketRequest
 
@@ -142,7 +140,7 @@ def bucket_body(array: Array, *, four_bit_wanted: bool) -> bytes:
         array: (c, x, y, z).
         four_bit_wanted: Two voxels a byte; honoured for 8-bit channels, as the browser asks for no others.
     """
-    if not np.any(array):
+    if not has_data(array):
         return b""
     body = array.tobytes("F")
     return four_bit.pack(body) if four_bit_wanted and array.itemsize == 1 else body

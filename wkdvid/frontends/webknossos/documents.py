@@ -36,7 +36,11 @@ def listing(dataset: Dataset, base: str) -> dict[str, Any]:
         "addresses": {
             "webknossos": f"{base}/data/datasets/{path}",
             "dvid": f"{base}/api/repo/{dataset.entry.uuid}/info",
-            "neuroglancer": [f"dvid://{base}/{dataset.entry.uuid}/{quote(name)}" for name in dataset.layers],
+            "neuroglancer": [
+                f"dvid://{base}/{dataset.entry.uuid}/{quote(name)}"
+                for name, layer in dataset.layers.items()
+                if _shown_by_neuroglancer(layer.info)
+            ],
         },
     }
 
@@ -53,6 +57,13 @@ def listed_layer(layer: Layer) -> dict[str, Any]:
         "mags": [list(mag) for mag in layer.mags],
         "notes": list(info.notes),
     }
+
+
+def _shown_by_neuroglancer(info: LayerInfo) -> bool:
+    """Over ``dvid://`` it knows gray images of 8 bits and labels, though DVID has more types."""
+    if info.category == "segmentation":
+        return info.dtype.kind == "u"
+    return element_class(info) == "uint8"
 
 
 def element_class(info: LayerInfo) -> str:

@@ -51,12 +51,15 @@ def _bucket(item: Any, i: int) -> BucketRequest:
     side = item.get("cubeSize")
     if type(side) is not int or not 0 < side <= MAX_SIDE:
         raise InvalidRequest(f"[{i}].cubeSize: expected a whole number from 1 to {MAX_SIDE}, got {side!r}")
-    return BucketRequest(
-        vector(item.get("position"), f"[{i}].position"),
-        _mag(item, i),
-        (side, side, side),
-        item.get("fourBit") is True,
-    )
+    four_bit = item.get("fourBit") is True
+    _check_pairs(side, four_bit, f"[{i}].cubeSize, with fourBit")
+    return BucketRequest(vector(item.get("position"), f"[{i}].position"), _mag(item, i), (side, side, side), four_bit)
+
+
+def _check_pairs(width: int, four_bit: bool, what: str) -> None:
+    """Two voxels that follow each other along x share a byte."""
+    if four_bit and width % 2:
+        raise InvalidRequest(f"{what}: expected an even number, got {width}")
 
 
 def _mag(item: Mapping[str, Any], i: int) -> Vec3:
@@ -109,7 +112,9 @@ def cutout_request(args: Mapping[str, Any]) -> BucketRequest:
     mag = args.get("mag")
     if mag is None:
         raise InvalidRequest("mag: missing")
-    return BucketRequest(position, mag_literal(mag), size, args.get("halfByte") == "true")
+    four_bit = args.get("halfByte") == "true"
+    _check_pairs(size[0], four_bit, "width, with halfByte")
+    return BucketRequest(position, mag_literal(mag), size, four_bit)
 
 
 def _int(args: Mapping[str, Any], name: str) -> int:

@@ -11,19 +11,20 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid import __version__
-from wkdvid.core.access import require_administrator
 from wkdvid.core.catalog import Dataset, Layer
 from wkdvid.core.catalog_store import parse_document
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.reading import slabs
-from wkdvid.errors import Forbidden, InvalidEntry, NotFound, Unauthorized, WkdvidError
+from wkdvid.errors import Forbidden, InvalidEntry, Unauthorized, WkdvidError
 from wkdvid.frontends.http import (
     OCTETS,
     TEXT,
+    host_of,
     json_body,
     json_reply,
     reply,
     request_id,
+    require_administration,
     send_bytes,
     send_parts,
     services_of,
@@ -31,7 +32,7 @@ from wkdvid.frontends.http import (
     token_of,
 )
 from wkdvid.frontends.webknossos import documents, parse, wire
-from wkdvid.frontends.webknossos.buckets import read_buckets
+from wkdvid.frontends.webknossos.buckets import Buckets, read_buckets
 from wkdvid.frontends.webknossos.parse import BucketRequest
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
 
@@ -69,7 +70,8 @@ def blueprint() -> Blueprint:
 
 def _route(bp: Blueprint, method: str, path: str, handler: Callable[..., Any], access: str) -> None:
     name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>", "___"))
-    bp.add_route(handler, path, methods=[method], name=name, unquote=True, ctx_access=access)
+    methods = ("GET", "HEAD") if method == "GET" else (method,)
+    bp.add_route(handler, path, methods=methods, name=name, unquote=True, ctx_access=access)
 
 
 async def build_info(request: Request) -> HTTPResponse:
@@ -95,7 +97,7 @@ async def _layer(
 
 async def list_datasets(request: Request) -> HTTPResponse:
     datasets = await services_of(request).visible(token_of(request))
-    base = f"{request.scheme}://{request.host}"
+    base = f"{request.scheme}://{host_of(request)}"
     return json_reply([documents.listing(dataset, base) for dataset in datasets])
 
 
@@ -130,14 +132,13 @@ async def get_cutout(
     wanted = parse.cutout_request(request.args)
     found = await _layer(request, organization, name, dataset_id, layer)
     if wanted.mag not in found.scales:
-        raise NotFound(f"layer {layer!r} has no mag {'-'.join(map(str, wanted.mag))}")
+        return reply(b"", OCTETS, 200, wire.bucket_headers(Buckets((), (0,), ())))
     scale = found.scales[wanted.mag]
     services_of(request).reader.check(scale, services_of(request).reader.source_voxels(scale, wanted.box))
     length = wanted.box.voxels * found.info.voxel_bytes
     if wanted.four_bit and found.info.dtype.itemsize == 1:
         length //= 2
-    await send_parts(request, _cutout(request, found, wanted), OCTETS, length, wire.cutout_headers())
-    return None
+    return await send_parts(request, _cutout(request, found, wanted), OCTETS, length, wire.cutout_headers())
 
 
 async def _cutout(request: Request, layer: Layer, wanted: BucketRequest) -> AsyncIterator[bytes]:
@@ -148,7 +149,7 @@ async def _cutout(request: Request, layer: Layer, wanted: BucketRequest) -> Asyn
 
 
 async def register(request: Request) -> HTTPResponse:
-    await _require_administrator(request)
+    await require_administration(request, token_of(request))
     keys = await services_of(request).registrar.register(parse_document(request.body))
     return json_reply({"added": [list(key) for key in keys]})
 
@@ -157,7 +158,7 @@ async def remove(
     request: Request, organization: str | None = None, name: str | None = None, dataset_id: str | None = None
 ) -> HTTPResponse:
     """A main server that drops an id means: forget what you know of it. Who names a dataset means: remove it."""
-    await _require_administrator(request)
+    await require_administration(request, token_of(request))
     services = services_of(request)
     if organization is None or name is None:
         await services.registrar.reload((await services.dataset_by_id(dataset_id or "", token_of(request))).key)
@@ -167,20 +168,15 @@ async def remove(
 
 
 async def reload_all(request: Request) -> HTTPResponse:
-    await _require_administrator(request)
+    await require_administration(request, token_of(request))
     await services_of(request).registrar.reload(None)
     return reply("Ok", TEXT)
 
 
 async def reload_one(request: Request, organization: str, name: str) -> HTTPResponse:
-    await _require_administrator(request)
+    await require_administration(request, token_of(request))
     await services_of(request).registrar.reload(DatasetKey(organization, name))
     return reply("Ok", TEXT)
-
-
-async def _require_administrator(request: Request) -> None:
-    await require_administrator(services_of(request).authorizer, token_of(request))
-    request.app.ctx.origins.check(request)
 
 
 def _version(request: Request) -> int:
