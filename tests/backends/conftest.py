@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.backends.s3 import s3_server
 from wkdvid.core.guard import ANONYMOUS_S3
 
 
@@ -24,29 +22,17 @@ class S3:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    client: Any = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
     buckets: list[str] = []
+    with s3_server() as (endpoint, client):
 
-    def upload(folder: Path) -> str:
-        bucket = f"bucket-{len(buckets)}"
-        buckets.append(bucket)
-        client.create_bucket(Bucket=bucket)
-        for path in folder.rglob("*"):
-            if path.is_file():
-                key = f"data/{path.relative_to(folder)}"
-                client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), ACL="public-read")
-        return f"s3://{bucket}/data/"
+        def upload(folder: Path) -> str:
+            bucket = f"bucket-{len(buckets)}"
+            buckets.append(bucket)
+            client.create_bucket(Bucket=bucket)
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    key = f"data/{path.relative_to(folder)}"
+                    client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), ACL="public-read")
+            return f"s3://{bucket}/data/"
 
-    yield S3({**ANONYMOUS_S3, "endpoint": endpoint, "aws_region": "us-east-1"}, upload)
-    client.close()
-    server.stop()
+        yield S3({**ANONYMOUS_S3, "endpoint": endpoint, "aws_region": "us-east-1"}, upload)

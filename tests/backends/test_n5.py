@@ -18,7 +18,7 @@ from tests.backends.arrays import Array, labels, noise, sampled
 from tests.backends.conftest import S3
 from wkdvid.core.geometry import Vec3
 from wkdvid.errors import AuthRejected, CorruptChunk, InvalidEntry
-from wkdvid.testing.file_server import FileServer
+from wkdvid.testing.file_server import Answer, FileServer
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
 
 MAGS: Sequence[Vec3] = ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 3))
@@ -366,6 +366,17 @@ async def test_redirected(tmp_path: Path) -> None:
         (volume,) = await open_layers("n5", stored.options(front.url), http_hosts=[files.host, front.host])
         check(await volume.read(1, stored.levels[1].extent), stored.levels[1].array)
         assert front.paths == ["a.n5/grey/attributes.json"]
+
+
+async def test_folders_above_that_are_no_groups(tmp_path: Path) -> None:
+    """A page, a redirect to a login, a refusal: what a server says of its other folders is not the volume's fault."""
+    stored = stored_pyramid(tmp_path, on_group)
+    above = ("attributes.json", "a.n5/attributes.json")
+    with FileServer(tmp_path) as server:
+        for answer in (302, 403, 400, Answer(body=b"<!DOCTYPE html>")):
+            server.fault = lambda path, answer=answer: answer if path in above else None  # type: ignore[misc]
+            (volume,) = await open_layers("n5", stored.options(server.url), http_hosts=[server.host])
+            check(await volume.read(3, stored.levels[3].extent), stored.levels[3].array)
 
 
 async def test_server_without_byte_ranges(tmp_path: Path) -> None:

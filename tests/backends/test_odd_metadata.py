@@ -17,7 +17,25 @@ from wkdvid.core.guard import Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.errors import WkdvidError
 
-ODD: list[Any] = [None, True, -1, 0, 1.5, 1e300, float("nan"), "", "x", [], [None], [[]], {}, {"name": 1}, [2**70] * 3]
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    1e300,
+    float("nan"),
+    "",
+    "x",
+    [],
+    [None],
+    [[]],
+    {},
+    {"name": 1},
+    [2**70] * 3,
+    "x" * 300,
+    "\ud800\n",
+]
 SMALL = (8, 8, 8)
 
 
@@ -93,6 +111,12 @@ def odd_documents(document: Any) -> Iterator[Any]:
             yield {name: member for name, member in members if name != key}
 
 
+def check_sendable(text: str) -> None:
+    text.encode()
+    assert "\n" not in text
+    assert len(text) < 3000
+
+
 @pytest.mark.parametrize("write", SOURCES)
 async def test_one_member_wrong(tmp_path: Path, write: Callable[[Path], str]) -> None:
     path = tmp_path / write(tmp_path)
@@ -107,7 +131,9 @@ async def test_one_member_wrong(tmp_path: Path, write: Callable[[Path], str]) ->
             for _, volume in await backends.open_layers(entry):
                 assert min(min(level.extent.size) for level in volume.info.levels) > 0
                 served += 1
-        except WkdvidError:
+                check_sendable("".join(volume.info.notes))
+        except WkdvidError as error:
+            check_sendable(str(error))
             refused += 1
         except Exception as error:
             raise AssertionError(f"{document}: {error!r}") from error

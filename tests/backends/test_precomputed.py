@@ -20,8 +20,8 @@ from tests.backends.conftest import S3
 from wkdvid.core.geometry import Vec3
 from wkdvid.core.limits import Limits
 from wkdvid.core.volume import StoresChunks
-from wkdvid.errors import InvalidEntry, UpstreamUnavailable
-from wkdvid.testing.file_server import FileServer
+from wkdvid.errors import AuthRejected, InvalidEntry, UpstreamUnavailable
+from wkdvid.testing.file_server import Answer, FileServer
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
 
 CHUNK: Vec3 = (32, 32, 16)
@@ -160,8 +160,8 @@ async def test_grey_jpeg(tmp_path: Path) -> None:
     array = await volume.read(0, level.extent)
     check(array, level.array, tolerance=24)
     assert isinstance(volume, StoresChunks)
-    stored = await volume.stored_chunk(0, (1, 1, 1))
-    assert stored is not None
+    (stored,) = await volume.stored_chunks(0, [(1, 1, 1)])
+    assert isinstance(stored, bytes)
     picture = np.asarray(Image.open(io.BytesIO(stored))).reshape(CHUNK[::-1])
     np.testing.assert_array_equal(picture.transpose(2, 1, 0), array[0, 32:64, 32:64, 16:32])
 
@@ -203,7 +203,38 @@ async def test_stored_chunks(tmp_path: Path, sharding: Mapping[str, Any] | None)
     assert isinstance(volume, StoresChunks)
     for index in ((0, 0, 0), (2, 2, 2), (1, 0, 2)):
         x, y, z = (slice(i * n, (i + 1) * n) for i, n in zip(index, CHUNK, strict=True))
-        assert await volume.stored_chunk(0, index) == array[0, x, y, z].tobytes("F")
+        assert await volume.stored_chunks(0, [index]) == [array[0, x, y, z].tobytes("F")]
+
+
+async def test_absent_failed_and_refused_stored_chunks(tmp_path: Path) -> None:
+    """What a server sends instead of a chunk is not inspected, but its status is."""
+    (level,) = write(tmp_path, noise("uint8"))
+    answers = {"0-32_0-32_0-16": 404, "32-64_0-32_0-16": 503, "64-75_0-32_0-16": 403, "0-32_32-64_0-16": 410}
+    with FileServer(tmp_path) as server:
+        (volume,) = await open_layers("precomputed", {"source": server.url}, http_hosts=[server.host])
+        assert isinstance(volume, StoresChunks)
+        server.fault = lambda path: answers.get(path.partition("/")[2])
+        indices = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (0, 1, 0), (1, 1, 0)]
+        absent, failed, refused, gone, there = await volume.stored_chunks(0, indices)
+    assert absent is None
+    assert isinstance(failed, UpstreamUnavailable)
+    assert isinstance(refused, AuthRejected)
+    assert isinstance(gone, UpstreamUnavailable)
+    assert there == level.array[0, 32:64, 32:64, :16].tobytes("F")
+
+
+async def test_packed_chunks_of_a_server_that_says_so(tmp_path: Path) -> None:
+    """What the refusal of suffixed chunks proposes."""
+    (level,) = write(tmp_path, noise("uint8"), compress="gzip")
+    with FileServer(tmp_path) as server:
+
+        def packed(path: str) -> Answer | None:
+            file = tmp_path / f"{path}.gz"
+            return Answer(body=file.read_bytes(), headers={"Content-Encoding": "gzip"}) if file.is_file() else None
+
+        server.fault = packed
+        (volume,) = await open_layers("precomputed", {"source": server.url}, http_hosts=[server.host])
+        check(await volume.read(0, level.extent), level.array)
 
 
 @pytest.mark.parametrize("compress", ["gzip", "br"])
@@ -288,8 +319,12 @@ async def test_no_volume_there(tmp_path: Path) -> None:
         await open_layers("precomputed", {"source": "v"}, roots=[tmp_path])
 
 
-async def test_from_s3(tmp_path: Path, s3: S3) -> None:
-    levels = write(tmp_path / "v", noise("uint16"), offset=(-13, 7, -100), factors=[(2, 2, 1)], sharding=None)
+@pytest.mark.parametrize(
+    "options",
+    [{"factors": [(2, 2, 1)]}, {"sharding": {**SHARDING, "data_encoding": "raw", "preshift_bits": 0, "shard_bits": 4}}],
+)
+async def test_from_s3(tmp_path: Path, s3: S3, options: Mapping[str, Any]) -> None:
+    levels = write(tmp_path / "v", noise("uint16"), offset=(-13, 7, -100), **options)
     (volume,) = await open_layers("precomputed", {"source": s3.upload(tmp_path) + "v"}, s3=s3.options)
     for i, level in enumerate(levels):
         check(await volume.read(i, level.extent), level.array)

@@ -15,6 +15,7 @@ from numcodecs import BZ2, LZ4, LZMA, Blosc, Delta, Zlib, Zstd
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 
 from tests.backends.arrays import Array, noise
+from tests.backends.conftest import S3
 from wkdvid.core.limits import Limits
 from wkdvid.errors import CorruptChunk, InvalidEntry
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
@@ -117,6 +118,27 @@ async def test_every_codec(tmp_path: Path, version: int, kind: str, encoding: st
     array = write_array(tmp_path / "a", noise("uint16"), zarr_format=version, **options)
     (volume,) = await open_layers("zarr", {"source": "a"}, roots=[tmp_path])
     assert (volume.info.levels[0].encoding, volume.info.fill_value) == (encoding, options.get("fill_value", 0))
+    check(await volume.read(0, StoredLevel(array=array).extent), array)
+
+
+async def test_no_fill_value_and_none_that_is_a_number(tmp_path: Path) -> None:
+    array = write_array(tmp_path / "null", noise("uint16"), zarr_format=2)
+    document = json.loads((tmp_path / "null/.zarray").read_text())
+    (tmp_path / "null/.zarray").write_text(json.dumps({**document, "fill_value": None}))
+    (volume,) = await open_layers("zarr", {"source": "null"}, roots=[tmp_path])
+    assert volume.info.fill_value == 0
+    check(await volume.read(0, StoredLevel(array=array).extent), array)
+    for version in (2, 3):
+        array = write_array(tmp_path / f"nan{version}", noise("float32"), zarr_format=version, fill_value=float("nan"))
+        (volume,) = await open_layers("zarr", {"source": f"nan{version}"}, roots=[tmp_path])
+        read = await volume.read(0, StoredLevel(array=array).extent)
+        assert np.isnan(read[0, 40, 40, 5])
+        check(read, array)
+
+
+async def test_shards_from_s3(tmp_path: Path, s3: S3) -> None:
+    array = write_array(tmp_path / "a", noise("uint16"), **V3["sharded"])
+    (volume,) = await open_layers("zarr", {"source": f"{s3.upload(tmp_path)}a"}, s3=s3.options)
     check(await volume.read(0, StoredLevel(array=array).extent), array)
 
 

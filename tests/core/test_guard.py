@@ -5,11 +5,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 
-import boto3
 import pytest
 import tensorstore as ts
-from moto.server import ThreadedMotoServer
 
+from tests.backends.s3 import s3_server
 from wkdvid.core.guard import Guard, check_name, s3_options
 from wkdvid.core.hosts import is_public
 from wkdvid.errors import InvalidRequest, UpstreamUnavailable
@@ -183,6 +182,25 @@ class TestParsing:
         source = guard.parse_source(text.format(root=root))
         assert source.kvstore == {"driver": "file", "path": f"{root}/em/"}
         assert source.url == f"file://{root}/em/"
+        assert source.name in ("em/", "./em/")
+
+    def test_the_name_of_a_file_is_what_was_written_below_its_root(self, root: Path) -> None:
+        (root / "link").symlink_to(root / "em")
+        (root.parent / "mount").symlink_to(root.parent / "data-secret")
+        guard = Guard((root, root.parent / "mount"), frozenset())
+        for given, name in (
+            ("link", "link/"),
+            (f"{root}/link", "link/"),
+            (f"{root}", "./"),
+            (f"{root.parent}/mount/em", "mount/em/"),
+            (f"{root.parent}/data-secret/em", "mount/em/"),
+        ):
+            assert guard.parse_source(given).name == name
+        (root.parent / "other").symlink_to(root)
+        assert guard.parse_source(f"{root.parent}/other/em").name == ".../em/"
+        assert guard.child(guard.parse_source("link"), "s0").name == "link/s0/"
+        assert guard.child(guard.parse_source("link"), "").name == "link/"
+        assert guard.child(guard.parse_source("https://h/em?sig=s3cr3t"), "s0").name == "https://h/em/s0/"
 
     def test_a_plain_path_is_not_percent_decoded(self, guard: Guard, root: Path) -> None:
         (root / "a%20b").mkdir()
@@ -344,6 +362,8 @@ class TestRedirects:
         source = guard.parse_source(f"precomputed://{start.origin}/old/em")
         moved = await guard.follow_redirects(source, "info")
         assert (moved.url, moved.format_hint) == (f"{end.origin}/new/v2/em/", "precomputed")
+        assert moved.name == f"{start.origin}/old/em/"
+        assert guard.child(moved, "s0").name == f"{start.origin}/old/em/s0/"
         assert (start.asked, end.asked) == (["/old/em/info"], ["/new/v2/em/info"])
 
     async def test_a_source_that_stays_is_returned(self, guard: Guard, serve: Serve) -> None:
@@ -462,18 +482,11 @@ class TestSpecs:
 
 @pytest.fixture(scope="module")
 def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    credentials = {"aws_access_key_id": "id", "aws_secret_access_key": "key"}
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **credentials)
-    client.create_bucket(Bucket="bucket")
-    client.put_object(Bucket="bucket", Key="a b/info", Body=b"public", ACL="public-read")
-    client.put_object(Bucket="bucket", Key="closed/info", Body=b"closed")
-    client.close()
-    yield endpoint
-    server.stop()
+    with s3_server() as (endpoint, client):
+        client.create_bucket(Bucket="bucket")
+        client.put_object(Bucket="bucket", Key="a b/info", Body=b"public", ACL="public-read")
+        client.put_object(Bucket="bucket", Key="closed/info", Body=b"closed")
+        yield endpoint
 
 
 class TestS3:

@@ -1,4 +1,4 @@
-"""TensorStore's errors as ours. Its Python errors begin with the name of an absl status."""
+"""TensorStore's errors, and those of files, as ours. TensorStore's begin with the name of an absl status."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ _BY_STATUS: Mapping[str, tuple[type[BackendError], str]] = {
     "PERMISSION_DENIED": (AuthRejected, "the source refuses to be read"),
     "UNAUTHENTICATED": (AuthRejected, "the source refuses our credentials"),
 }
+_REFUSED = _BY_STATUS["PERMISSION_DENIED"]
+_FAILED = _BY_STATUS["UNKNOWN"]
 _CORRUPT = (CorruptChunk, "the stored bytes do not fit their metadata")
 
 
 def translate(error: Exception, what: str) -> BackendError:
-    """The failure of reading ``what``. TensorStore's own text stays out of it: it names paths and upstream bodies."""
-    kind, text = _BY_STATUS.get(status_of(error), _CORRUPT)
+    """The failure of reading ``what``. The error's own text stays out of it: it names paths and upstream bodies."""
+    if isinstance(error, OSError) and error.errno is not None:  # of the operating system, not of TensorStore
+        kind, text = _REFUSED if isinstance(error, PermissionError) else _FAILED
+    else:
+        kind, text = _BY_STATUS.get(status_of(error), _CORRUPT)
     return kind(f"{what}: {text}")
 
 

@@ -70,7 +70,7 @@ async def inspect_source(url: str, opener: Opener) -> Inspection:
     if failures:
         raise failures[0]
     looked_for = ", ".join(keys[0] for keys in MARKERS.values())
-    raise InvalidRequest(f"{source.url}: no precomputed, zarr or N5 volume is there (no {looked_for}...)")
+    raise InvalidRequest(f"{source.name}: no precomputed, zarr or N5 volume is there (no {looked_for}...)")
 
 
 async def _candidates(url: str, opener: Opener) -> Sequence[str]:
@@ -90,7 +90,7 @@ async def _candidates(url: str, opener: Opener) -> Sequence[str]:
 async def _has(url: str, key: str, opener: Opener) -> bool | InvalidRequest | BackendError:
     """Whether the document is there, or why that is not known: some hosts refuse, or redirect, what they lack."""
     try:
-        return await opener.read_bytes(await opener.source(url, key), key) is not None
+        return await opener.read_start(await opener.source(url, key), key, 1) is not None
     except (InvalidRequest, BackendError) as error:
         return error
 

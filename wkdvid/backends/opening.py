@@ -11,7 +11,9 @@ from typing import Any
 
 import tensorstore as ts
 
+from wkdvid.backends.beginnings import read_start
 from wkdvid.backends.failures import translate
+from wkdvid.backends.outcomes import FAILURES
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import Limits
 from wkdvid.core.source import Source
@@ -51,50 +53,42 @@ class Opener:
             source = await self.guard.follow_redirects(source, probe_key)
         return source
 
-    async def kvstore(self, source: Source) -> ts.KvStore:
-        return await ts.KvStore.open(source.kvstore, context=self.context)
+    async def read_start(self, source: Source, key: str, length: int) -> bytes | None:
+        """The first ``length`` bytes of a stored object, all of a smaller one, or None if the source has no such key.
 
-    async def read_bytes(self, source: Source, key: str, length: int | None = None) -> bytes | None:
-        """One stored object, or None if the source has no such key.
-
-        Args:
-            length: How many bytes of it, from its begin, which simple web servers cannot send; None = all.
         Raises:
             BackendError: it could not be judged whether it is there.
         """
+        where = f"{source.name} ({key})"
         try:
             async with asyncio.timeout(self.deadline_s):
-                store = await self.kvstore(source)
-                result = await store.read(key, byte_range=None if length is None else slice(0, length))
+                return await read_start(source, key, length, self.context)
         except TimeoutError as error:
-            raise UpstreamUnavailable(f"{source.url}: no answer within {self.deadline_s:g} s for {key}") from error
-        except (ValueError, OSError, RuntimeError, PermissionError) as error:
-            raise translate(error, f"{source.url} ({key})") from error
-        return result.value if result.state == "value" else None
+            raise UpstreamUnavailable(f"{where}: no answer within {self.deadline_s:g} s") from error
+        except FAILURES as error:
+            raise translate(error, where) from error
 
     async def read_json(self, source: Source, key: str) -> dict[str, Any] | None:
         """One JSON object of metadata, or None if the source has no such key.
 
         Raises:
             CorruptChunk: not JSON, not an object, nested too deeply, larger than ``limits.metadata_bytes``.
-            BackendError: as ``read_bytes``.
+            BackendError: as ``read_start``.
         """
-        text = await self.read_bytes(source, key)
+        limit = self.limits.metadata_bytes
+        text = await self.read_start(source, key, limit + 1)
         if text is None:
             return None
-        limit = self.limits.metadata_bytes
         if len(text) > limit:
-            raise CorruptChunk(
-                f"{source.url}: {key} has {len(text)} bytes, the limit is {limit} (limits.metadata_bytes)"
-            )
+            raise CorruptChunk(f"{source.name}: {key} has more than {limit} bytes, the limit (limits.metadata_bytes)")
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise CorruptChunk(f"{source.url}: {key} is not valid JSON") from error
+            raise CorruptChunk(f"{source.name}: {key} is not valid JSON") from error
         if not isinstance(document, dict):
-            raise CorruptChunk(f"{source.url}: {key} is not a JSON object")
+            raise CorruptChunk(f"{source.name}: {key} is not a JSON object")
         if _depth(document, MAX_DEPTH) < 0:
-            raise CorruptChunk(f"{source.url}: {key} is nested more than {MAX_DEPTH} levels deep")
+            raise CorruptChunk(f"{source.name}: {key} is nested more than {MAX_DEPTH} levels deep")
         return document
 
     async def read_documents(self, places: Sequence[tuple[Source, str]]) -> list[dict[str, Any] | None]:
@@ -153,7 +147,7 @@ class Opener:
                 )
         except TimeoutError as error:
             raise UpstreamUnavailable(f"{what}: no answer within {self.deadline_s:g} s") from error
-        except (ValueError, OSError, RuntimeError, PermissionError) as error:
+        except FAILURES as error:
             raise translate(error, what) from error
         self._check_chunk(store, what)
         return store

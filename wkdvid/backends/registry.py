@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import TypeAlias
 
 from wkdvid.backends.opening import Opener
+from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
 from wkdvid.core.volume import Volume
 from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
@@ -81,9 +82,9 @@ class Backends:
             try:
                 opened = await self._backends[layer.backend].open_layer(layer, self._opener)
             except InvalidRequest as error:
-                problems.append(f"{layer.path}: {error}")
+                problems.append(f"{layer.path}: {plain(error, LONGEST_MESSAGE)}")
             except BackendError as error:
-                failure = failure or type(error)(f"{layer.path}: {error}")
+                failure = failure or type(error)(f"{layer.path}: {plain(error, LONGEST_MESSAGE)}")
             else:
                 volumes += [(layer.compression, volume) for volume in opened]
         if problems:

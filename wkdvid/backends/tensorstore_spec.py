@@ -63,7 +63,7 @@ async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
     axes = [_axes(entry.options.get("axes"), place, store) for place, store in zip(places, stores, strict=True)]
     sizes, notes = _voxel_sizes(stores, axes, entry.options.get("mags"))
     layer = ArrayLayer(
-        what=places[0].source.url,
+        what=places[0].source.name,
         format="tensorstore",
         levels=[
             ArrayLevel(store=store, axes=letters, voxel_size_nm=size)
@@ -83,9 +83,9 @@ async def _admit(opener: Opener, spec: Mapping[str, Any]) -> Place:
 
 
 async def _open(opener: Opener, place: Place) -> ts.TensorStore:
-    what = place.source.url
+    what = place.source.name
     try:
-        ts.Spec(dict(place.spec))
+        ts.Spec({**place.spec, "kvstore": {"driver": "memory"}})  # whose errors hold no path
     except ValueError as error:
         raise InvalidRequest(f"{what}: not a valid spec: {str(error).split(' [', 1)[0]}") from error
     kvstore = await _readable(opener, place)
@@ -98,17 +98,18 @@ async def _readable(opener: Opener, place: Place) -> Mapping[str, Any]:
         node = await read_node(opener, place.source, ZARR_VERSIONS[place.driver])
         if node is not None:
             node.metadata(opener)
+            return await node.kvstore(opener)
     if place.driver == "n5":
         attributes = await opener.read_json(place.source, DOCUMENT)
         if attributes is not None:
-            readable = parse_array(attributes, place.source.url).document
+            readable = parse_array(attributes, place.source.name).document
             return await opener.overlay(place.source, DOCUMENT, {**attributes, **readable})
     return place.source.kvstore
 
 
 def _axes(option: object, place: Place, store: ts.TensorStore) -> str:
     by_rank = SLOWEST_FIRST if place.driver in ZARR_VERSIONS else FASTEST_FIRST
-    return choose_axes(option, axes_of_names(store.domain.labels), by_rank, store.rank, place.source.url)
+    return choose_axes(option, axes_of_names(store.domain.labels), by_rank, store.rank, place.source.name)
 
 
 def _voxel_sizes(

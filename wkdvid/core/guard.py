@@ -109,6 +109,9 @@ class Guard:
             s3: Members added to each S3 spec; see ``s3_options``.
         """
         self._roots = tuple(Path(os.path.realpath(root)) for root in file_roots)
+        names = [Path(root.name if i else "") for i, root in enumerate(file_roots)]
+        spellings = (*(root.absolute() for root in file_roots), *self._roots)
+        self._shown_roots = tuple(zip(spellings, names * 2, strict=True))
         self._hosts = frozenset(host.lower() for host in http_hosts)
         self._s3 = s3
 
@@ -158,7 +161,8 @@ class Guard:
         path = source.joined(key)
         if path is None:
             raise InvalidRequest(f"source: key {key[:140]!r} leads out of the source's store")
-        return self._admit(replace(source, path=path), key)
+        label = f"{source.label}{key}/" if source.label and key else source.label
+        return replace(self._admit(replace(source, path=path), key), label=label)
 
     def check_spec(self, spec: Mapping[str, object]) -> dict[str, object]:
         """Turn a user's TensorStore spec into one that can do no more than read the array of a checked source.
@@ -189,7 +193,8 @@ class Guard:
     async def follow_redirects(self, source: Source, probe_key: str) -> Source:
         """Where an http(s) source answers, after up to 3 redirects of ``probe_key``, each checked like a new source.
 
-        Chunk reads follow none, so this is done once, at registration. Other sources are returned as they are.
+        It keeps its name. Chunk reads follow none, so this is done once, at registration. Other sources are returned as
+        they are.
 
         Raises:
             InvalidRequest: too many redirects, one to a place that is not allowed, or one to another key.
@@ -198,9 +203,11 @@ class Guard:
         here = source
         for _ in range(MAX_REDIRECTS + 1):
             await self.check_host(here)
-            location = await redirect_of(here.address_of(probe_key)) if here.is_http else None
+            location = (
+                await redirect_of(here.address_of(probe_key), f"source: {source.name!r}") if here.is_http else None
+            )
             if location is None:
-                return replace(here, format_hint=source.format_hint)
+                return here if here is source else replace(here, format_hint=source.format_hint, label=source.name)
             here = self._moved(here, probe_key, location)
         raise InvalidRequest(f"source: {source.url!r} is redirected more than {MAX_REDIRECTS} times")
 
@@ -216,8 +223,18 @@ class Guard:
 
     def _admit(self, source: Source, given: str) -> Source:
         if source.scheme == "file":
-            return replace(source, path=f"{self._inside(source.path, given)}/".replace("//", "/"))
+            real = self._inside(source.path, given)
+            return replace(source, path=f"{real}/".replace("//", "/"), label=self._label(source.path))
         return replace(source, options=self._s3) if source.scheme == "s3" else source
+
+    def _label(self, path: str) -> str:
+        """A file source as anybody may see it: relative to the data directory, or beginning with its root's name."""
+        if not path.startswith("/"):
+            return path
+        for root, name in self._shown_roots:
+            if Path(path).is_relative_to(root):
+                return f"{name / Path(path).relative_to(root)}/"
+        return f".../{Path(path).name}/"
 
     def _is_listed(self, source: Source) -> bool:
         host, port = source.host

@@ -1,18 +1,26 @@
-"""What the network says about a host: its addresses, whether they are public, where it redirects to."""
+"""What the network says about a host: its addresses, whether they are public, what it answers."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
 import yarl
 
-from wkdvid.core.source import shown
-from wkdvid.errors import UpstreamUnavailable
+from wkdvid.errors import AuthRejected, CorruptChunk, UpstreamUnavailable
 
 TIMEOUT_S = 10.0
+PAUSES_S = (0.1, 0.2, 0.4)
+"""Between two tries of a GET."""
 REDIRECTS = (301, 302, 303, 307, 308)
+ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+PASSING = (408, 429, 500, 502, 503, 504)
+"""As TensorStore sees them."""
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
 
 
@@ -43,18 +51,60 @@ async def resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
     return [ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
 
 
-async def redirect_of(url: str) -> str | None:
+async def redirect_of(url: str, what: str) -> str | None:
     """The Location that a GET is redirected to, or None if it is answered otherwise. The body is not read.
 
+    Args:
+        what: The source, for messages: a URL holds secrets, and what a source is redirected to is not for everybody.
     Raises:
         UpstreamUnavailable: there is no answer.
     """
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    async with _answer(url, what, TIMEOUT_S) as response:
+        return response.headers.get("Location") if response.status in REDIRECTS else None
+
+
+async def fetch_start(url: str, what: str, length: int) -> bytes | None:
+    """The first ``length`` bytes of an object, or all where it has fewer; None if it is not there.
+
+    Nothing more is loaded, whatever the server says or leaves out about the size. Redirects are not followed. The
+    caller sets the deadline.
+
+    Raises:
+        AuthRejected: the server refuses.
+        UpstreamUnavailable: it fails, again and again.
+        CorruptChunk: it answers in a way that is of no use, and that no second try would better.
+    """
+    for pause_s in PAUSES_S:
+        try:
+            return await _start(url, what, length)
+        except UpstreamUnavailable:
+            await asyncio.sleep(pause_s)
+    return await _start(url, what, length)
+
+
+async def _start(url: str, what: str, length: int) -> bytes | None:
+    async with _answer(url, what, None) as response:
+        if response.status in ABSENT:
+            return None
+        if response.status in REFUSED:
+            raise AuthRejected(f"{what}: the source refuses to be read")
+        if response.status in PASSING:
+            raise UpstreamUnavailable(f"{what}: the source answers with status {response.status}")
+        if response.status != HTTPStatus.OK:
+            raise CorruptChunk(f"{what}: the source answers with status {response.status}")
+        try:
+            return await response.content.readexactly(length)
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+
+
+@contextlib.asynccontextmanager
+async def _answer(url: str, what: str, total_s: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=total_s)) as session,
             session.get(yarl.URL(url, encoded=True), allow_redirects=False) as response,
         ):
-            return response.headers.get("Location") if response.status in REDIRECTS else None
+            yield response
     except (aiohttp.ClientError, OSError):
-        raise UpstreamUnavailable(f"source: {shown(url)!r} does not answer") from None
+        raise UpstreamUnavailable(f"{what}: the source does not answer") from None

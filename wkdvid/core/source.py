@@ -38,12 +38,19 @@ class Source:
     """Of a URL, sent with every read; may hold a signature, so it is never shown."""
     format_hint: str | None = None
     """``precomputed``, ``zarr``, ``zarr2``, ``zarr3`` or ``n5``, where the text that named the source said so."""
+    label: str = field(default="", compare=False)
+    """What stands for the address in ``name``, where that is not for everybody: the real path of a file."""
     options: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
     """Members that the operator adds to the TensorStore spec: the S3 endpoint and kind of credentials."""
 
     @property
+    def name(self) -> str:
+        """The source as anybody may see it: without secrets, and a file without its real path."""
+        return self.label or self.url
+
+    @property
     def url(self) -> str:
-        """The source without secrets, for people. Of a file it holds the real path: not for anonymous callers."""
+        """The source without secrets. Of a file it holds the real path: for the operator alone."""
         if self.is_http:
             return f"{self.scheme}://{self.authority}{self.path}"
         if self.scheme == "file":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,8 +13,18 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-Fault = Callable[[str], int | None]
-"""From a path below the folder to the status that it is answered with, or None to serve it."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is sent instead of a file."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """``Content-Length`` may promise more than the body has: the connection then breaks off."""
+
+
+Fault = Callable[[str], int | Answer | None]
+"""From a path below the folder to the status, or the answer, that it gets; None to serve it."""
 
 
 class FileServer:
@@ -65,20 +76,22 @@ def _handler(folder: Path, server: FileServer) -> type[BaseHTTPRequestHandler]:
             path = unquote(urlsplit(self.path).path).lstrip("/")
             server.paths.append(path)
             file = folder / path
-            status = server.fault(path)
+            fault = server.fault(path)
             if server.redirect_to is not None:
                 self._answer(HTTPStatus.FOUND, b"", Location=server.redirect_to + path)
-            elif status is not None:
-                self._answer(status, b"")
+            elif isinstance(fault, Answer):
+                self._serve(fault.body, **fault.headers)
+            elif fault is not None:
+                self._answer(fault, b"")
             elif not file.is_file():
                 self._answer(HTTPStatus.NOT_FOUND, b"")
             else:
                 self._serve(file.read_bytes())
 
-        def _serve(self, content: bytes) -> None:
+        def _serve(self, content: bytes, **headers: str) -> None:
             wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-            if wanted is None or not server.ranges:
-                self._answer(HTTPStatus.OK, content)
+            if wanted is None or headers or not server.ranges:
+                self._answer(HTTPStatus.OK, content, **headers)
                 return
             size = len(content)
             start = int(wanted[1]) if wanted[1] else max(0, size - int(wanted[2]))
@@ -91,10 +104,12 @@ def _handler(folder: Path, server: FileServer) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, status: int, body: bytes, **headers: str) -> None:
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            head = {"Content-Length": str(len(body)), **headers}
+            for name, value in head.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+            self.close_connection = int(head["Content-Length"]) != len(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             """Silent: a test's output is its failures."""

@@ -23,11 +23,21 @@ from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.guard import ANONYMOUS_S3, Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.core.volume import Array, Volume
-from wkdvid.errors import CorruptChunk, UpstreamUnavailable
-from wkdvid.testing.file_server import FileServer
+from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
+from wkdvid.testing.file_server import Answer, FileServer
 
+RECOVERY_S = 10.0
 BEYOND = 20
 """Voxels that boxes reach outside the volume."""
+
+
+FAULTS: Mapping[str, tuple[Callable[[bytes], int | Answer], type[BackendError]]] = {
+    "refused": (lambda chunk: 403, AuthRejected),
+    "login page": (lambda chunk: Answer(body=b"<!DOCTYPE html><html><body>Please log in</body></html>"), CorruptChunk),
+    "gone": (lambda chunk: 410, UpstreamUnavailable),
+    "half": (lambda chunk: Answer(body=chunk[: len(chunk) // 2]), CorruptChunk),
+}
+"""What a web server may send instead of a chunk, and what comes of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +94,21 @@ async def open_layers(
     Raises:
         InvalidEntry, BackendError: as a registration.
     """
+    return await open_with(make_backends(roots, http_hosts, s3, limits), backend, options)
+
+
+def make_backends(
+    roots: Sequence[Path] = (),
+    http_hosts: Sequence[str] = (),
+    s3: Mapping[str, object] = ANONYMOUS_S3,
+    limits: Limits | None = None,
+) -> Backends:
     guard = Guard(tuple(roots), frozenset(http_hosts), s3)
-    backends = Backends(Opener(guard, limits or Limits(), pool_bytes=64 * MIB, deadline_s=20))
+    return Backends(Opener(guard, limits or Limits(), pool_bytes=64 * MIB, deadline_s=20))
+
+
+async def open_with(backends: Backends, backend: str, options: Mapping[str, Any]) -> list[Volume]:
+    """As ``open_layers``, what was opened before being known."""
     entries, problems = backends.parse({backend: {"lab": {"data": {"layers": {"layer": dict(options)}}}}})
     assert not problems, problems
     return [volume for _, volume in await backends.open_layers(entries[0])]
@@ -166,6 +189,52 @@ class VolumeSuite:
             for i, level in enumerate(stored.levels):
                 check(await volume.read(i, level.extent), level.array, stored.tolerance)
 
+    async def test_absent_chunk_is_the_fill_value(self, stored: StoredVolume) -> None:
+        with FileServer(stored.folder) as server:
+            (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
+            server.fault = lambda path: 404 if path == stored.chunk else None
+            check_lacking(await volume.read(0, stored.levels[0].extent), volume, stored)
+
+    async def test_chunk_that_goes_and_comes_is_seen_by_opening_again(
+        self, stored: StoredVolume, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "copy"
+        shutil.copytree(stored.folder, folder)
+        with FileServer(folder) as server:
+            backends = make_backends(roots=[folder], http_hosts=[server.host])
+            for base in (f"{folder}/", server.url):
+                (volume,) = await open_with(backends, stored.backend, stored.options(base))
+                check(await volume.read(0, stored.levels[0].extent), stored.levels[0].array, stored.tolerance)
+            (folder / stored.chunk).rename(tmp_path / "chunk")
+            for base in (f"{folder}/", server.url):
+                (volume,) = await open_with(backends, stored.backend, stored.options(base))
+                check_lacking(await volume.read(0, stored.levels[0].extent), volume, stored)
+            (tmp_path / "chunk").rename(folder / stored.chunk)
+            for base in (f"{folder}/", server.url):
+                (volume,) = await open_with(backends, stored.backend, stored.options(base))
+                check(await volume.read(0, stored.levels[0].extent), stored.levels[0].array, stored.tolerance)
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    async def test_fault_is_no_data(self, stored: StoredVolume, fault: str) -> None:
+        make, expected = FAULTS[fault]
+        instead = make((stored.folder / stored.chunk).read_bytes())
+        with FileServer(stored.folder) as server:
+            (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
+            server.fault = lambda path: instead if path == stored.chunk else None
+            with pytest.raises(expected):
+                await volume.read(0, stored.levels[0].extent)
+            server.fault = lambda path: None
+            check(await read_recovered(volume), stored.levels[0].array, stored.tolerance)
+
+    async def test_half_written_chunk_is_no_data(self, stored: StoredVolume, tmp_path: Path) -> None:
+        folder = tmp_path / "copy"
+        shutil.copytree(stored.folder, folder)
+        chunk = (folder / stored.chunk).read_bytes()
+        (folder / stored.chunk).write_bytes(chunk[: len(chunk) // 2])
+        (volume,) = await open_layers(stored.backend, stored.options(f"{folder}/"), roots=[folder])
+        with pytest.raises(CorruptChunk):
+            await volume.read(0, stored.levels[0].extent)
+
     async def test_failing_source_is_no_data(self, stored: StoredVolume) -> None:
         with FileServer(stored.folder) as server:
             (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
@@ -183,6 +252,25 @@ def boxes(extent: Box) -> st.SearchStrategy[Box]:
         for start, stop in zip(extent.start, extent.stop, strict=True)
     ]
     return st.tuples(*sides).map(lambda s: Box.at((s[0][0], s[1][0], s[2][0]), (s[0][1], s[1][1], s[2][1])))
+
+
+async def read_recovered(volume: Volume) -> Array:
+    """The finest level, after a fault: a read may yet join the transfers of the one that failed."""
+    end = asyncio.get_running_loop().time() + RECOVERY_S
+    while True:
+        try:
+            return await volume.read(0, volume.info.levels[0].extent)
+        except BackendError:
+            if asyncio.get_running_loop().time() > end:
+                raise
+            await asyncio.sleep(0.05)
+
+
+def check_lacking(array: Array, volume: Volume, stored: StoredVolume) -> None:
+    """Of the finest level the stored chunk is absent: some voxels have the fill value, the others are right."""
+    absent = np.abs(array.astype(float) - stored.levels[0].array) > stored.tolerance
+    assert absent.any()
+    assert (array[absent] == volume.info.fill_value).all()
 
 
 def check(array: Array, expected: Array, tolerance: int = 0) -> None:

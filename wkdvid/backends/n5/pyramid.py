@@ -16,6 +16,7 @@ from typing import Any
 from wkdvid.backends.array_layer import SIZE_NOTE, UNKNOWN_SIZE
 from wkdvid.backends.axes import axes_of_names, half_inward, nm_per_unit
 from wkdvid.backends.numbers import is_number, is_size
+from wkdvid.backends.quoting import plain
 from wkdvid.core.geometry import Float3, Vec3
 from wkdvid.errors import InvalidRequest
 
@@ -37,6 +38,16 @@ def listed_paths(group: Mapping[str, Any]) -> list[str] | None:
     datasets = _datasets(group)
     paths = [dataset.get("path") for dataset in datasets]
     return [str(path) for path in paths] if paths and all(isinstance(path, str) for path in paths) else None
+
+
+def count_of_levels(group: Mapping[str, Any]) -> int | None:
+    """How many levels the group has factors of; None if it has no list of them."""
+    counts = [len(group[name]) for name in FACTORS if _is_list_of_factors(group.get(name))]
+    return max(counts, default=None)
+
+
+def _is_list_of_factors(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(factors, list) for factors in value)
 
 
 def place_levels(
@@ -98,7 +109,7 @@ def _in_nm(size: Float3, units: Sequence[object]) -> tuple[Float3, tuple[str, ..
     x, y, z = (length * (factor or 1.0) for length, factor in zip(size, factors, strict=True))
     if None not in factors:
         return (x, y, z), ()
-    written = sorted({str(unit) for unit, factor in zip(units, factors, strict=False) if factor is None})
+    written = sorted({plain(unit) for unit, factor in zip(units, factors, strict=False) if factor is None})
     return (x, y, z), (f"The unit of the voxel size is {', '.join(written)}; nanometres are assumed.",)
 
 

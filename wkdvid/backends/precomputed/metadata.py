@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wkdvid.backends.numbers import is_count, is_number, is_size
+from wkdvid.backends.quoting import plain
 from wkdvid.core.geometry import Box, Float3, Vec3
 from wkdvid.core.volume import Category
 from wkdvid.errors import InvalidRequest
@@ -56,7 +57,8 @@ def parse_info(document: Mapping[str, Any], what: str) -> Info:
         raise InvalidRequest(f"{what}: scales: expected a list of at least one scale")
     readable = [(i, _normalised(scale, i, what)) for i, scale in enumerate(raw)]
     notes = [
-        f"scale {i} ({scale.get('key')}) is stored as {scale['encoding']}, which cannot be read; the others are served"
+        f"scale {i} ({plain(scale.get('key'))}) is stored as {plain(scale['encoding'])}, which cannot be read;"
+        " the others are served"
         for i, scale in readable
         if scale["encoding"] not in READABLE
     ]

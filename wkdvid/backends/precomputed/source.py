@@ -44,11 +44,12 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
         raise InvalidRequest(f"{source.name}: there is no info file; is this the folder of a precomputed volume?")
     info = parse_info(document, source.name)
     opener.check_levels(len(info.scales), source.name)
-    for scale in info.scales:
-        await _check_scale(opener, source, scale)
+    await _refuse_suffixes(opener, source, info.scales)
     # One odd scale would make TensorStore refuse them all: it is given an info without those that it cannot read.
     kvstore = await opener.overlay(source, "info", info.document)
-    opened = [await opener.open(_spec(kvstore, scale), f"{source.name} ({scale.key})") for scale in info.scales]
+    opened = await asyncio.gather(
+        *(opener.open(_spec(kvstore, scale), f"{source.name} ({scale.key})") for scale in info.scales)
+    )
     return split_channels(
         [arrange(store, "xyzc", fixed={}) for store in opened],
         entry.options.get("channel"),
@@ -57,10 +58,20 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
     )
 
 
-async def _check_scale(opener: Opener, source: Source, scale: ScaleMetadata) -> None:
-    folder = opener.guard.child(source, scale.key)
-    if folder.scheme == "file" and scale.sharding is None:
-        suffix = await asyncio.to_thread(_suffix_of_chunks, Path(folder.path))
+async def _refuse_suffixes(opener: Opener, source: Source, scales: Sequence[ScaleMetadata]) -> None:
+    """
+    Raises:
+        InvalidRequest: a scale whose chunks would be read as empty, or whose key leads to where it may not.
+    """
+    folders = [(scale, opener.guard.child(source, scale.key).path) for scale in scales]
+    if source.scheme != "file":
+        return
+    plain = [(scale, Path(path)) for scale, path in folders if scale.sharding is None]
+    try:
+        suffixes = await asyncio.to_thread(lambda: [_suffix_of_chunks(path) for _, path in plain])
+    except OSError as error:
+        raise translate(error, source.name) from error
+    for (scale, _), suffix in zip(plain, suffixes, strict=True):
         if suffix is not None:
             raise InvalidRequest(
                 f"{source.name}: the chunks of scale {scale.key} have the suffix {suffix}: they would be read as empty;"

@@ -13,6 +13,8 @@ from wkdvid.core.source import Source
 from wkdvid.errors import AuthRejected, InvalidRequest
 
 V2_KEYS = (".zarray", ".zattrs", ".zgroup")
+ARRAY_KEYS: Mapping[int, str] = {3: "zarr.json", 2: ".zarray"}
+"""Where what TensorStore reads of an array is."""
 PROBES: Mapping[int, str] = {3: "zarr.json", 2: ".zattrs"}
 """What is asked for to find out about redirects."""
 LISTED = 20
@@ -38,12 +40,16 @@ class Node:
         Raises:
             InvalidRequest: a group, or an array that cannot be read.
         """
-        what = self.source.url
+        what = self.source.name
         if self.array is None:
             raise InvalidRequest(f"{what}: a zarr group where an array is expected")
         if self.version == 2:
             return parse_v2(self.array, self.attributes, what)
         return parse_v3(self.array, opener.limits.chunk_bytes, what)
+
+    async def kvstore(self, opener: Opener) -> Mapping[str, Any]:
+        """The store of an array, its metadata as it was checked: TensorStore does not read it once more."""
+        return await opener.overlay(self.source, ARRAY_KEYS[self.version], self.array or {})
 
 
 async def find_node(opener: Opener, text: object) -> Node:
@@ -68,7 +74,7 @@ async def find_node(opener: Opener, text: object) -> Node:
             return node
     if refusal is not None:
         raise refusal
-    where = source.url if source is not None else text
+    where = source.name if source is not None else text
     raise InvalidRequest(f"{where}: there is no zarr.json, .zarray or .zattrs; is this a zarr folder?")
 
 
@@ -88,6 +94,15 @@ async def read_node(opener: Opener, source: Source, version: int) -> Node | None
 
 async def read_child(opener: Opener, parent: Node, path: str) -> Node | None:
     return await read_node(opener, opener.guard.child(parent.source, path), parent.version)
+
+
+async def read_level(opener: Opener, parent: Node, path: str) -> Node | None:
+    """An array that needs no attributes, since its group says what its axes are."""
+    source = opener.guard.child(parent.source, path)
+    if parent.version == 3:
+        return await read_node(opener, source, 3)
+    array = await opener.read_json(source, ARRAY_KEYS[2])
+    return None if array is None else Node(source, 2, {}, array)
 
 
 async def image_paths(opener: Opener, node: Node) -> list[str]:

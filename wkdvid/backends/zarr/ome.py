@@ -9,6 +9,7 @@ from typing import Any
 from wkdvid.backends.array_layer import SIZE_NOTE
 from wkdvid.backends.axes import LETTERS, half_inward, nm_per_unit
 from wkdvid.backends.numbers import is_number, is_size
+from wkdvid.backends.quoting import plain
 from wkdvid.core.geometry import Float3, Vec3
 from wkdvid.errors import InvalidRequest
 
@@ -111,7 +112,7 @@ def _nm_factors(documents: object, axes: str) -> tuple[list[float], tuple[str, .
     odd = [letter for letter, factor in zip(axes, factors, strict=True) if factor is None and letter in "xyz"]
     notes: tuple[str, ...] = ()
     if odd:
-        written = sorted({str(unit) for letter, unit in zip(axes, units, strict=True) if letter in odd})
+        written = sorted({plain(unit) for letter, unit in zip(axes, units, strict=True) if letter in odd})
         notes = (f"The unit of {', '.join(odd)} is {', '.join(written)}; nanometres are assumed.",)
     return [factor or 1.0 for factor in factors], notes
 

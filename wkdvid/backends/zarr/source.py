@@ -9,7 +9,7 @@ from typing import Any
 from wkdvid.backends.array_layer import SIZE_NOTE, UNKNOWN_SIZE, ArrayLayer, ArrayLevel, make_volumes
 from wkdvid.backends.axes import SLOWEST_FIRST, choose_axes
 from wkdvid.backends.opening import Opener
-from wkdvid.backends.zarr.nodes import LISTED, Node, find_node, image_paths, read_child
+from wkdvid.backends.zarr.nodes import LISTED, Node, find_node, image_paths, read_level
 from wkdvid.backends.zarr.ome import OmeLevel, dataset_paths, named_axes, parse_image
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.volume import Volume
@@ -31,7 +31,7 @@ async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
 
 
 async def _plain(entry: LayerEntry, opener: Opener, node: Node) -> ArrayLayer:
-    what = node.source.url
+    what = node.source.name
     array = node.metadata(opener)
     axes = choose_axes(entry.options.get("axes"), array.axes, SLOWEST_FIRST, array.rank, what)
     level = await _open(opener, node, axes, OmeLevel(UNKNOWN_SIZE, (0, 0, 0)))
@@ -39,7 +39,7 @@ async def _plain(entry: LayerEntry, opener: Opener, node: Node) -> ArrayLayer:
 
 
 async def _image(entry: LayerEntry, opener: Opener, group: Node) -> ArrayLayer:
-    what = group.source.url
+    what = group.source.name
     multiscale, notes = await _multiscale(opener, group)
     paths = dataset_paths(multiscale, what)
     opener.check_levels(len(paths), what)
@@ -65,22 +65,22 @@ async def _multiscale(opener: Opener, group: Node) -> tuple[Mapping[str, Any], t
     if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
         paths = await image_paths(opener, group)
         listed = f"; it holds {', '.join(paths[:LISTED])}" if paths else ""
-        raise InvalidRequest(f"{group.source.url}: a zarr group that is no image; name one in it{listed}")
+        raise InvalidRequest(f"{group.source.name}: a zarr group that is no image; name one in it{listed}")
     several = f"The source has {len(multiscales)} multiscale images; the first is served."
     return multiscales[0], (several,) if len(multiscales) > 1 else ()
 
 
 async def _array(opener: Opener, group: Node, path: str) -> Node:
-    node = await read_child(opener, group, path)
+    node = await read_level(opener, group, path)
     if node is None:
-        raise InvalidRequest(f"{group.source.url}: there is no array {path!r}, which multiscales names")
+        raise InvalidRequest(f"{group.source.name}: there is no array {path!r}, which multiscales names")
     return node
 
 
 async def _open(opener: Opener, node: Node, axes: str, place: OmeLevel) -> ArrayLevel:
-    spec = {"driver": node.metadata(opener).driver, "kvstore": node.source.kvstore}
+    spec = {"driver": node.metadata(opener).driver, "kvstore": await node.kvstore(opener)}
     return ArrayLevel(
-        store=await opener.open(spec, node.source.url),
+        store=await opener.open(spec, node.source.name),
         axes=axes,
         voxel_size_nm=place.voxel_size_nm,
         voxel_offset=place.voxel_offset,
