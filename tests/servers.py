@@ -85,7 +85,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], base: str, log: Path) 
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended with {process.returncode}:\n{log.read_text()}")
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.RequestException):
             if requests.get(f"{base}/data/health", timeout=5).text == "Ok":
                 return
         time.sleep(0.05)

@@ -28,6 +28,8 @@ async def outcomes(
     Args:
         deadline_s: For all together. What has not ended by then has failed with TimeoutError.
     """
+    if len(items) == 1:
+        return [await _with_deadline(begin(items[0]), deadline_s)]
     found: list[Any | Exception] = []
     running: deque[ts.Future[Any]] = deque()
 
@@ -51,6 +53,14 @@ async def outcomes(
         for future in running:
             future.cancel()
     return found
+
+
+async def _with_deadline(future: ts.Future[Any], deadline_s: float) -> Any | Exception:
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await future
+    except FAILURES as error:
+        return error
 
 
 def _is_done(future: ts.Future[Any]) -> bool:

@@ -322,9 +322,10 @@ class Catalog:
         try:
             layers = arrange_layers(dataset.entry, await self._open_layers(dataset.entry))
         except WkdvidError as error:
+            if describe_failure(error) != dataset.reason:  # tried again every 30 s: said once
+                log.warning("dataset %s cannot be opened: %s", dataset.key, error)
             if dataset.state is not State.OPEN:
                 dataset.state, dataset.reason = State.UNAVAILABLE, describe_failure(error)
-            log.warning("dataset %s cannot be opened: %s", dataset.key, error)
         else:
             dataset.layers, dataset.state, dataset.reason = layers, State.OPEN, ""
         dataset.opened_at = time.monotonic()

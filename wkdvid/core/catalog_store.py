@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import fcntl
 import json
@@ -11,7 +10,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -82,26 +81,22 @@ class FileCatalogStore:
         return Snapshot(read_document(self._path), read_document(self._renewed_path), generation)
 
     async def update(self, change: Callable[[Document], None], renew: Iterable[str]) -> Snapshot:
-        async with self._locked():
-            return await asyncio.to_thread(self._update, change, tuple(renew))
+        return await asyncio.to_thread(self._update, change, tuple(renew))
 
     def _update(self, change: Callable[[Document], None], renew: Sequence[str]) -> Snapshot:
-        before = self._load()
-        document = copy.deepcopy(before.document)
-        change(document)
-        generation = before.generation + 1
-        renewed = {**before.renewed, **dict.fromkeys(renew, generation)}
-        write_document(self._renewed_path, renewed)
-        if document != before.document:
-            write_document(self._path, document)
-        _COUNTER.pack_into(self._counter, 0, generation)
-        return Snapshot(document, renewed, generation)
-
-    @contextlib.asynccontextmanager
-    async def _locked(self) -> AsyncIterator[None]:
-        with self._lock_path.open("w") as file:
-            await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
-            yield
+        """All in one thread, the lock too: a client that goes away must not release it before the change is written."""
+        with self._lock_path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = self._load()
+            document = copy.deepcopy(before.document)
+            change(document)
+            generation = before.generation + 1
+            renewed = {**before.renewed, **dict.fromkeys(renew, generation)}
+            write_document(self._renewed_path, renewed)
+            if document != before.document:
+                write_document(self._path, document)
+            _COUNTER.pack_into(self._counter, 0, generation)
+            return Snapshot(document, renewed, generation)
 
 
 def _map_counter(path: Path) -> mmap.mmap:

@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from sanic.http.constants import Stage
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.core.access import Action, allowed, require_administrator
+from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
 from wkdvid.errors import Forbidden, InvalidRequest, WkdvidError
 
@@ -59,7 +61,7 @@ class Reply(HTTPResponse):
 
     __slots__ = ("_head",)
 
-    def __init__(self, body: bytes | str, status: int, content_type: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, body: Body | str, status: int, content_type: str, headers: Mapping[str, str]) -> None:
         super().__init__(body, status, None, content_type)
         self._head = _encoded_head(content_type, tuple(headers.items()))
 
@@ -79,7 +81,7 @@ def _encoded_head(content_type: str, headers: tuple[tuple[str, str], ...]) -> tu
 
 
 def reply(
-    body: bytes | str, content_type: str, status: int = 200, headers: Mapping[str, str] | None = None
+    body: Body | str, content_type: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HTTPResponse:
     return Reply(body, status, content_type, {**CORS, **headers} if headers else CORS)
 
@@ -89,21 +91,21 @@ def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | No
 
 
 async def send_bytes(
-    request: Request, body: bytes | memoryview, content_type: str, headers: Mapping[str, str] | None = None
+    request: Request, body: Body, content_type: str, headers: Mapping[str, str] | None = None
 ) -> HTTPResponse | None:
     """Answer with one body of any size; a large one is not copied."""
     if len(body) < SEND_WHOLE:
-        return reply(body if isinstance(body, bytes) else bytes(body), content_type, 200, headers)
+        return reply(body, content_type, 200, headers)
     return await send_parts(request, _one(body), content_type, len(body), headers)
 
 
-async def _one(body: bytes | memoryview) -> AsyncIterable[bytes | memoryview]:
+async def _one(body: Body) -> AsyncIterable[Body]:
     yield body
 
 
 async def send_parts(
     request: Request,
-    parts: AsyncIterable[bytes | memoryview],
+    parts: AsyncIterable[Body],
     content_type: str,
     length: int | None,
     headers: Mapping[str, str] | None = None,
@@ -131,6 +133,10 @@ async def send_parts(
 
 
 def _break_off(request: Request) -> None:
+    """Close the connection. Nothing may follow: if the head is not sent yet, Sanic would try to report the failure."""
+    stream: Any = request.stream
+    if stream is not None:
+        stream.stage = Stage.FAILED
     transport: Any = request.transport  # uvloop's is no asyncio.Transport
     if transport is not None:
         transport.abort()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from wkdvid.codecs.payload import Buffer
-from wkdvid.core.body_cache import Key
+from wkdvid.core.body_cache import Body, Key
 from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Box, Vec3, multiply
 from wkdvid.core.pyramid import Scale
@@ -77,12 +77,12 @@ async def answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
     return Answer(parts=await begun(_stream(blocks, batches)))
 
 
-def _whole(records: Sequence[bytes]) -> Answer:
+def _whole(records: Sequence[Body]) -> Answer:
     pieces = _pieces(records)
     return Answer(pieces[0]) if len(pieces) == 1 else Answer(parts=_each(pieces), length=sum(map(len, pieces)))
 
 
-def _pieces(records: Sequence[bytes]) -> Sequence[bytes]:
+def _pieces(records: Sequence[Body]) -> Sequence[Body]:
     """Large records as they are, since joining them takes as long as sending them; small ones as one."""
     if len(records) == 1:
         return records
@@ -91,16 +91,16 @@ def _pieces(records: Sequence[bytes]) -> Sequence[bytes]:
     return [record for record in records if record]
 
 
-async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def _each(pieces: Sequence[Body]) -> AsyncIterator[Body]:
     for piece in pieces:
         yield piece
 
 
-def cached(blocks: Blocks, indices: Sequence[Vec3]) -> list[bytes] | None:
+def cached(blocks: Blocks, indices: Sequence[Vec3]) -> list[Body] | None:
     """All records, if every one is in the cache: the warm path."""
     get = blocks.services.bodies.get
     scale_id, encoding = blocks.scale.id, blocks.encoding
-    records: list[bytes] = []
+    records: list[Body] = []
     for index in indices:
         found = get((scale_id, encoding, index))
         if found is None:
@@ -124,13 +124,13 @@ def _batches(blocks: Blocks, indices: Sequence[Vec3]) -> Iterator[Sequence[Vec3]
         yield indices[start : start + count]
 
 
-async def _stream(blocks: Blocks, batches: Sequence[Sequence[Vec3]]) -> AsyncIterator[bytes]:
+async def _stream(blocks: Blocks, batches: Sequence[Sequence[Vec3]]) -> AsyncIterator[Body]:
     for batch in batches:
         for piece in _pieces(await read_records(blocks, batch)):
             yield piece
 
 
-async def read_records(blocks: Blocks, indices: Sequence[Vec3]) -> list[bytes]:
+async def read_records(blocks: Blocks, indices: Sequence[Vec3]) -> list[Body]:
     """One record per index.
 
     Raises:

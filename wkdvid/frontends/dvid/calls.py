@@ -8,14 +8,13 @@ from typing import TypeAlias
 
 import orjson
 
-from wkdvid.core.body_cache import Key
+from wkdvid.core.body_cache import Body, Key
 from wkdvid.core.services import Services
 from wkdvid.frontends.dvid.instances import Instance
 
 OCTETS = "application/octet-stream"
 JSON = "application/json"
 TEXT = "text/plain"
-Body: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def json_answer(value: object, content_type: str = JSON) -> Answer:
     return Answer(orjson.dumps(value), content_type)
 
 
-def ready(services: Services, key: Key) -> bytes | None:
+def ready(services: Services, key: Key) -> Body | None:
     """A body from the cache, if it is there."""
     return services.bodies.get(key)
 

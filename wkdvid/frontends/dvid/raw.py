@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from wkdvid.codecs import images
+from wkdvid.core.body_cache import Body
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.volume import Array
 from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
 from wkdvid.frontends.dvid import parse, wire
-from wkdvid.frontends.dvid.calls import OCTETS, Answer, Body, Call, begun, ready
+from wkdvid.frontends.dvid.calls import OCTETS, Answer, Call, begun, ready
 from wkdvid.frontends.dvid.parse import Region
 
 CACHED_BYTES = 1 << 20
@@ -38,7 +39,7 @@ async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -
     media_type = _media_type(region)
     key = (scale.id, "raw", region, compression)
     headers = {"Content-Encoding": "gzip"} if compression == "googlegzip" else None
-    body: Body | None = ready(call.services, key)
+    body = ready(call.services, key)
     if body is not None:
         return Answer(body, media_type, headers=headers)
     _check(call, scale, region, compression)
@@ -48,7 +49,6 @@ async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -
         return Answer(parts=await begun(_slabs(call, scale, region)), length=length)
     body = await _whole(call, scale, region, compression)
     if len(body) <= CACHED_BYTES:
-        body = bytes(body)
         call.services.bodies.put(key, body)
     return Answer(body, media_type, headers=headers)
 

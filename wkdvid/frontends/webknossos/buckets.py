@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from wkdvid.codecs import four_bit
-from wkdvid.core.body_cache import Key
+from wkdvid.core.body_cache import Body, Key
 from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Box, Vec3, divide_down, multiply
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.core.volume import Array, has_data
 from wkdvid.errors import BackendError, TooLarge
+from wkdvid.frontends.webknossos import wire
 from wkdvid.frontends.webknossos.parse import BUCKET, BucketRequest
 
 log = logging.getLogger("wkdvid.webknossos")
@@ -32,7 +32,7 @@ CUBE_SIZE: Vec3 = (CUBE, CUBE, CUBE)
 class Buckets:
     """What a batch came to."""
 
-    bodies: Sequence[bytes]
+    bodies: Sequence[Body]
     """Of the buckets that hold data, in the order of the request."""
     empty: Sequence[int]
     failed: Sequence[int]
@@ -57,7 +57,7 @@ async def read_buckets(services: Services, layer: Layer, requests: Sequence[Buck
     )
 
 
-def _from_cache(services: Services, layer: Layer, request: BucketRequest) -> bytes | None:
+def _from_cache(services: Services, layer: Layer, request: BucketRequest) -> Body | None:
     scale = layer.scales.get(request.mag)
     if scale is None:
         return b""
@@ -83,12 +83,12 @@ def _check_size(services: Services, layer: Layer, requests: Sequence[BucketReque
         )
 
 
-async def _read(services: Services, layer: Layer, requests: Sequence[BucketRequest]) -> Mapping[BucketRequest, bytes]:
+async def _read(services: Services, layer: Layer, requests: Sequence[BucketRequest]) -> Mapping[BucketRequest, Body]:
     """The bodies of those that could be read; a body is empty if it is all zero."""
     sources: dict[Vec3, dict[Box, list[BucketRequest]]] = {}
     for request in requests:
         sources.setdefault(request.mag, {}).setdefault(_read_for(layer, request), []).append(request)
-    bodies: dict[BucketRequest, bytes] = {}
+    bodies: dict[BucketRequest, Body] = {}
     for mag, members in sources.items():
         for boxes in _batches(services, layer, list(members)):
             arrays = await services.reader.read_all(layer, layer.scales[mag], boxes)
@@ -117,12 +117,13 @@ def _batches(services: Services, layer: Layer, boxes: Sequence[Box]) -> Iterator
 
 def _cut(
     services: Services, scale: Scale, box: Box, array: Array, members: Sequence[BucketRequest]
-) -> Mapping[BucketRequest, bytes]:
+) -> Mapping[BucketRequest, Body]:
     """Bodies of the buckets in a box that was read, those of the members and of all others that it holds."""
-    bodies: dict[BucketRequest, bytes] = {}
+    bodies: dict[BucketRequest, Body] = {}
     for request in {**dict.fromkeys(members), **dict.fromkeys(_all_in(scale, box, members[0]))}:
         x, y, z = (slice(a - o, b - o) for a, b, o in zip(request.box.start, request.box.stop, box.start, strict=True))
-        bodies[request] = bucket_body(array[:, x, y, z], four_bit_wanted=request.four_bit)
+        part = array[:, x, y, z]
+        bodies[request] = wire.voxels(part, four_bit_wanted=request.four_bit) if has_data(part) else b""
         services.bodies.put(_key(scale, request), bodies[request])
     return bodies
 
@@ -131,16 +132,3 @@ def _all_in(scale: Scale, box: Box, like: BucketRequest) -> Iterator[BucketReque
     if like.size == BUCKET_SIZE:
         for z, y, x in product(*(range(a, b, BUCKET) for a, b in zip(box.start[::-1], box.stop[::-1], strict=True))):
             yield replace(like, position=multiply((x, y, z), scale.mag))
-
-
-def bucket_body(array: Array, *, four_bit_wanted: bool) -> bytes:
-    """A bucket as it is sent: x fastest, channels interleaved; empty if every voxel is zero.
-
-    Args:
-        array: (c, x, y, z).
-        four_bit_wanted: Two voxels a byte; honoured for 8-bit channels, as the browser asks for no others.
-    """
-    if not has_data(array):
-        return b""
-    body = array.tobytes("F")
-    return four_bit.pack(body) if four_bit_wanted and array.itemsize == 1 else body

@@ -11,6 +11,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid import __version__
+from wkdvid.core.body_cache import Body
 from wkdvid.core.catalog import Dataset, Layer
 from wkdvid.core.catalog_store import parse_document
 from wkdvid.core.entries import DatasetKey
@@ -32,7 +33,7 @@ from wkdvid.frontends.http import (
     token_of,
 )
 from wkdvid.frontends.webknossos import documents, parse, wire
-from wkdvid.frontends.webknossos.buckets import Buckets, read_buckets
+from wkdvid.frontends.webknossos.buckets import read_buckets
 from wkdvid.frontends.webknossos.parse import BucketRequest
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
 
@@ -119,7 +120,9 @@ async def post_buckets(
     wanted = parse.bucket_requests(json_body(request), services.limits)
     found = await _layer(request, organization, name, dataset_id, layer)
     buckets = await read_buckets(services, found, wanted)
-    return await send_bytes(request, wire.joined(buckets.bodies), OCTETS, wire.bucket_headers(buckets))
+    return await send_bytes(
+        request, wire.joined(buckets.bodies), OCTETS, wire.bucket_headers(buckets.empty, buckets.failed)
+    )
 
 
 async def get_cutout(
@@ -132,7 +135,7 @@ async def get_cutout(
     wanted = parse.cutout_request(request.args)
     found = await _layer(request, organization, name, dataset_id, layer)
     if wanted.mag not in found.scales:
-        return reply(b"", OCTETS, 200, wire.bucket_headers(Buckets((), (0,), ())))
+        return reply(b"", OCTETS, 200, wire.bucket_headers(empty=(0,), failed=()))
     scale = found.scales[wanted.mag]
     services_of(request).reader.check(scale, services_of(request).reader.source_voxels(scale, wanted.box))
     length = wanted.box.voxels * found.info.voxel_bytes
@@ -141,11 +144,11 @@ async def get_cutout(
     return await send_parts(request, _cutout(request, found, wanted), OCTETS, length, wire.cutout_headers())
 
 
-async def _cutout(request: Request, layer: Layer, wanted: BucketRequest) -> AsyncIterator[bytes]:
+async def _cutout(request: Request, layer: Layer, wanted: BucketRequest) -> AsyncIterator[Body]:
     services = services_of(request)
     for slab in slabs(wanted.box, layer.info.voxel_bytes, services.limits.working_bytes // 4):
         array = await services.reader.read(layer, layer.scales[wanted.mag], slab)
-        yield wire.cutout_body(array, four_bit_wanted=wanted.four_bit)
+        yield wire.voxels(array, four_bit_wanted=wanted.four_bit)
 
 
 async def register(request: Request) -> HTTPResponse:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wkdvid.codecs import four_bit
+from wkdvid.core.body_cache import Body
 from wkdvid.core.volume import Array
-from wkdvid.frontends.webknossos.buckets import Buckets
 
 _EXPOSED = "Failure-Bucket-Indices, Empty-Bucket-Indices, MISSING-BUCKETS"
 _NONE_MISSING = {
@@ -19,15 +19,15 @@ _NONE_MISSING = {
 }
 
 
-def bucket_headers(buckets: Buckets) -> dict[str, str]:
+def bucket_headers(empty: Sequence[int], failed: Sequence[int]) -> dict[str, str]:
     """The three lists of indices; browsers before 2026 and the Python client read the third, their union."""
-    if not (buckets.empty or buckets.failed):
+    if not (empty or failed):
         return _NONE_MISSING
     return {
         **_NONE_MISSING,
-        "Empty-Bucket-Indices": _indices(buckets.empty),
-        "Failure-Bucket-Indices": _indices(buckets.failed),
-        "MISSING-BUCKETS": _indices(sorted([*buckets.empty, *buckets.failed])),
+        "Empty-Bucket-Indices": _indices(empty),
+        "Failure-Bucket-Indices": _indices(failed),
+        "MISSING-BUCKETS": _indices(sorted([*empty, *failed])),
     }
 
 
@@ -36,9 +36,14 @@ def cutout_headers() -> dict[str, str]:
     return _NONE_MISSING
 
 
-def cutout_body(array: Array, *, four_bit_wanted: bool) -> bytes:
-    """A slab of a cutout, (c, x, y, z): x fastest, channels interleaved; zeros are sent."""
-    body = array.tobytes("F")
+def voxels(array: Array, *, four_bit_wanted: bool) -> Body:
+    """Voxels as they are sent: x fastest, channels interleaved.
+
+    Args:
+        array: (c, x, y, z). If it is contiguous in Fortran's order what is returned is a view of it.
+        four_bit_wanted: Two voxels a byte; honoured for 8-bit channels, as the browser asks for no others.
+    """
+    body = array.T.data.cast("B") if array.flags.f_contiguous else array.tobytes("F")
     return four_bit.pack(body) if four_bit_wanted and array.itemsize == 1 else body
 
 
@@ -46,5 +51,5 @@ def _indices(indices: Sequence[int]) -> str:
     return f"[{', '.join(map(str, indices))}]"
 
 
-def joined(bodies: Sequence[bytes]) -> bytes:
+def joined(bodies: Sequence[Body]) -> Body:
     return bodies[0] if len(bodies) == 1 else b"".join(bodies)
