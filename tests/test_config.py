@@ -1,6 +1,7 @@
 import pickle
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from wkdvid.config import SCHEMA, Config, load_config
 from wkdvid.errors import ConfigError
 
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
+SHIPPED = DOCS.parent.parent / "data" / "config.toml"
 MIB = 1024**2
 
 
@@ -228,15 +230,43 @@ def test_a_dvid_config_is_taken_over(tmp_path: Path) -> None:
     assert (second.instance, second.dataset) == ("seg", "flyem/hemibrain")
 
 
+def documented_keys() -> list[tuple[str, str, str]]:
+    """Section, key and default of each row of the tables."""
+    sections = re.findall(
+        r"^## `\[(\w+)\]`\n(.*?)(?=^## |\Z)", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    rows = r"^\| `(\w+)` \| (.+?) \|"
+    return [(section, *row) for section, text in sections for row in re.findall(rows, text, re.MULTILINE)]
+
+
 def test_every_key_is_documented_in_its_section() -> None:
-    sections = re.split(r"^## ", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    keys = {
-        section: set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
-        for text in sections
-        for section in [text[2:].split("]")[0]]
-    }
-    for section in SCHEMA.sections:
-        assert keys[section] == {name.partition(".")[2] for name in SCHEMA.names(section)}
+    documented = [f"{section}.{key}" for section, key, _ in documented_keys()]
+    assert documented == [name for section in SCHEMA.sections for name in SCHEMA.names(section)]
+
+
+@pytest.mark.parametrize(("section", "key", "default"), documented_keys())
+def test_documented_defaults_are_the_defaults(
+    section: str, key: str, default: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if re.fullmatch(r"`[^`]+`", default):
+        text = f"[{section}]\n{key} = {default[1:-1]}\n"
+        assert replace(load_config(write(tmp_path, text), {}, {}), file=None) == Config()
+    elif default.endswith(" in the data directory"):
+        file = default.split("`")[1]
+        assert str(getattr(getattr(load_config(None, {}, {}), section), key)).endswith(f"data/{file}")
+    else:
+        assert default in ("none", "made and printed at start")
+        attribute = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key)
+        assert getattr(getattr(Config(), section), attribute) is None
+
+
+def test_the_shipped_file_shows_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown, count = re.subn(r"^# (?=\w+ = )", "", SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert count == len(re.findall("^#.* = ", SHIPPED.read_text(encoding="utf-8"), re.MULTILINE)) > 15
+    assert sum(map(len, tomllib.loads(shown).values())) == count
+    assert replace(load_config(write(tmp_path, shown), {}, {}), file=None) == Config()
 
 
 def test_the_documented_example_loads(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,7 @@ def test_without_a_token_the_way_to_give_one_is_told(server: Server) -> None:
         (["remove", "../x"], 1, "is not a name"),
         (["add", "zarr", "a/b", "gs://one/em", "s3://two/em/"], 2, "two layers are called 'em'"),
         (["add", "vhs", "a/b", "gs://one/em"], 1, "unknown backend 'vhs'; known are "),
+        (["add", "zarr", "a/b", "em="], 1, "source: expected a URL or a path"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(server: Server, arguments: list[str], code: int, words: str) -> None:
@@ -140,6 +142,36 @@ def _answer_nonsense(listener: socket.socket) -> None:
     with connection:
         connection.recv(4096)
         connection.sendall(b"SSH-2.0-no\r\n")
+
+
+class _Web(http.server.BaseHTTPRequestHandler):
+    """A web server of another kind, which answers every GET with a page and refuses the rest with one."""
+
+    def do_GET(self) -> None:
+        page = b"<html>\n<title>Welcome</title>\n</html>\n"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *args: Any) -> None:
+        """Not into the tests' output."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["list"], "is not wkdvid"), (["remove", "a/b"], "the server answered 501 Unsupported method ('DELETE')")],
+)
+def test_a_web_server_of_another_kind_is_no_traceback(arguments: list[str], words: str, tmp_path: Path) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web) as web:
+        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        done = wkdvid(*arguments, "--server", f"http://127.0.0.1:{web.server_port}", cwd=tmp_path)
+        web.shutdown()
+        thread.join()
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert words in done.stderr
 
 
 def test_a_token_follows_no_redirect(tmp_path: Path) -> None:

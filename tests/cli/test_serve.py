@@ -75,7 +75,7 @@ def _wait_until_healthy(server: Started) -> None:
     for _ in range(600):
         assert server.process.poll() is None, server.output + server.log
         if "access mode" in server.output:
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.RequestException):
                 if requests.get(f"{server.base}/data/health", timeout=5).text == "Ok":
                     time.sleep(SETTLE_S)
                     return

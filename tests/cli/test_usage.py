@@ -64,7 +64,10 @@ def test_version(tmp_path: Path) -> None:
         (["serve", "--host", "0.0.0.0"], ["wkdvid serve: ", "access.mode", "token"]),
         (["serve", "--config", "missing.toml"], ["wkdvid serve: ", "missing.toml"]),
         (["remove", "brain"], ["wkdvid remove: ", "'brain'", "ORGANIZATION/DATASET"]),
+        (["serve", "--datasets", "."], ["wkdvid serve: ", "catalog .: Is a directory"]),
         (["list", "--server", "ftp://host"], ["wkdvid list: ", "ftp://host", "http"]),
+        (["list", "--server", "http://host:many"], ["wkdvid list: ", "http://host:many", "http"]),
+        (["list", "--server", "http://[::1"], ["wkdvid list: ", "http://[::1", "http"]),
     ],
 )
 def test_wrong_usage_is_one_plain_line(arguments: list[str], words: list[str], tmp_path: Path) -> None:

@@ -92,9 +92,12 @@ def _run(args: argparse.Namespace) -> int:
         # Whoever reads, such as `head`, has enough. What is still buffered must not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (WkdvidError, OSError) as error:
+    except WkdvidError as error:
         complain(args.parser.prog, str(error))
         return USAGE_ERROR if isinstance(error, ConfigError) else FAILED
+    except OSError as error:
+        complain(args.parser.prog, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return code

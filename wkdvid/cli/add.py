@@ -61,4 +61,4 @@ def _layer(text: str) -> tuple[str, str]:
 
 def _found(source: str) -> str:
     """A path that leads somewhere from here, from wherever the server is."""
-    return source if "://" in source or not Path(source).exists() else str(Path(source).absolute())
+    return str(Path(source).absolute()) if source and "://" not in source and Path(source).exists() else source

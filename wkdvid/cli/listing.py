@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from wkdvid.cli.remote import RunningServer, add_server_arguments
+from wkdvid.cli.remote import Refused, RunningServer, add_server_arguments
 from wkdvid.cli.text import columns
 
 NAME = "list"
@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    datasets = json.loads(RunningServer.of(args).ask("GET", "datasets"))
+    server = RunningServer.of(args)
+    try:
+        datasets = json.loads(server.ask("GET", "datasets"))
+    except ValueError:
+        raise Refused(f"what answers at {server.url} is not wkdvid") from None
     if args.json:
         print(json.dumps(datasets, indent=2))
     elif datasets:

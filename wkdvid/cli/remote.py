@@ -77,7 +77,12 @@ class RunningServer:
         from wkdvid.config import load_config
 
         url = args.server or local_address(load_config(None, os.environ, {}))
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        try:
+            parts = urlsplit(url)
+            named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # brackets that do not match, or a port that is none
+            named = False
+        if not named:
             raise ConfigError(f"--server: {url!r} is not an http or https URL")
         return cls(url.rstrip("/"), args.token or os.environ.get("WKDVID_ADMIN_TOKEN"))
 
@@ -113,13 +118,15 @@ class RunningServer:
 
 
 def _reasons(response: HTTPResponse, answer: bytes) -> str:
-    """The server's own words, one line for each; the status where it says nothing."""
+    """The server's own words, one line for each; the status where it says nothing, or is none of ours."""
     import json
 
+    lines: list[str] = []
     try:
         lines = [str(message["error"]) for message in json.loads(answer)["messages"]]
     except (ValueError, KeyError, TypeError):
-        lines = answer.decode(errors="replace").splitlines()[:1]
+        if response.getheader("Content-Type", "").startswith("text/plain"):
+            lines = answer.decode(errors="replace").splitlines()[:1]
     if response.status in (401, 403):
         lines.append("the token is given by --token or WKDVID_ADMIN_TOKEN")
     return "\n".join(lines) or f"the server answered {response.status} {response.reason}"

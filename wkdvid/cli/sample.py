@@ -27,10 +27,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.force and _is_occupied(folder):
             return _keep(folder, args.size)
         _write(folder, DEFAULT_SIZE if args.size is None else args.size)
-    # TensorStore reports a full disk or a missing permission as ValueError.
-    except (WkdvidError, OSError, ValueError) as error:
-        print(f"wkdvid sample: {error}", file=sys.stderr)
-        return 1
+    except ValueError as error:  # so TensorStore reports a full disk or a missing permission
+        raise WkdvidError(str(error)) from error
     return 0
 
 

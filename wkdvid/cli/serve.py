@@ -74,7 +74,10 @@ def _check_files(config: Config) -> None:
         raise ConfigError(f"data directory {config.data_dir}: {error.strerror}") from error
     if not os.access(config.data_dir, os.W_OK | os.X_OK):
         raise ConfigError(f"data directory {config.data_dir}: may not be written by this user")
-    read_document(config.datasets.path)
+    try:
+        read_document(config.datasets.path)
+    except OSError as error:
+        raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
 
 
 def _with_port(config: Config, port: int) -> Config:
