@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
@@ -23,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wkdvid.cli import sample as verb
+from wkdvid.cli import main
 from wkdvid.core.geometry import Box
 from wkdvid.errors import InvalidRequest
 from wkdvid.sample import SAMPLE_ENTRY, halve, level_shapes, sample_shape, write_sample
@@ -282,9 +281,7 @@ def test_two_runs_at_a_time_do_not_meet(tmp_path: Path) -> None:
 
 
 def run_verb(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    verb.add_arguments(parser)
-    return verb.run(parser.parse_args(words))
+    return main(["sample", *words])
 
 
 def test_verb_writes_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
