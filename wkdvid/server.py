@@ -139,10 +139,14 @@ async def _stop(app: App) -> None:
 
 
 def make_services(config: Config) -> Services:
-    """What front ends need, for one worker: its share of the cache is half decoded chunks, half ready bodies."""
-    share = config.sources.cache_bytes // worker_count(config)
+    """What front ends need, for one worker.
+
+    Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
+    allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
+    """
+    cached = config.sources.cache_bytes // worker_count(config) * 3 // 8
     guard = Guard(config.file_roots, config.sources.http_hosts, s3_options(os.environ))
-    opener = Opener(guard, config.limits, pool_bytes=share // 2, deadline_s=config.sources.deadline_s)
+    opener = Opener(guard, config.limits, pool_bytes=cached, deadline_s=config.sources.deadline_s)
     backends = Backends(opener)
     store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
     catalog = Catalog(
@@ -155,7 +159,7 @@ def make_services(config: Config) -> Services:
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config),
         reader=Reader(config.limits, executor),
-        bodies=BodyCache(share // 2),
+        bodies=BodyCache(cached),
         executor=executor,
     )
 

@@ -17,9 +17,9 @@ from wkdvid.frontends.dvid.parse import Region
 
 CACHED_BYTES = 1 << 20
 """Bodies up to this size are kept ready; larger ones come from the pool of decoded chunks as fast as they are sent."""
-SLAB_BYTES = 4 << 20
+SLAB_BYTES = 2 << 20
 """Boxes above this size are sent in pieces: a piece is sent while it is still in the processor's caches."""
-SLAB_DEPTH = 64
+SLAB_DEPTH = 32
 """Pieces end at multiples of this many voxels along z where they can, so that few chunks are read twice."""
 LARGEST_JPEG_SIDE = 65500
 """Pixels, of libjpeg."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 from wkdvid.core.body_cache import Body, Key
@@ -131,4 +131,4 @@ def _cut(
 def _all_in(scale: Scale, box: Box, like: BucketRequest) -> Iterator[BucketRequest]:
     if like.size == BUCKET_SIZE:
         for z, y, x in product(*(range(a, b, BUCKET) for a, b in zip(box.start[::-1], box.stop[::-1], strict=True))):
-            yield replace(like, position=multiply((x, y, z), scale.mag))
+            yield BucketRequest(multiply((x, y, z), scale.mag), like.mag, BUCKET_SIZE, like.four_bit)
