@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -23,7 +22,6 @@ from wkdvid.core.geometry import Box
 
 ROOT = Path(__file__).parents[1]
 SIDE = 128
-PROGRAMS = ("wrk", "nginx", "taskset")
 CASE = "webKnossos 32^3, 32 buckets a POST"
 
 
@@ -153,7 +151,6 @@ def test_without_the_real_volume_the_tissue_is_measured(monkeypatch: pytest.Monk
     assert parse([]).medulla is None
 
 
-@pytest.mark.skipif(not all(map(shutil.which, PROGRAMS)), reason=f"needs {', '.join(PROGRAMS)}")
 def test_one_case_from_end_to_end(volume: Volume, tmp_path: Path) -> None:
     options = ["--side", str(SIDE), "--seconds", "1", "--only", f"^{CASE}$".replace("^3", r"\^3")]
     places = ["--work", str(volume.folder.parent), "--json", str(tmp_path / "results.json")]

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -195,6 +196,8 @@ class Catalog:
         self._catching_up = asyncio.Lock()
         self.by_id: dict[str, Dataset] = {}
         self.by_uuid: dict[str, Dataset] = {}
+        self._uuids: list[str] | None = None
+        """The keys of ``by_uuid`` in order, once somebody has asked for a prefix."""
         self.changes = 0
         """Raised by everything that may change a listing: registration, opening, failure."""
 
@@ -215,6 +218,14 @@ class Catalog:
 
     def datasets(self) -> Sequence[Dataset]:
         return tuple(self.by_key.values())
+
+    def with_uuid_prefix(self, prefix: str) -> Sequence[Dataset]:
+        """Datasets whose UUID begins so: clients may shorten it."""
+        if self._uuids is None:
+            self._uuids = sorted(self.by_uuid)
+        first = bisect_left(self._uuids, prefix)
+        last = bisect_right(self._uuids, prefix, first, key=lambda uuid: uuid[: len(prefix)])
+        return [self.by_uuid[uuid] for uuid in self._uuids[first:last]]
 
     def find(self, key: tuple[str, str]) -> Dataset:
         """
@@ -298,6 +309,7 @@ class Catalog:
         self.by_key[dataset.key] = dataset
         self.by_id[dataset.entry.dataset_id] = dataset
         self.by_uuid[dataset.entry.uuid] = dataset
+        self._uuids = None
         self.changes += 1
 
     def _remove(self, key: DatasetKey) -> None:
@@ -305,6 +317,7 @@ class Catalog:
         if dataset is not None:
             self.by_id.pop(dataset.entry.dataset_id, None)
             self.by_uuid.pop(dataset.entry.uuid, None)
+            self._uuids = None
 
     # ---- opening --------------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class Reply(HTTPResponse):
             yield name.encode(), str(value).encode()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _encoded_head(content_type: str, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
     """Headers as Sanic would encode them, made safe against line breaks in values."""
     template = HTTPResponse(status=200, headers=dict(headers), content_type=content_type)

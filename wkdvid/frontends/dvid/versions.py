@@ -68,7 +68,7 @@ async def _exact(services: Services, uuid: str, token: str | None) -> Dataset | 
 async def _by_prefix(services: Services, prefix: str, token: str | None, has_branch: bool) -> Dataset:
     if not prefix and not has_branch:
         raise NotFound("could not find UUID with partial match to ")
-    candidates = [d for d in services.catalog.datasets() if d.entry.uuid.startswith(prefix)]
+    candidates = services.catalog.with_uuid_prefix(prefix)
     seen = [d for d in candidates if await allowed(services.authorizer, token, Action.READ, d)]
     if len(seen) == 1:
         return await services.dataset(seen[0].key, token)
