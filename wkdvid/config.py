@@ -68,7 +68,7 @@ class SourcesConfig:
     deadline_s: Seconds = 20.0
     """Seconds that one request may wait for its sources."""
     refresh_s: Seconds = 600.0
-    """Seconds after which a remote source is revalidated."""
+    """Seconds after which the sources of a dataset are looked at again."""
 
 
 @dataclass(frozen=True, kw_only=True)

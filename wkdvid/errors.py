@@ -1,7 +1,7 @@
 """Everything that can go wrong, free of HTTP.
 
 WkdvidError
-├── ConfigError                 a bad configuration file, option or environment variable; at start-up only
+├── ConfigError                 a bad configuration file, option, environment variable or datasets.json
 ├── RequestError                the caller's fault
 │   ├── InvalidRequest          a value that cannot be understood or is out of its range
 │   ├── UnsupportedRequest      understood, but not offered for this layer

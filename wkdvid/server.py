@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,19 +59,6 @@ MALLOC = {
 """Without these glibc maps and faults every large body anew. Workers are spawned, so they are in time for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """What the server says of itself."""
-
-    started: float
-    """``time.time()`` of the worker's start."""
-    address: str
-    """Where it listens, host:port."""
-    workers: int
-    config_file: str
-    admin_token: str | None
-
-
 class ReportableRequest(Request):
     """A request whose URL nobody can parse still has a 400 as its answer.
 
@@ -95,9 +80,8 @@ def create_app(config: Config) -> App:
     Http.HEADER_CEILING = URL_BYTES
     app = Sanic("wkdvid", configure_logging=False, request_class=ReportableRequest)
     app.config.update(_limits(config))
-    host, port = config.server.address
-    workers = worker_count(config)
-    app.ctx.about = About(time.time(), f"{host}:{port}", workers, str(config.file or ""), config.access.admin_token)
+    host, _ = config.server.address
+    app.ctx.started = time.time()
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.before_server_start(partial(_start, config))
     for blueprint in (webknossos.blueprint(), dvid.blueprint(), home.blueprint()):
@@ -132,10 +116,9 @@ async def _start(config: Config, app: App) -> None:
 
 async def _stop(app: App) -> None:
     app.ctx.watching.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await app.ctx.watching
+    await asyncio.wait([app.ctx.watching])
     await app.ctx.services.catalog.aclose()
-    app.ctx.services.executor.shutdown(wait=False)
+    app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
 
 
 def make_services(config: Config) -> Services:

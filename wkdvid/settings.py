@@ -64,7 +64,7 @@ class Schema:
         """The ``section.key`` that a name means.
 
         Raises:
-            ConfigError: none; the message has the nearest one.
+            ConfigError: there is no such key; the message has the nearest one.
         """
         known = self._names.get(fold(name))
         if known is None:

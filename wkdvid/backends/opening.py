@@ -81,15 +81,7 @@ class Opener:
             return None
         if len(text) > limit:
             raise CorruptChunk(f"{source.name}: {key} has more than {limit} bytes, the limit (limits.metadata_bytes)")
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise CorruptChunk(f"{source.name}: {key} is not valid JSON") from error
-        if not isinstance(document, dict):
-            raise CorruptChunk(f"{source.name}: {key} is not a JSON object")
-        if _depth(document, MAX_DEPTH) < 0:
-            raise CorruptChunk(f"{source.name}: {key} is nested more than {MAX_DEPTH} levels deep")
-        return document
+        return await asyncio.to_thread(_parsed, text, f"{source.name}: {key}")
 
     async def read_documents(self, places: Sequence[tuple[Source, str]]) -> list[dict[str, Any] | None]:
         """Several JSON objects at a time, each from a folder by its key; None for what is not there.
@@ -161,6 +153,18 @@ class Opener:
                 f"{what}: one chunk has {size} bytes decoded, the limit is {self.limits.chunk_bytes}"
                 " (limits.chunk_bytes)"
             )
+
+
+def _parsed(text: bytes, what: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptChunk(f"{what} is not valid JSON") from error
+    if not isinstance(document, dict):
+        raise CorruptChunk(f"{what} is not a JSON object")
+    if _depth(document, MAX_DEPTH) < 0:
+        raise CorruptChunk(f"{what} is nested more than {MAX_DEPTH} levels deep")
+    return document
 
 
 def _depth(value: object, left: int) -> int:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
+from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
 from wkdvid.core.volume import Volume
 from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
@@ -78,13 +79,11 @@ class Backends:
         problems: list[str] = []
         failure: BackendError | None = None
         volumes: list[tuple[str | None, Volume]] = []
-        for layer in entry.layers:
-            try:
-                opened = await self._backends[layer.backend].open_layer(layer, self._opener)
-            except InvalidRequest as error:
-                problems.append(f"{layer.path}: {plain(error, LONGEST_MESSAGE)}")
-            except BackendError as error:
-                failure = failure or type(error)(f"{layer.path}: {plain(error, LONGEST_MESSAGE)}")
+        for layer, opened in zip(entry.layers, await for_each(self._open, entry.layers), strict=True):
+            if isinstance(opened, InvalidRequest):
+                problems.append(f"{layer.path}: {plain(opened, LONGEST_MESSAGE)}")
+            elif isinstance(opened, BackendError):
+                failure = failure or type(opened)(f"{layer.path}: {plain(opened, LONGEST_MESSAGE)}")
             else:
                 volumes += [(layer.compression, volume) for volume in opened]
         if problems:
@@ -92,3 +91,9 @@ class Backends:
         if failure is not None:
             raise failure
         return volumes
+
+    async def _open(self, layer: LayerEntry) -> Sequence[Volume] | InvalidRequest | BackendError:
+        try:
+            return await self._backends[layer.backend].open_layer(layer, self._opener)
+        except (InvalidRequest, BackendError) as error:
+            return error

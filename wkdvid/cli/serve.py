@@ -54,6 +54,9 @@ def _serve(config: Config, *, reload: bool) -> int:
     config = _with_token(_with_port(config, listener.getsockname()[1]))
     if config.ignored:
         print(f"{config.file}: without meaning here, ignored: {', '.join(config.ignored)}", file=sys.stderr)
+    if config.stores:
+        names = ", ".join(f"[store.{store.alias}]" for store in config.stores)
+        print(f"{config.file}: not served in this version, register them as datasets: {names}", file=sys.stderr)
     print("\n".join(announcement(config)), flush=True)
     serve(config, listener, reload=reload)
     return 0

@@ -28,7 +28,7 @@ from wkdvid.errors import InvalidEntry, NotFound, UpstreamUnavailable, WkdvidErr
 log = logging.getLogger("wkdvid.catalog")
 
 OPENINGS = 16
-"""Datasets opened at the same time in the background."""
+"""Datasets opened at the same time, in the background or by one registration."""
 RETRY_S = 30.0
 """Between two tries of a source that failed."""
 MAG_TOLERANCE = 0.02
@@ -198,8 +198,8 @@ class Catalog:
         self.by_uuid: dict[str, Dataset] = {}
         self._uuids: list[str] | None = None
         """The keys of ``by_uuid`` in order, once somebody has asked for a prefix."""
-        self.changes = 0
-        """Raised by everything that may change a listing: registration, opening, failure."""
+        self._openings: set[asyncio.Task[None]] = set()
+        """Under way, those of datasets too that were replaced meanwhile."""
 
     # ---- looking up -----------------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class Catalog:
             return
         async with self._catching_up:
             if not self.current:
-                self._apply(await self._store.load(), {})
+                await self._apply(await self._store.load(), {})
 
     def datasets(self) -> Sequence[Dataset]:
         return tuple(self.by_key.values())
@@ -276,7 +276,7 @@ class Catalog:
         snapshot = await self._store.update(checked, map(str, opened))
         async with self._catching_up:
             if snapshot.generation > self._seen:
-                self._apply(snapshot, opened)
+                await self._apply(snapshot, opened)
 
     async def renew(self, key: DatasetKey | None) -> None:
         """Open the sources of one dataset afresh, or of all (None), in every worker, when they are asked for next.
@@ -289,8 +289,8 @@ class Catalog:
         await self._store.update(lambda document: None, [name])
         await self.catch_up()
 
-    def _apply(self, snapshot: Snapshot, opened: Mapping[DatasetKey, Mapping[str, Layer]]) -> None:
-        wanted = {entry.key: entry for entry in self._parse(snapshot.document)}
+    async def _apply(self, snapshot: Snapshot, opened: Mapping[DatasetKey, Mapping[str, Layer]]) -> None:
+        wanted = {entry.key: entry for entry in await asyncio.to_thread(self._parse, snapshot.document)}
         for dataset in [dataset for key, dataset in self.by_key.items() if key not in wanted]:
             self._remove(dataset.key)
         for key, entry in wanted.items():
@@ -302,7 +302,6 @@ class Catalog:
             elif known is None or known.entry != entry or known.generation < since:
                 self._install(Dataset(entry, snapshot.generation))
         self._seen = snapshot.generation
-        self.changes += 1
 
     def _install(self, dataset: Dataset) -> None:
         self._remove(dataset.key)
@@ -310,14 +309,15 @@ class Catalog:
         self.by_id[dataset.entry.dataset_id] = dataset
         self.by_uuid[dataset.entry.uuid] = dataset
         self._uuids = None
-        self.changes += 1
 
     def _remove(self, key: DatasetKey) -> None:
         dataset = self.by_key.pop(key, None)
         if dataset is not None:
-            self.by_id.pop(dataset.entry.dataset_id, None)
-            self.by_uuid.pop(dataset.entry.uuid, None)
             self._uuids = None
+            if self.by_id.get(dataset.entry.dataset_id) is dataset:  # a file written by hand may give two the same
+                del self.by_id[dataset.entry.dataset_id]
+            if self.by_uuid.get(dataset.entry.uuid) is dataset:
+                del self.by_uuid[dataset.entry.uuid]
 
     # ---- opening --------------------------------------------------------------------------------------------------
 
@@ -329,25 +329,27 @@ class Catalog:
         """However many wait for it, it is opened once, and goes on when one of them goes away."""
         if dataset.opening is None or dataset.opening.done():
             dataset.opening = asyncio.create_task(self._try_to_open(dataset), name=f"open {dataset.key}")
+            self._openings.add(dataset.opening)
+            dataset.opening.add_done_callback(self._openings.discard)
         await asyncio.shield(dataset.opening)
 
     async def _try_to_open(self, dataset: Dataset) -> None:
         try:
             layers = arrange_layers(dataset.entry, await self._open_layers(dataset.entry))
-        except WkdvidError as error:
+        except Exception as error:  # a mistake in one backend must not end the watch over all datasets
             if describe_failure(error) != dataset.reason:  # tried again every 30 s: said once
-                log.warning("dataset %s cannot be opened: %s", dataset.key, error)
+                unexpected = None if isinstance(error, WkdvidError) else error
+                log.warning("dataset %s cannot be opened: %s", dataset.key, error, exc_info=unexpected)
             if dataset.state is not State.OPEN:
                 dataset.state, dataset.reason = State.UNAVAILABLE, describe_failure(error)
         else:
             dataset.layers, dataset.state, dataset.reason = layers, State.OPEN, ""
         dataset.opened_at = time.monotonic()
-        self.changes += 1
 
     async def watch(self) -> None:
         """Open what is pending, try again what failed, look again at what is old; until cancelled."""
         while True:
-            with contextlib.suppress(WkdvidError):
+            with contextlib.suppress(WkdvidError, OSError):  # each request that needs it says so
                 await self.catch_up()
             now = time.monotonic()
             await self._open_all([d for d in self.by_key.values() if self._is_due(d, now)])
@@ -358,9 +360,10 @@ class Catalog:
         return now - dataset.opened_at >= wait_s
 
     async def aclose(self) -> None:
+        for opening in self._openings:
+            opening.cancel()
+        await asyncio.gather(*self._openings, return_exceptions=True)
         for dataset in self.by_key.values():
-            if dataset.opening is not None:
-                dataset.opening.cancel()
             for layer in dataset.layers.values():
                 await layer.volume.aclose()
 

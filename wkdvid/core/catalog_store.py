@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from wkdvid.core.entries import Document
+from wkdvid.core.entries import Document, dataset_names
 from wkdvid.errors import ConfigError, InvalidRequest
 
 _COUNTER = struct.Struct("<Q")
@@ -92,6 +92,8 @@ class FileCatalogStore:
             change(document)
             generation = before.generation + 1
             renewed = {**before.renewed, **dict.fromkeys(renew, generation)}
+            known = dataset_names(document) | {EVERYTHING}
+            renewed = {name: since for name, since in renewed.items() if name in known}
             write_document(self._renewed_path, renewed)
             if document != before.document:
                 write_document(self._path, document)

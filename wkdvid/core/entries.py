@@ -246,28 +246,45 @@ def put_entry(document: Document, entry: DatasetEntry) -> None:
     """Add or replace one entry.
 
     Raises:
-        InvalidRequest: the dataset stands there under another backend.
+        InvalidRequest: the dataset stands there under another backend, or what stands in its place is no object.
     """
-    for backend, organizations in document.items():
-        if backend != entry.backend and entry.key.dataset in organizations.get(entry.key.organization, {}):
+    for backend, organization, datasets in _organizations(document):
+        if backend != entry.backend and organization == entry.key.organization and entry.key.dataset in datasets:
             raise InvalidRequest(f"{entry.key} is already registered under backend {backend!r}; remove it first")
-    document.setdefault(entry.backend, {}).setdefault(entry.key.organization, {})[entry.key.dataset] = dict(
-        entry.options
-    )
+    place = document
+    for name in (entry.backend, entry.key.organization):
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise InvalidRequest(f"datasets.json: {name}: expected an object, got {_kind(place)}; mend the file first")
+    place[entry.key.dataset] = dict(entry.options)
 
 
 def remove_entry(document: Document, key: DatasetKey) -> bool:
     """Take an entry out, with what it leaves empty. False if it was not there."""
-    for backend, organizations in list(document.items()):
-        datasets = organizations.get(key.organization, {})
-        if key.dataset in datasets:
+    for backend, organization, datasets in _organizations(document):
+        if organization == key.organization and key.dataset in datasets:
             del datasets[key.dataset]
             if not datasets:
-                del organizations[key.organization]
-            if not organizations:
+                del document[backend][organization]
+            if not document[backend]:
                 del document[backend]
             return True
     return False
+
+
+def dataset_names(document: Document) -> frozenset[str]:
+    """``organization/dataset`` of every entry, good or not."""
+    return frozenset(
+        f"{organization}/{name}" for _, organization, datasets in _organizations(document) for name in datasets
+    )
+
+
+def _organizations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Backend, organization and its datasets. What is no object is passed over: a file may hold such."""
+    for backend, organizations in document.items():
+        for organization, datasets in organizations.items() if isinstance(organizations, dict) else ():
+            if isinstance(datasets, dict):
+                yield backend, organization, datasets
 
 
 def describe_failure(error: Exception) -> str:

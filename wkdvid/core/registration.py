@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from wkdvid.core.catalog import Catalog, Layer, OpenLayers, arrange_layers
+from wkdvid.core.catalog import OPENINGS, Catalog, Layer, OpenLayers, arrange_layers
+from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, remove_entry
 from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
 
@@ -42,7 +42,7 @@ class Registrar:
         return [entry.key for entry in entries]
 
     async def _open_all(self, entries: Sequence[DatasetEntry]) -> Mapping[DatasetKey, Mapping[str, Layer]]:
-        results = await asyncio.gather(*map(self._open, entries), return_exceptions=True)
+        results = await for_each(self._open, entries, OPENINGS)
         opened: dict[DatasetKey, Mapping[str, Layer]] = {}
         problems: list[str] = []
         for entry, result in zip(entries, results, strict=True):
@@ -50,16 +50,17 @@ class Registrar:
                 problems += result.problems
             elif isinstance(result, RequestError | BackendError):
                 problems.append(f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}: {result}")
-            elif isinstance(result, BaseException):
-                raise result
             else:
                 opened[entry.key] = result
         if problems:
             raise InvalidEntry(problems)
         return opened
 
-    async def _open(self, entry: DatasetEntry) -> Mapping[str, Layer]:
-        return arrange_layers(entry, await self._open_layers(entry))
+    async def _open(self, entry: DatasetEntry) -> Mapping[str, Layer] | RequestError | BackendError:
+        try:
+            return arrange_layers(entry, await self._open_layers(entry))
+        except (RequestError, BackendError) as error:
+            return error
 
     async def remove(self, key: DatasetKey) -> None:
         """

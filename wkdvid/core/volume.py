@@ -92,7 +92,9 @@ class Volume(Protocol):
         """Read many boxes of one level: for each what ``read`` returns or would raise. Cheaper than one by one."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Called when the server stops. A volume that a reload replaces may still be read, so it is only let go."""
+        ...
 
 
 @runtime_checkable

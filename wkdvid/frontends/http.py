@@ -20,7 +20,7 @@ from sanic.response import HTTPResponse
 from wkdvid.core.access import Action, allowed, require_administrator
 from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
-from wkdvid.errors import Forbidden, InvalidRequest, WkdvidError
+from wkdvid.errors import Forbidden, InvalidRequest
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 OCTETS = "application/octet-stream"
@@ -29,6 +29,8 @@ TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 SEND_WHOLE = 1 << 20
 """From this size on a body is sent apart from its head: together they would be copied."""
+CACHED_HEAD = 1024
+"""Characters of headers up to which their encoding is kept: long lists of bucket indices do not come again."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -63,7 +65,8 @@ class Reply(HTTPResponse):
 
     def __init__(self, body: Body | str, status: int, content_type: str, headers: Mapping[str, str]) -> None:
         super().__init__(body, status, None, content_type)
-        self._head = _encoded_head(content_type, tuple(headers.items()))
+        encode = _encoded_head if sum(map(len, headers.values())) <= CACHED_HEAD else _encode_head
+        self._head = encode(content_type, tuple(headers.items()))
 
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
@@ -73,11 +76,13 @@ class Reply(HTTPResponse):
             yield name.encode(), str(value).encode()
 
 
-@lru_cache(maxsize=256)
-def _encoded_head(content_type: str, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
+def _encode_head(content_type: str, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
     """Headers as Sanic would encode them, made safe against line breaks in values."""
     template = HTTPResponse(status=200, headers=dict(headers), content_type=content_type)
     return tuple(template.processed_headers)
+
+
+_encoded_head = lru_cache(maxsize=256)(_encode_head)
 
 
 def reply(
@@ -110,20 +115,23 @@ async def send_parts(
     length: int | None,
     headers: Mapping[str, str] | None = None,
 ) -> HTTPResponse | None:
-    """Stream an answer. What can be known to fail must have failed before: a failure now breaks the connection off.
+    """Stream an answer. What fails before the first part is answered as an error; later it breaks the connection off.
 
     Args:
         length: Bytes in all, or None if unknown (then the answer is chunked).
     """
     sized = {"content-length": str(length)} if length is not None else {}
     head = {**CORS, **(headers or {}), **sized}
+    rest = aiter(parts)
+    first = await anext(rest, b"")
     if request.method == "HEAD":
         return HTTPResponse(headers=head, content_type=content_type)
     response = await request.respond(headers=head, content_type=content_type)
     if response is None:
         return None
     try:
-        async for part in parts:
+        await response.send(first)
+        async for part in rest:
             await response.send(part)
     except BaseException:
         _break_off(request)
@@ -216,7 +224,3 @@ def json_body(request: Request) -> Any:
         return orjson.loads(request.body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
-
-
-def describe(error: WkdvidError) -> str:
-    return str(error) or error.code

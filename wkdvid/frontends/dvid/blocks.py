@@ -20,7 +20,7 @@ from wkdvid.core.services import Services
 from wkdvid.core.volume import Array, StoresChunks, has_data
 from wkdvid.errors import BackendError
 from wkdvid.frontends.dvid import parse, wire
-from wkdvid.frontends.dvid.calls import Answer, begun, ready
+from wkdvid.frontends.dvid.calls import Answer, ready
 from wkdvid.frontends.dvid.instances import BLOCK, VOXEL_BYTES
 
 Result = TypeVar("Result")
@@ -65,7 +65,7 @@ async def answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
 
     Raises:
         TooLarge: the blocks have more bytes or voxels than one request may have.
-        BackendError: a block could not be read; then nothing has been sent.
+        BackendError: a block could not be read.
     """
     records = cached(blocks, indices)
     if records is not None and sum(map(len, records)) <= blocks.services.limits.working_bytes:
@@ -74,7 +74,7 @@ async def answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
     batches = list(_batches(blocks, indices))
     if len(batches) == 1:
         return _whole(await read_records(blocks, indices))
-    return Answer(parts=await begun(_stream(blocks, batches)))
+    return Answer(parts=_stream(blocks, batches))
 
 
 def _whole(records: Sequence[Body]) -> Answer:
@@ -219,7 +219,7 @@ async def span_answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
     """
     _check_size(blocks, indices)
     length = len(indices) * blocks.decoded_bytes
-    return Answer(parts=await begun(_voxels(blocks, indices)), length=length)
+    return Answer(parts=_voxels(blocks, indices), length=length)
 
 
 async def _voxels(blocks: Blocks, indices: Sequence[Vec3]) -> AsyncIterator[memoryview]:

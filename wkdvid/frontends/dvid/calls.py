@@ -37,7 +37,7 @@ class Answer:
     body: Body = b""
     content_type: str = OCTETS
     parts: AsyncIterator[Body] | None = None
-    """Instead of ``body``. Its failures break the connection off, so the first part should be at hand."""
+    """Instead of ``body``. A failure before the first is told as an error, a later one breaks the connection off."""
     length: int | None = None
     """Bytes of all parts, where known."""
     headers: Mapping[str, str] | None = None
@@ -67,15 +67,3 @@ def json_answer(value: object, content_type: str = JSON) -> Answer:
 def ready(services: Services, key: Key) -> Body | None:
     """A body from the cache, if it is there."""
     return services.bodies.get(key)
-
-
-async def begun(parts: AsyncIterator[Body]) -> AsyncIterator[Body]:
-    """The same parts, the first of them read: what fails at once then fails before the answer has begun."""
-    first = await anext(parts)
-
-    async def all_parts() -> AsyncIterator[Body]:
-        yield first
-        async for part in parts:
-            yield part
-
-    return all_parts()

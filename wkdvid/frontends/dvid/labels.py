@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from wkdvid.core.catalog import Layer
 from wkdvid.core.concurrent import for_each
-from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.geometry import Box, Vec3, divide_down
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound, UnsupportedRequest
@@ -14,7 +15,6 @@ from wkdvid.frontends.dvid import blocks, documents, parse
 from wkdvid.frontends.dvid.blocks import Blocks
 from wkdvid.frontends.dvid.calls import TEXT, Answer, Call, Endpoints, json_answer
 from wkdvid.frontends.dvid.images import info, metadata
-from wkdvid.frontends.dvid.instances import BLOCK
 from wkdvid.frontends.dvid.raw import raw
 from wkdvid.frontends.dvid.wire import LABEL_ENCODINGS, LABEL_VOLUMES
 
@@ -84,7 +84,7 @@ async def label(call: Call) -> Answer:
 
 async def labels(call: Call) -> Answer:
     scale = parse.scale_of(call.query, call.instance.layer.halvings)
-    points = parse.points(call.body, call.query)
+    points = await asyncio.to_thread(parse.points, call.body, call.query)
     return json_answer(await labels_at(call.services, call.instance.layer, scale, points))
 
 
@@ -95,11 +95,9 @@ async def labels_at(services: Services, layer: Layer, scale: Scale, points: Sequ
         TooLarge: the points lie in more blocks, or need more voxels, than one request may read.
         BackendError: one of them could not be read.
     """
-    together: dict[Vec3, list[int]] = {}
-    for i, (x, y, z) in enumerate(points):
-        together.setdefault((x // BLOCK, y // BLOCK, z // BLOCK), []).append(i)
+    together = await asyncio.to_thread(_by_block, points)
     parse.check_count(len(together), services.limits)
-    boxes = [_bounds([points[i] for i in members]) for members in together.values()]
+    boxes = [_bounds([points[i] for i in members]) for members in together]
     services.reader.check(scale, sum(services.reader.source_voxels(scale, box) for box in boxes))
     found = [0] * len(points)
 
@@ -110,8 +108,16 @@ async def labels_at(services: Services, layer: Layer, scale: Scale, points: Sequ
             x, y, z = (a - b for a, b in zip(points[i], box.start, strict=True))
             found[i] = int(array[0, x, y, z])
 
-    await for_each(read, list(zip(boxes, together.values(), strict=True)))
+    await for_each(read, list(zip(boxes, together, strict=True)))
     return found
+
+
+def _by_block(points: Sequence[Vec3]) -> Sequence[Sequence[int]]:
+    """Positions in ``points`` of those that lie in one block."""
+    together: dict[Vec3, list[int]] = {}
+    for i, point in enumerate(points):
+        together.setdefault(divide_down(point, blocks.SHAPE), []).append(i)
+    return list(together.values())
 
 
 def _bounds(points: Sequence[Vec3]) -> Box:
@@ -121,7 +127,7 @@ def _bounds(points: Sequence[Vec3]) -> Box:
 
 async def mapping(call: Call) -> Answer:
     """Every supervoxel is its own body: nothing is agglomerated here."""
-    return json_answer(parse.labels(call.body, call.query, call.endpoint))
+    return json_answer(await asyncio.to_thread(parse.labels, call.body, call.query, call.endpoint))
 
 
 async def mappings(call: Call) -> Answer:

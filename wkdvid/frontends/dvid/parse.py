@@ -31,6 +31,7 @@ DIMS: Mapping[str, tuple[int, ...]] = {
     "1_2": (1, 2),
     "yz": (1, 2),
 }
+_VOLUME_FORMATS = frozenset({"jpeg", "jpg"})
 _INT32 = range(-(2**31), 2**31)
 _UINT64 = range(2**64)
 _SIGNED = re.compile(r"[+-]?[0-9]+")
@@ -94,7 +95,7 @@ class Region:
     box: Box
     """In voxels of the scale that is asked for; one voxel thick for a slice."""
     format: str
-    """Of the image; empty if none is named."""
+    """Of the image; empty if none is named. Of a volume ``jpeg``, ``jpg`` or empty, whatever else was written."""
 
     @property
     def is_slice(self) -> bool:
@@ -123,7 +124,8 @@ def region(endpoint: str, parts: Sequence[str], illegal: str = "Illegal") -> Reg
         raise InvalidRequest(f'"{endpoint}" must be followed by shape/size/offset')
     axes, wanted_format = _axes(parts[0]), parts[3] if len(parts) > 3 else ""
     if len(axes) == 3:
-        return Region(axes, subvolume(parts[1], parts[2], illegal), wanted_format)
+        known = wanted_format if wanted_format in _VOLUME_FORMATS else ""  # a part of cache keys, so not any text
+        return Region(axes, subvolume(parts[1], parts[2], illegal), known)
     offset, size = _offset(parts[2]), _point(parts[1])
     if len(size) != 2:
         raise InvalidRequest("cannot parse into a 2d point")

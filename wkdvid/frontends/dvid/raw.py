@@ -12,7 +12,7 @@ from wkdvid.core.reading import slabs
 from wkdvid.core.volume import Array
 from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
 from wkdvid.frontends.dvid import parse, wire
-from wkdvid.frontends.dvid.calls import OCTETS, Answer, Call, begun, ready
+from wkdvid.frontends.dvid.calls import OCTETS, Answer, Call, ready
 from wkdvid.frontends.dvid.parse import Region
 
 CACHED_BYTES = 1 << 20
@@ -23,7 +23,6 @@ SLAB_DEPTH = 32
 """Pieces end at multiples of this many voxels along z where they can, so that few chunks are read twice."""
 LARGEST_JPEG_SIDE = 65500
 """Pixels, of libjpeg."""
-JPEG_FORMATS = frozenset({"jpeg", "jpg"})
 
 
 async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -> Answer:
@@ -33,7 +32,7 @@ async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -
     Raises:
         InvalidRequest, UnsupportedRequest: in DVID's words.
         TooLarge: more bytes or voxels than one request may have.
-        BackendError: it could not be read; then nothing has been sent.
+        BackendError: it could not be read.
     """
     _refuse(call, scale, region)
     media_type = _media_type(region)
@@ -46,7 +45,7 @@ async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -
     length = region.box.voxels * call.instance.voxel_bytes
     whole_bytes = min(SLAB_BYTES, call.services.limits.working_bytes // 2)
     if media_type == OCTETS and not compression and length > whole_bytes:
-        return Answer(parts=await begun(_slabs(call, scale, region)), length=length)
+        return Answer(parts=_slabs(call, scale, region), length=length)
     body = await _whole(call, scale, region, compression)
     if len(body) <= CACHED_BYTES:
         call.services.bodies.put(key, body)
@@ -56,7 +55,7 @@ async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -
 def _media_type(region: Region) -> str:
     if region.is_slice:
         return images.parse_format(region.format).media_type
-    return "image/jpeg" if region.format in JPEG_FORMATS else OCTETS
+    return "image/jpeg" if region.format else OCTETS
 
 
 def _refuse(call: Call, scale: Scale, region: Region) -> None:
@@ -104,7 +103,7 @@ def _encoded(array: Array, typename: str, region: Region, compression: str) -> b
     sent = wire.as_sent(array, typename)
     if region.is_slice:
         return wire.slice_image(sent, region.axes, images.parse_format(region.format))
-    if region.format in JPEG_FORMATS and not compression:
+    if region.format and not compression:
         return wire.tall_jpeg(sent)
     return bytes(wire.LABEL_VOLUMES[compression](sent))
 

@@ -212,7 +212,7 @@ async def load(request: Request) -> HTTPResponse:
 
 
 async def info(request: Request) -> HTTPResponse:
-    return json_reply(server.info(host_of(request), request.app.ctx.about.started))
+    return json_reply(server.info(host_of(request), request.app.ctx.started))
 
 
 async def note(request: Request) -> HTTPResponse:

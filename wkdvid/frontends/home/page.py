@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote
 
-import numpy as np
-
 from wkdvid import __version__
 from wkdvid.core.catalog import Dataset, Layer, State
 from wkdvid.core.volume import LayerInfo
+from wkdvid.frontends.addresses import neuroglancer_address
 
 HEADINGS = ("Dataset", "State", "Layer", "Type", "Size in voxels", "Voxel in nm", "Neuroglancer")
 LAYER_COLUMNS = len(HEADINGS) - 2
@@ -107,14 +106,13 @@ def _layer(dataset: Dataset, layer: Layer, base: str) -> str:
     info = layer.info
     level = info.levels[0]
     notes = "".join(f"<p>{escape(note)}</p>" for note in info.notes)
+    address = neuroglancer_address(dataset, info, base)
     cells = (
         f"{escape(info.name)}{notes}",
         escape(_kind(info)),
         _times(level.extent.scaled_up(level.mag).size),
         _times(f"{nm:g}" for nm in info.voxel_size_nm),
-        f"<code>dvid://{base}/{escape(dataset.entry.uuid)}/{escape(quote(info.name))}</code>"
-        if _shown_by_neuroglancer(info)
-        else "",
+        f"<code>{escape(address)}</code>" if address else "",
     )
     return "".join(f"<td>{cell}</td>" for cell in cells)
 
@@ -122,13 +120,6 @@ def _layer(dataset: Dataset, layer: Layer, base: str) -> str:
 def _kind(info: LayerInfo) -> str:
     channels = f"{info.num_channels} x " if info.num_channels > 1 else ""
     return f"{info.category}, {channels}{info.dtype.name}, {info.format}"
-
-
-def _shown_by_neuroglancer(info: LayerInfo) -> bool:
-    """Over ``dvid://`` it knows gray images of 8 bits and labels, though DVID has more types."""
-    if info.category == "segmentation":
-        return info.dtype.kind == "u"
-    return info.dtype == np.uint8 and info.num_channels == 1
 
 
 def _times(numbers: Iterable[object]) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from wkdvid.core.catalog import Dataset, Layer, State
 from wkdvid.core.geometry import Vec3
 from wkdvid.core.volume import LayerInfo
+from wkdvid.frontends.addresses import neuroglancer_address
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """Ids above this need an envelope, which a version before 15 cannot read."""
@@ -37,9 +38,9 @@ def listing(dataset: Dataset, base: str) -> dict[str, Any]:
             "webknossos": f"{base}/data/datasets/{path}",
             "dvid": f"{base}/api/repo/{dataset.entry.uuid}/info",
             "neuroglancer": [
-                f"dvid://{base}/{dataset.entry.uuid}/{quote(name)}"
-                for name, layer in dataset.layers.items()
-                if _shown_by_neuroglancer(layer.info)
+                address
+                for layer in dataset.layers.values()
+                if (address := neuroglancer_address(dataset, layer.info, base)) is not None
             ],
         },
     }
@@ -57,13 +58,6 @@ def listed_layer(layer: Layer) -> dict[str, Any]:
         "mags": [list(mag) for mag in layer.mags],
         "notes": list(info.notes),
     }
-
-
-def _shown_by_neuroglancer(info: LayerInfo) -> bool:
-    """Over ``dvid://`` it knows gray images of 8 bits and labels, though DVID has more types."""
-    if info.category == "segmentation":
-        return info.dtype.kind == "u"
-    return element_class(info) == "uint8"
 
 
 def element_class(info: LayerInfo) -> str:

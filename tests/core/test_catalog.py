@@ -1,0 +1,64 @@
+"""The catalog in one process: what is written of it, and what becomes of it when a backend or the file is at fault."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from wkdvid.backends.opening import Opener
+from wkdvid.backends.registry import Backends
+from wkdvid.core.catalog import Catalog, State
+from wkdvid.core.catalog_store import FileCatalogStore
+from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, remove_entry
+from wkdvid.core.guard import Guard
+from wkdvid.core.limits import MIB, Limits
+from wkdvid.core.volume import Volume
+
+DOCUMENT = {"precomputed": {"org": {name: {"layers": {"em": {"source": name}}} for name in ("a", "b")}}}
+
+
+def entries(document: object) -> Sequence[DatasetEntry]:
+    opener = Opener(Guard((), frozenset()), Limits(), pool_bytes=MIB, deadline_s=1)
+    return Backends(opener).parse(document)[0]  # type: ignore[arg-type]  # anything that a file may hold
+
+
+def make_catalog(folder: Path) -> Catalog:
+    async def mistaken(entry: DatasetEntry) -> Sequence[tuple[str | None, Volume]]:
+        raise KeyError(entry.key.dataset)
+
+    return Catalog(FileCatalogStore(folder / "datasets.json", folder / "state"), entries, mistaken, refresh_s=600)
+
+
+async def test_a_mistake_in_a_backend_makes_its_datasets_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "datasets.json").write_text(json.dumps(DOCUMENT))
+    catalog = make_catalog(tmp_path)
+    watching = asyncio.create_task(catalog.watch())
+    await catalog.catch_up()
+    await catalog.settle(10)
+    assert [(d.state, d.reason) for d in catalog.datasets()] == [(State.UNAVAILABLE, "KeyError")] * 2
+    assert not watching.done()
+    watching.cancel()
+    await catalog.aclose()
+
+
+def remove_a(document: Document) -> None:
+    assert remove_entry(document, DatasetKey("org", "a"))
+
+
+async def test_what_is_kept_of_a_renewal_goes_with_its_dataset(tmp_path: Path) -> None:
+    (tmp_path / "datasets.json").write_text(json.dumps(DOCUMENT))
+    catalog = make_catalog(tmp_path)
+    for name in ("a", "b"):
+        await catalog.renew(DatasetKey("org", name))
+    await catalog.update(remove_a, {})
+    assert json.loads((tmp_path / "state" / "catalog.renewed.json").read_text()) == {"org/b": 2}
+
+
+def test_entries_come_and_go_beside_what_is_no_object() -> None:
+    document = {"zarr": [], "n5": {"org": 3}, **json.loads(json.dumps(DOCUMENT))}
+    assert remove_entry(document, DatasetKey("org", "a"))
+    put_entry(document, entries(DOCUMENT)[0])
+    assert document["precomputed"]["org"].keys() == {"a", "b"}
+    assert (document["zarr"], document["n5"]) == ([], {"org": 3})

@@ -1,0 +1,20 @@
+"""Where other programs find a layer: what they are given to copy."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from wkdvid.core.catalog import Dataset
+from wkdvid.core.volume import LayerInfo
+
+
+def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
+    """The layer in Neuroglancer. None: it cannot show it, as over ``dvid://`` it knows gray of 8 bits and labels alone.
+
+    Args:
+        base: Scheme and host that the caller used.
+    """
+    unsigned = info.dtype.kind == "u" and info.num_channels == 1
+    if not unsigned or (info.category == "color" and info.dtype.itemsize > 1):
+        return None
+    return f"dvid://{base}/{dataset.entry.uuid}/{quote(info.name)}"
