@@ -18,7 +18,7 @@ from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
 from sanic.exceptions import NotFound as NoRoute
 from sanic.http import Http
 from sanic.request import Request
-from sanic.response import HTTPResponse, empty
+from sanic.response import HTTPResponse
 from sanic.worker.loader import AppLoader
 
 from wkdvid.backends.opening import Opener
@@ -35,7 +35,7 @@ from wkdvid.core.services import Services
 from wkdvid.errors import ConfigError
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
-from wkdvid.frontends.http import CORS, TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.logs import configure_logging
 
@@ -132,9 +132,7 @@ def make_services(config: Config) -> Services:
     opener = Opener(guard, config.limits, pool_bytes=cached, deadline_s=config.sources.deadline_s)
     backends = Backends(opener)
     store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
-    catalog = Catalog(
-        store, lambda document: backends.parse(document)[0], backends.open_layers, config.sources.refresh_s
-    )
+    catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     return Services(
         limits=config.limits,
@@ -158,10 +156,11 @@ def _authorizer(config: Config) -> Authorizer:
 def _preflight(request: Request) -> HTTPResponse:
     """Browsers ask first before they POST JSON to another origin; the answer is the same for every path."""
     asked = request.headers.get("access-control-request-headers", "*")
-    return empty(
+    return reply(
+        "",
+        TEXT,
         200,
         {
-            **CORS,
             "Access-Control-Max-Age": "600",
             "Access-Control-Allow-Methods": ALLOWED_METHODS,
             "Access-Control-Allow-Headers": asked,

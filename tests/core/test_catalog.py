@@ -19,16 +19,16 @@ from wkdvid.core.volume import Volume
 DOCUMENT = {"precomputed": {"org": {name: {"layers": {"em": {"source": name}}} for name in ("a", "b")}}}
 
 
-def entries(document: object) -> Sequence[DatasetEntry]:
+def parse(document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
     opener = Opener(Guard((), frozenset()), Limits(), pool_bytes=MIB, deadline_s=1)
-    return Backends(opener).parse(document)[0]  # type: ignore[arg-type]  # anything that a file may hold
+    return Backends(opener).parse(document)
 
 
 def make_catalog(folder: Path) -> Catalog:
     async def mistaken(entry: DatasetEntry) -> Sequence[tuple[str | None, Volume]]:
         raise KeyError(entry.key.dataset)
 
-    return Catalog(FileCatalogStore(folder / "datasets.json", folder / "state"), entries, mistaken, refresh_s=600)
+    return Catalog(FileCatalogStore(folder / "datasets.json", folder / "state"), parse, mistaken, refresh_s=600)
 
 
 async def test_a_mistake_in_a_backend_makes_its_datasets_unavailable(tmp_path: Path) -> None:
@@ -59,6 +59,6 @@ async def test_what_is_kept_of_a_renewal_goes_with_its_dataset(tmp_path: Path) -
 def test_entries_come_and_go_beside_what_is_no_object() -> None:
     document = {"zarr": [], "n5": {"org": 3}, **json.loads(json.dumps(DOCUMENT))}
     assert remove_entry(document, DatasetKey("org", "a"))
-    put_entry(document, entries(DOCUMENT)[0])
+    put_entry(document, parse(DOCUMENT)[0][0])
     assert document["precomputed"]["org"].keys() == {"a", "b"}
     assert (document["zarr"], document["n5"]) == ([], {"org": 3})

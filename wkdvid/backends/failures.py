@@ -18,6 +18,13 @@ _BY_STATUS: Mapping[str, tuple[type[BackendError], str]] = {
     "PERMISSION_DENIED": (AuthRejected, "the source refuses to be read"),
     "UNAUTHENTICATED": (AuthRejected, "the source refuses our credentials"),
 }
+_CAUSES: Mapping[str, str] = {
+    "could not resolve host": "the name of the source's host cannot be resolved",
+    "couldn't resolve host": "the name of the source's host cannot be resolved",
+    "could not connect to server": "the source's host cannot be connected to",
+    "couldn't connect to server": "the source's host cannot be connected to",
+}
+"""What libcurl says where TensorStore tells only that it tried again and again."""
 _REFUSED = _BY_STATUS["PERMISSION_DENIED"]
 _FAILED = _BY_STATUS["UNKNOWN"]
 _CORRUPT = (CorruptChunk, "the stored bytes do not fit their metadata")
@@ -29,6 +36,7 @@ def translate(error: Exception, what: str) -> BackendError:
         kind, text = _REFUSED if isinstance(error, PermissionError) else _FAILED
     else:
         kind, text = _BY_STATUS.get(status_of(error), _CORRUPT)
+        text = next((better for told, better in _CAUSES.items() if told in str(error).lower()), text)
     return kind(f"{what}: {text}")
 
 

@@ -86,7 +86,7 @@ async def _open(opener: Opener, place: Place) -> ts.TensorStore:
     what = place.source.name
     try:
         ts.Spec({**place.spec, "kvstore": {"driver": "memory"}})  # whose errors hold no path
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{what}: not a valid spec: {str(error).split(' [', 1)[0]}") from error
     kvstore = await _readable(opener, place)
     return await opener.open({**place.spec, "kvstore": kvstore}, what)
@@ -143,8 +143,10 @@ def _nm(unit: ts.Unit | None) -> float | None:
 
 def _mags(mags: object, count: int) -> list[Vec3]:
     if isinstance(mags, list) and len(mags) == count and all(_is_mag(mag) for mag in mags):
-        return [(mag[0], mag[1], mag[2]) for mag in mags]
-    raise InvalidRequest(f"mags: expected {count} lists [x, y, z] of positive whole numbers, got {mags!r}")
+        found = [(mag[0], mag[1], mag[2]) for mag in mags]
+        if len(set(found)) == count:
+            return found
+    raise InvalidRequest(f"mags: expected {count} different lists [x, y, z] of positive whole numbers, got {mags!r}")
 
 
 def _is_mag(mag: object) -> bool:

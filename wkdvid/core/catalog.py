@@ -34,6 +34,8 @@ RETRY_S = 30.0
 MAG_TOLERANCE = 0.02
 """How far a ratio of voxel sizes may be from a whole number: sources round their nanometres."""
 
+ParseEntries: TypeAlias = Callable[[Document], tuple[Sequence[DatasetEntry], Sequence[str]]]
+"""Entries of a document, and every problem of it with its JSON path."""
 OpenLayers: TypeAlias = Callable[[DatasetEntry], Awaitable[Sequence[tuple[str | None, Volume]]]]
 """Opens every layer of an entry; each comes with the compression that the entry chose for DVID.
 
@@ -119,12 +121,23 @@ def arrange_layers(entry: DatasetEntry, opened: Sequence[tuple[str | None, Volum
             problems.append(f"{path}: voxel size {volume.info.voxel_size_nm} nm is no whole multiple of {finest} nm")
         elif volume.info.name in layers:
             problems.append(f"{path}: a second layer of this name")
+        elif (unfit := _unfit(volume.info, compression)) is not None:
+            problems.append(f"{path}: {unfit}")
         else:
             layers[volume.info.name] = _layer(volume, ratio, finest, compression)
     problems += _clashing_names(entry, layers)
     if problems:
         raise InvalidEntry(problems)
     return layers
+
+
+def _unfit(info: LayerInfo, compression: str | None) -> str | None:
+    """Why a layer cannot be what its entry says."""
+    if info.category == "segmentation" and (info.dtype.kind == "f" or info.num_channels > 1):
+        return f"type: labels are whole numbers, one a voxel; the source has {info.num_channels} x {info.dtype.name}"
+    if compression == "jpeg" and (info.dtype.str != "|u1" or info.num_channels > 1 or info.category == "segmentation"):
+        return "compression: jpeg is for gray images of 8 bits alone"
+    return None
 
 
 def _finest_size(infos: Iterable[LayerInfo]) -> Float3:
@@ -177,13 +190,13 @@ class Catalog:
     def __init__(
         self,
         store: CatalogStore,
-        parse: Callable[[Document], Sequence[DatasetEntry]],
+        parse: ParseEntries,
         open_layers: OpenLayers,
         refresh_s: float,
     ) -> None:
         """
         Args:
-            parse: Entries of a document, those with problems too.
+            parse: Entries of a document, those with problems too; and all problems.
             refresh_s: Age at which a dataset's sources are opened again, so that changes are seen.
         """
         self._store = store
@@ -192,6 +205,8 @@ class Catalog:
         self._refresh_s = refresh_s
         self.by_key: dict[tuple[str, str], Dataset] = {}
         """A DatasetKey is equal to its plain tuple."""
+        self._problems: frozenset[str] = frozenset()
+        """Of the document as it was last read, each logged once."""
         self._seen = -1
         self._catching_up = asyncio.Lock()
         self.by_id: dict[str, Dataset] = {}
@@ -271,7 +286,7 @@ class Catalog:
 
         def checked(document: Document) -> None:
             change(document)
-            _refuse_shared_ids(self._parse(document))
+            _refuse_shared_ids(self._parse(document)[0])
 
         snapshot = await self._store.update(checked, map(str, opened))
         async with self._catching_up:
@@ -290,7 +305,12 @@ class Catalog:
         await self.catch_up()
 
     async def _apply(self, snapshot: Snapshot, opened: Mapping[DatasetKey, Mapping[str, Layer]]) -> None:
-        wanted = {entry.key: entry for entry in await asyncio.to_thread(self._parse, snapshot.document)}
+        entries, problems = await asyncio.to_thread(self._parse, snapshot.document)
+        for problem in problems:
+            if problem not in self._problems:
+                log.warning("datasets.json: %s", problem)
+        self._problems = frozenset(problems)
+        wanted = {entry.key: entry for entry in entries}
         for dataset in [dataset for key, dataset in self.by_key.items() if key not in wanted]:
             self._remove(dataset.key)
         for key, entry in wanted.items():
@@ -340,8 +360,9 @@ class Catalog:
             if describe_failure(error) != dataset.reason:  # tried again every 30 s: said once
                 unexpected = None if isinstance(error, WkdvidError) else error
                 log.warning("dataset %s cannot be opened: %s", dataset.key, error, exc_info=unexpected)
-            if dataset.state is not State.OPEN:
-                dataset.state, dataset.reason = State.UNAVAILABLE, describe_failure(error)
+            if dataset.state is not State.OPEN or not isinstance(error, UpstreamUnavailable):
+                dataset.state = State.UNAVAILABLE  # else a passing failure, which each read tells of by itself
+            dataset.reason = describe_failure(error)
         else:
             dataset.layers, dataset.state, dataset.reason = layers, State.OPEN, ""
         dataset.opened_at = time.monotonic()

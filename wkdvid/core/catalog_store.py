@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from wkdvid.core.entries import Document, dataset_names
 from wkdvid.errors import ConfigError, InvalidRequest
@@ -131,14 +131,28 @@ def parse_document(text: bytes) -> Document:
         InvalidRequest: not a JSON object, with line and column where it does not parse.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        if b"\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest("not valid JSON: not UTF-8 text, or nested too deeply") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("not valid JSON: not UTF-8 text, a number too long, or nested too deeply") from error
     if not isinstance(document, dict):
         raise InvalidRequest("expected a JSON object {backend: {organization: {dataset: {...}}}}")
     return document
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        twice = next(name for i, (name, _) in enumerate(members) if name in dict(members[:i]))
+        raise InvalidRequest(f"{twice[:200]!r} stands twice in one object")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise InvalidRequest(f"{name} is not a number in JSON")
 
 
 def write_document(path: Path, document: Document) -> None:

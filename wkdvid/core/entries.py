@@ -145,9 +145,10 @@ class EntryParser:
 
     def _layers(self, path: str, backend: str, options: Mapping[str, Any]) -> tuple[LayerEntry, ...]:
         self._closed(path, options, DATASET_OPTIONS)
-        size = self._voxel_size(path, options)
+        unit = options.get("voxel_unit", "nanometer")
+        size = self._voxel_size(path, options, unit)
         members = self._members(f"{path}.layers", options.get("layers", {}))
-        layers = [self._layer(f"{path}.layers.{name}", backend, name, layer, size) for name, layer in members]
+        layers = [self._layer(f"{path}.layers.{name}", backend, name, layer, size, unit) for name, layer in members]
         if not layers:
             self._problem(f"{path}.layers", "expected at least one layer")
         return tuple(layer for layer in layers if layer is not None)
@@ -162,7 +163,7 @@ class EntryParser:
         return None
 
     def _layer(
-        self, path: str, backend: str, name: str, options: object, voxel_size_nm: Float3 | None
+        self, path: str, backend: str, name: str, options: object, voxel_size_nm: Float3 | None, unit: object
     ) -> LayerEntry | None:
         if not isinstance(options, dict):
             self._problem(path, f"expected an object, got {_kind(options)}")
@@ -180,7 +181,7 @@ class EntryParser:
             name=name,
             backend=canonical,
             category=self._category(path, options),
-            voxel_size_nm=self._voxel_size(path, options) or voxel_size_nm,
+            voxel_size_nm=self._voxel_size(path, options, unit) or voxel_size_nm,
             compression=self._choice(path, options, "compression", COMPRESSIONS),
             options={k: v for k, v in options.items() if k not in LAYER_OPTIONS},
             path=path,
@@ -218,8 +219,8 @@ class EntryParser:
         self._problem(f"{path}.{name}", f"expected true or false, got {_kind(value)}")
         return default
 
-    def _voxel_size(self, path: str, options: Mapping[str, Any]) -> Float3 | None:
-        unit = options.get("voxel_unit", "nanometer")
+    def _voxel_size(self, path: str, options: Mapping[str, Any], default_unit: object) -> Float3 | None:
+        unit = options.get("voxel_unit", default_unit)
         factor = NM_PER_UNIT.get(unit.lower()) if isinstance(unit, str) else None
         if factor is None:
             self._problem(f"{path}.voxel_unit", f"unknown unit {unit!r}; known are {', '.join(sorted(NM_PER_UNIT))}")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from wkdvid.core.catalog import OPENINGS, Catalog, Layer, OpenLayers, arrange_layers
+from wkdvid.core.catalog import OPENINGS, Catalog, Layer, OpenLayers, ParseEntries, arrange_layers
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, remove_entry
 from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
-
-ParseEntries = Callable[[Document], tuple[Sequence[DatasetEntry], Sequence[str]]]
-"""Entries of a document, and every problem of it with its JSON path."""
 
 
 class Registrar:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sanic import Blueprint
 from sanic.request import Request
-from sanic.response import HTTPResponse, empty, file
+from sanic.response import HTTPResponse, empty, file, redirect
 from swagger_ui_bundle import swagger_ui_path
 
 from wkdvid.errors import WkdvidError
@@ -55,6 +55,8 @@ async def index(request: Request) -> HTTPResponse:
 
 
 async def docs(request: Request) -> HTTPResponse:
+    if request.path.endswith("/"):
+        return redirect("../docs")  # what the page loads is named relative to it
     return _page(DOCS)
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import numpy as np
 from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse
@@ -16,7 +17,7 @@ from wkdvid.core.catalog import Dataset, Layer
 from wkdvid.core.catalog_store import parse_document
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.reading import slabs
-from wkdvid.errors import Forbidden, InvalidEntry, Unauthorized, WkdvidError
+from wkdvid.errors import Forbidden, InvalidEntry, TooLarge, Unauthorized, WkdvidError
 from wkdvid.frontends.http import (
     OCTETS,
     TEXT,
@@ -139,7 +140,12 @@ async def get_cutout(
     scale = found.scales[wanted.mag]
     services_of(request).reader.check(scale, services_of(request).reader.source_voxels(scale, wanted.box))
     length = wanted.box.voxels * found.info.voxel_bytes
-    if wanted.four_bit and found.info.dtype.itemsize == 1:
+    if length > services_of(request).limits.response_bytes:
+        raise TooLarge(
+            f"the box has {length} bytes, the limit is {services_of(request).limits.response_bytes} "
+            "(limits.response_bytes)"
+        )
+    if wanted.four_bit and found.info.dtype == np.uint8:
         length //= 2
     return await send_parts(request, _cutout(request, found, wanted), OCTETS, length, wire.cutout_headers())
 
@@ -177,8 +183,13 @@ async def reload_all(request: Request) -> HTTPResponse:
 
 
 async def reload_one(request: Request, organization: str, name: str) -> HTTPResponse:
+    """``name`` is the datasetId where the main server is of today."""
     await require_administration(request, token_of(request))
-    await services_of(request).registrar.reload(DatasetKey(organization, name))
+    services = services_of(request)
+    await services.catalog.catch_up()
+    by_id = services.catalog.by_id.get(name)
+    meant = by_id.key if by_id is not None and by_id.key.organization == organization else None
+    await services.registrar.reload(meant or DatasetKey(organization, name))
     return reply("Ok", TEXT)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from wkdvid.codecs import four_bit
 from wkdvid.core.body_cache import Body
 from wkdvid.core.volume import Array
@@ -41,10 +43,10 @@ def voxels(array: Array, *, four_bit_wanted: bool) -> Body:
 
     Args:
         array: (c, x, y, z). If it is contiguous in Fortran's order what is returned is a view of it.
-        four_bit_wanted: Two voxels a byte; honoured for 8-bit channels, as the browser asks for no others.
+        four_bit_wanted: Two voxels a byte; honoured for uint8, as the browser asks for no others.
     """
     body = array.T.data.cast("B") if array.flags.f_contiguous else array.tobytes("F")
-    return four_bit.pack(body) if four_bit_wanted and array.itemsize == 1 else body
+    return four_bit.pack(body) if four_bit_wanted and array.dtype == np.uint8 else body
 
 
 def _indices(indices: Sequence[int]) -> str:
