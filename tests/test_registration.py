@@ -56,7 +56,7 @@ def test_what_is_no_document_is_refused(server: Server, body: str, said: str) ->
         ({"source": "float", "type": "segmentation"}, "labels are whole numbers"),
         ({"source": "v", "type": "segmentation", "compression": "jpeg"}, "jpeg is for gray images"),
         ({"source": "float", "compression": "jpeg"}, "jpeg is for gray images"),
-        ({"backend": "tensorstore", "source": [SPEC, SPEC], "mags": [[1, 1, 1], [1, 1, 1]]}, "different lists"),
+        ({"backend": "tensorstore", "source": [SPEC, SPEC], "mags": [[1, 1, 1], [1, 1, 1]]}, "no two alike"),
         ({"backend": "tensorstore", "source": {**SPEC, "scale_index": 10**30}}, "not a valid spec"),
     ],
 )

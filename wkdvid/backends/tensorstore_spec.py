@@ -146,7 +146,9 @@ def _mags(mags: object, count: int) -> list[Vec3]:
         found = [(mag[0], mag[1], mag[2]) for mag in mags]
         if len(set(found)) == count:
             return found
-    raise InvalidRequest(f"mags: expected {count} different lists [x, y, z] of positive whole numbers, got {mags!r}")
+    raise InvalidRequest(
+        f"mags: expected {count} lists [x, y, z] of positive whole numbers, no two alike, got {mags!r}"
+    )
 
 
 def _is_mag(mag: object) -> bool:
