@@ -71,15 +71,20 @@ class Reply(HTTPResponse):
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
         """The encoded headers, then those that Sanic has set for this answer (its length, the connection)."""
-        yield from self._head
+        yield self._head
         for name, value in self.headers.items():
             yield name.encode(), str(value).encode()
 
 
-def _encode_head(content_type: str, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
-    """Headers as Sanic would encode them, made safe against line breaks in values."""
+def _encode_head(content_type: str, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, bytes]:
+    """Headers as Sanic would encode them, made safe against line breaks in values.
+
+    Returns:
+        The first one's name, and its value with all other headers behind it: Sanic then formats one line, not eight.
+    """
     template = HTTPResponse(status=200, headers=dict(headers), content_type=content_type)
-    return tuple(template.processed_headers)
+    (name, value), *others = template.processed_headers
+    return name, b"\r\n".join([value, *(b"%b: %b" % other for other in others)])
 
 
 _encoded_head = lru_cache(maxsize=256)(_encode_head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,8 @@ _SIGNED = re.compile(r"[+-]?[0-9]+")
 _UNSIGNED = re.compile(r"[0-9]+")
 _MOST_DIGITS = 40
 """More are out of every range; Python would not even convert thousands of them."""
-_LIST_CHARACTERS = frozenset("0123456789,-")
+_PLAIN: Mapping[str, frozenset[str]] = {separator: frozenset(f"0123456789-{separator}") for separator in ",_"}
+"""Characters of a list of numbers by what stands between them. (Python would take 1_2 for a number.)"""
 
 
 def query(text: str) -> dict[str, str]:
@@ -66,10 +68,10 @@ def integer(text: str, parser: str = "ParseInt", allowed: range = _INT32) -> int
 
 
 def _point(text: str) -> tuple[int, ...]:
-    numbers = text.split("_")
-    if len(numbers) < 2:
+    words = text.split("_")
+    if len(words) < 2:
         raise InvalidRequest(f"cannot convert '{_short(text)}' into a Point.")
-    return tuple(integer(number) for number in numbers)
+    return tuple(_integers(words, text, "_", "ParseInt"))
 
 
 def _offset(text: str) -> Vec3:
@@ -198,22 +200,22 @@ def block_indices(text: str, limits: Limits) -> list[Vec3]:
     if len(words) % 3:
         raise InvalidRequest("block query string should be three coordinates per block")
     check_count(len(words) // 3, limits)
-    if not _LIST_CHARACTERS.issuperset(text):
-        numbers = [integer(word, "Atoi") for word in words]
-    else:
-        numbers = _plain_integers(words)
+    numbers = _integers(words, text, ",", "Atoi")
     return list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
 
 
-def _plain_integers(words: Sequence[str]) -> list[int]:
-    """Numbers of ASCII digits and minus signs; the fast case of every real request."""
-    try:
-        numbers = list(map(int, words))
-    except ValueError:
-        return [integer(word, "Atoi") for word in words]
-    if min(numbers) not in _INT32 or max(numbers) not in _INT32:
-        return [integer(word, "Atoi") for word in words]
-    return numbers
+def _integers(words: Sequence[str], text: str, separator: str, parser: str) -> list[int]:
+    """The words of a text that is a list of numbers. Those of every real request are ASCII digits and minus signs.
+
+    Args:
+        parser: As ``integer``'s, which is asked only where something is wrong or out of the ordinary.
+    """
+    if _PLAIN[separator].issuperset(text) and len(text) <= len(words) * _MOST_DIGITS:
+        with contextlib.suppress(ValueError):
+            numbers = list(map(int, words))
+            if min(numbers) in _INT32 and max(numbers) in _INT32:
+                return numbers
+    return [integer(word, parser) for word in words]
 
 
 def span(parts: Sequence[str], limits: Limits) -> list[Vec3]:

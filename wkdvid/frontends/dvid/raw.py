@@ -36,7 +36,7 @@ async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -
     """
     _refuse(call, scale, region)
     media_type = _media_type(region)
-    key = (scale.id, "raw", region, compression)
+    key = (scale.id, "raw", region.axes, region.box.start, region.box.stop, region.format, compression)
     headers = {"Content-Encoding": "gzip"} if compression == "googlegzip" else None
     body = ready(call.services, key)
     if body is not None:
