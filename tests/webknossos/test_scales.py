@@ -32,8 +32,11 @@ SOURCES: Mapping[Vec3, Vec3] = {
     (4, 4, 4): (4, 4, 2),
     (8, 8, 4): (4, 4, 2),
     (8, 8, 8): (4, 4, 2),
+    (2, 1, 1): (1, 1, 1),
+    (1, 4, 2): (1, 1, 1),
+    (16, 8, 32): (4, 4, 2),
 }
-"""The stored mag that the voxels of a mag come from."""
+"""The stored mag that the voxels of a mag come from. The last ones are not listed, and answered all the same."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
 from wkdvid.core.geometry import Float3, Vec3, multiply
-from wkdvid.core.pyramid import Scale, halved_scales, mag_scales
+from wkdvid.core.pyramid import Scale, halved_scales, mag_scales, plan_scale
 from wkdvid.core.volume import LayerInfo, StoresChunks, Volume
 from wkdvid.errors import InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
 
@@ -57,12 +57,21 @@ class Layer:
     """The volume again, where its stored chunks can be handed on."""
     compression: str | None
     """What the entry chose DVID to be told; None = as the source is stored."""
-    scales: Mapping[Vec3, Scale]
-    """Every mag that may be asked for, stored or computed."""
+    scales: dict[Vec3, Scale]
+    """By mag: those that are offered, and what else was asked for."""
     mags: tuple[Vec3, ...]
     """The mags that are offered to clients that take any, finest first."""
     halvings: tuple[Scale, ...]
     """Index k: the finest level halved k times on every axis."""
+
+    def scale(self, mag: Vec3) -> Scale | None:
+        """The scale of exactly this mag, stored or computed; None if it cannot be made from a stored one."""
+        found = self.scales.get(mag)
+        if found is None:
+            found = plan_scale(self.info.levels, mag)
+            if found is not None:
+                self.scales[mag] = found  # its id is part of cache keys, so it must stay the same
+        return found
 
 
 class State(Enum):

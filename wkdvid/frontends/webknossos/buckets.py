@@ -58,7 +58,7 @@ async def read_buckets(services: Services, layer: Layer, requests: Sequence[Buck
 
 
 def _from_cache(services: Services, layer: Layer, request: BucketRequest) -> Body | None:
-    scale = layer.scales.get(request.mag)
+    scale = layer.scale(request.mag)
     if scale is None:
         return b""
     return services.bodies.get(_key(scale, request))
@@ -71,7 +71,7 @@ def _key(scale: Scale, request: BucketRequest) -> Key:
 def _check_size(services: Services, layer: Layer, requests: Sequence[BucketRequest]) -> None:
     voxels = length = 0
     for request in requests:
-        scale = layer.scales.get(request.mag)
+        scale = layer.scale(request.mag)
         if scale is not None:
             voxels += services.reader.source_voxels(scale, request.box)
             length += request.box.voxels * layer.info.voxel_bytes

@@ -135,9 +135,9 @@ async def get_cutout(
 ) -> HTTPResponse | None:
     wanted = parse.cutout_request(request.args)
     found = await _layer(request, organization, name, dataset_id, layer)
-    if wanted.mag not in found.scales:
+    scale = found.scale(wanted.mag)
+    if scale is None:
         return reply(b"", OCTETS, 200, wire.bucket_headers(empty=(0,), failed=()))
-    scale = found.scales[wanted.mag]
     services_of(request).reader.check(scale, services_of(request).reader.source_voxels(scale, wanted.box))
     length = wanted.box.voxels * found.info.voxel_bytes
     if length > services_of(request).limits.response_bytes:
