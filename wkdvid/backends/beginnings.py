@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorstore as ts
 
 from wkdvid.backends.failures import status_of
+from wkdvid.backends.outcomes import finished
 from wkdvid.core.hosts import fetch_start
 from wkdvid.core.source import Source
 
@@ -24,13 +25,13 @@ async def read_start(source: Source, key: str, length: int, context: ts.Context)
         return await fetch_start(source.address_of(key), f"{source.name} ({key})", length)
     if source.scheme == "file":
         return await asyncio.to_thread(_read_file, Path(source.path, key), length)
-    store = await ts.KvStore.open(source.kvstore, context=context)
+    store = await finished(ts.KvStore.open(source.kvstore, context=context))
     try:
-        result = await store.read(key, byte_range=slice(0, length))
+        result = await finished(store.read(key, byte_range=slice(0, length)))
     except ValueError as error:
         if status_of(error) != "OUT_OF_RANGE":
             raise
-        result = await store.read(key)  # it has fewer bytes
+        result = await finished(store.read(key))  # it has fewer bytes
     return result.value if result.state == "value" else None
 
 

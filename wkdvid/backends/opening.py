@@ -13,7 +13,7 @@ import tensorstore as ts
 
 from wkdvid.backends.beginnings import read_start
 from wkdvid.backends.failures import translate
-from wkdvid.backends.outcomes import FAILURES
+from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import Limits
 from wkdvid.core.source import Source
@@ -110,8 +110,8 @@ class Opener:
         """The source as a TensorStore key-value store in which ``key`` holds another document, kept in memory."""
         text = json.dumps(document).encode()
         path = f"overlay/{hashlib.sha256(text).hexdigest()}"  # by content: reopening adds nothing and finds its cache
-        store = await ts.KvStore.open({"driver": "memory", "path": path}, context=self.context)
-        await store.write("", text)
+        store = await finished(ts.KvStore.open({"driver": "memory", "path": path}, context=self.context))
+        await finished(store.write("", text))
         layers = [{"base": source.kvstore}, {"exact": key, "base": {"driver": "memory", "path": path}}]
         return {"driver": "kvstack", "layers": layers}
 
@@ -132,11 +132,10 @@ class Opener:
         Raises:
             BackendError, InvalidRequest: it cannot be read, or its declared chunks are over the limit.
         """
+        full = {"recheck_cached_data": "open", **spec}
         try:
             async with asyncio.timeout(self.deadline_s):
-                store = await ts.open(
-                    {"recheck_cached_data": "open", **spec}, read=True, open=True, context=self.context
-                )
+                store = await finished(ts.open(full, read=True, open=True, context=self.context))
         except TimeoutError as error:
             raise UpstreamUnavailable(f"{what}: no answer within {self.deadline_s:g} s") from error
         except FAILURES as error:

@@ -1,10 +1,18 @@
-"""Many TensorStore futures at a time, awaited with as little as that takes."""
+"""TensorStore futures, one or many at a time, awaited with as little as that takes, and let go without cancelling.
+
+``Future.cancel`` holds the GIL while it waits for a callback that may be waiting for the GIL: a future that ends in the
+moment in which it is cancelled stops the process for ever (TensorStore 0.1.86, ``PythonFutureObject::Cancel``). So does
+cancelling a task that awaits one, which calls it. Dropping the last reference abandons the operation as well, and lets
+go of the GIL first; so nothing here is cancelled, and ``finished`` stands for ``await``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import tensorstore as ts
@@ -12,9 +20,37 @@ import tensorstore as ts
 from wkdvid.core.concurrent import IN_FLIGHT
 
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 FAILURES = (ValueError, OSError, RuntimeError)
 """What TensorStore raises; ``failures.translate`` tells one from the other. TimeoutError is an OSError."""
+
+
+async def finished(future: ts.Future[Value]) -> Value:
+    """What a future yields, or raises.
+
+    Cancelling the caller lets go of the future. Nothing else may hold it, not even a local variable: a traceback keeps
+    those, and what the garbage collector finds in a cycle it clears without letting go of the GIL.
+    """
+    try:
+        if not _is_done(future):
+            loop = asyncio.get_running_loop()
+            waiter: asyncio.Future[None] = loop.create_future()
+            future.add_done_callback(partial(_wake_from_thread, loop, waiter))
+            await waiter
+        return future.result()
+    finally:
+        del future
+
+
+def _wake_from_thread(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], _: ts.Future[Any]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits
+        loop.call_soon_threadsafe(_wake, waiter)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 async def outcomes(
@@ -29,13 +65,12 @@ async def outcomes(
         deadline_s: For all together. What has not ended by then has failed with TimeoutError.
     """
     if len(items) == 1:
-        return [await _with_deadline(begin(items[0]), deadline_s)]
+        return [await _one(begin, items[0], deadline_s)]
     found: list[Any | Exception] = []
     running: deque[ts.Future[Any]] = deque()
 
     async def finish_first() -> None:
-        first = running[0]
-        found.append(_outcome(first) if _is_done(first) else await _awaited(first))
+        found.append(_outcome(running[0]) if _is_done(running[0]) else await _first(running))
         running.popleft()
 
     try:
@@ -50,33 +85,32 @@ async def outcomes(
         ended = {i: _outcome(future) for i, future in enumerate(running, len(found)) if _is_done(future)}
         found += [ended.get(i, error) for i in range(len(found), len(items))]
     finally:
-        for future in running:
-            future.cancel()
+        running.clear()
     return found
 
 
-async def _with_deadline(future: ts.Future[Any], deadline_s: float) -> Any | Exception:
+async def _one(begin: Callable[[Item], ts.Future[Any]], item: Item, deadline_s: float) -> Any | Exception:
     try:
         async with asyncio.timeout(deadline_s):
-            return await future
+            return await finished(begin(item))
+    except FAILURES as error:
+        return error
+
+
+async def _first(running: Sequence[ts.Future[Any]]) -> Any | Exception:
+    try:
+        return await finished(running[0])
     except FAILURES as error:
         return error
 
 
 def _is_done(future: ts.Future[Any]) -> bool:
-    """A cancelled one has no result. (In TensorStore's stubs ``bool`` is one of its dtypes.)"""
-    return cast("bool", future.done()) and not cast("bool", future.cancelled())
+    """(In TensorStore's stubs ``bool`` is one of its dtypes.)"""
+    return cast("bool", future.done())
 
 
 def _outcome(future: ts.Future[Any]) -> Any | Exception:
     try:
         return future.result()
-    except FAILURES as error:
-        return error
-
-
-async def _awaited(future: ts.Future[Any]) -> Any | Exception:
-    try:
-        return await future
     except FAILURES as error:
         return error

@@ -14,7 +14,7 @@ from wkdvid.backends.channels import split_channels
 from wkdvid.backends.failures import translate
 from wkdvid.backends.levels import level_mags
 from wkdvid.backends.opening import Opener
-from wkdvid.backends.outcomes import FAILURES, outcomes
+from wkdvid.backends.outcomes import FAILURES, finished, outcomes
 from wkdvid.backends.precomputed.chunks import chunk_key, shard_key
 from wkdvid.backends.precomputed.metadata import Info, ScaleMetadata, parse_info
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian, spatial_extent
@@ -159,5 +159,5 @@ class PrecomputedVolume(TensorStoreVolume):
         if scale.sharding is not None:
             folder = self._opener.guard.child(self._source, scale.key)
             spec = {"driver": "neuroglancer_uint64_sharded", "metadata": dict(scale.sharding), "base": folder.kvstore}
-        self._chunks[level] = await ts.KvStore.open(spec, context=self._opener.context)
+        self._chunks[level] = await finished(ts.KvStore.open(spec, context=self._opener.context))
         return self._chunks[level]
