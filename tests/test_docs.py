@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 BACKENDS = load_backends()
+FINDERS = frozenset(name for name, backend in BACKENDS.items() if backend.find_layers is not None)
 
 _CODE = re.compile(r"^```.*?^```$|^    .*?$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -84,7 +85,7 @@ def test_json_is_json(page: Path) -> None:
 
 @pytest.mark.parametrize(("page", "document"), [pytest.param(*found, id=found[0]) for found in datasets()])
 def test_datasets_are_such_as_the_server_takes(page: str, document: dict[str, Any]) -> None:
-    parser = EntryParser({name: backend.options for name, backend in BACKENDS.items()}, ALIASES)
+    parser = EntryParser({name: backend.options for name, backend in BACKENDS.items()}, ALIASES, FINDERS)
     assert parser.parse(document)
     assert parser.problems == []
 

@@ -32,6 +32,8 @@ _CORRUPT = (CorruptChunk, "the stored bytes do not fit their metadata")
 
 def translate(error: Exception, what: str) -> BackendError:
     """The failure of reading ``what``. The error's own text stays out of it: it names paths and upstream bodies."""
+    if isinstance(error, BackendError):
+        return error  # of a function that reads chunks; it says what and where
     if isinstance(error, OSError) and error.errno is not None:  # of the operating system, not of TensorStore
         kind, text = _REFUSED if isinstance(error, PermissionError) else _FAILED
     else:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import load_backends
-from wkdvid.core.entries import LayerEntry
+from wkdvid.core.entries import DatasetKey, LayerEntry
 from wkdvid.core.geometry import Box, volume_of
 from wkdvid.core.pyramid import MAX_FACTOR, SMALL_ENOUGH
 from wkdvid.core.source import Source, read_source
@@ -103,6 +103,7 @@ def _layer_name(source: Source) -> str:
 async def _open(backend: str, url: str, name: str, opener: Opener) -> Sequence[Volume]:
     entry = LayerEntry(
         name=name,
+        dataset=DatasetKey("inspected", name),
         backend=backend,
         category=None,
         voxel_size_nm=None,

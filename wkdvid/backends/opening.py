@@ -16,8 +16,11 @@ from wkdvid.backends.failures import translate
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import Limits
+from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Source
 from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest, UpstreamUnavailable
+
+NO_SECRETS = Secrets({})
 
 MAX_DEPTH = 64
 """Nesting of a metadata document."""
@@ -26,15 +29,25 @@ MAX_DEPTH = 64
 class Opener:
     """Opens key-value stores and arrays of sources that the guard admits."""
 
-    def __init__(self, guard: Guard, limits: Limits, *, pool_bytes: int, deadline_s: float) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        limits: Limits,
+        *,
+        pool_bytes: int,
+        deadline_s: float,
+        secrets: Secrets = NO_SECRETS,
+    ) -> None:
         """
         Args:
             pool_bytes: TensorStore's cache of decoded chunks.
             deadline_s: For each try to read metadata, and for each read of voxels.
+            secrets: Those that entries may refer to.
         """
         self.guard = guard
         self.limits = limits
         self.deadline_s = deadline_s
+        self.secrets = secrets
         self.context = ts.Context(_context(pool_bytes))
 
     async def source(self, text: object, probe_key: str | None = None) -> Source:

@@ -18,12 +18,14 @@ from typing import Any, TypeVar, cast
 import tensorstore as ts
 
 from wkdvid.core.concurrent import IN_FLIGHT
+from wkdvid.errors import BackendError
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-FAILURES = (ValueError, OSError, RuntimeError)
-"""What TensorStore raises; ``failures.translate`` tells one from the other. TimeoutError is an OSError."""
+FAILURES = (ValueError, OSError, RuntimeError, BackendError)
+"""What TensorStore raises; ``failures.translate`` tells one from the other. TimeoutError is an OSError. A BackendError
+comes from a function that reads chunks."""
 
 
 async def finished(future: ts.Future[Value]) -> Value:

@@ -16,6 +16,7 @@ from wkdvid.core.volume import Volume
 from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
 
 OpenLayer: TypeAlias = Callable[[LayerEntry, Opener], Awaitable[Sequence[Volume]]]
+FindLayers: TypeAlias = Callable[[LayerEntry, Opener], Awaitable[Sequence[LayerEntry]]]
 
 BUILT_IN: Mapping[str, str] = {
     "precomputed": "wkdvid.backends.precomputed.source",
@@ -28,11 +29,13 @@ ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed"}
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A module with ``OPTIONS`` and ``open_layer``."""
+    """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``."""
 
     options: frozenset[str]
     """What a layer's entry may say beside the options of every layer."""
     open_layer: OpenLayer
+    find_layers: FindLayers | None
+    """From a nameless entry to those of the layers that the source has, each with what ``open_layer`` needs."""
 
 
 def load_backends() -> dict[str, Backend]:
@@ -48,7 +51,7 @@ def load_backends() -> dict[str, Backend]:
 def _load(name: str, module_name: str) -> Backend:
     try:
         module = importlib.import_module(module_name)
-        return Backend(frozenset(module.OPTIONS), module.open_layer)
+        return Backend(frozenset(module.OPTIONS), module.open_layer, getattr(module, "find_layers", None))
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"backend {name!r} ({module_name}) cannot be loaded: {error}") from error
 
@@ -60,10 +63,11 @@ class Backends:
         self._opener = opener
         self._backends = load_backends()
         self._options = {name: backend.options for name, backend in self._backends.items()}
+        self._finders = frozenset(name for name, backend in self._backends.items() if backend.find_layers is not None)
 
     def parse(self, document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
         """Entries of a document, and every problem of it with its JSON path."""
-        parser = EntryParser(self._options, ALIASES)
+        parser = EntryParser(self._options, ALIASES, self._finders)
         entries = parser.parse(document)
         return entries, parser.problems
 
@@ -79,7 +83,8 @@ class Backends:
         problems: list[str] = []
         failure: BackendError | None = None
         volumes: list[tuple[str | None, Volume]] = []
-        for layer, opened in zip(entry.layers, await for_each(self._open, entry.layers), strict=True):
+        layers = await self._found(entry.layers)
+        for layer, opened in zip(layers, await for_each(self._open, layers), strict=True):
             if isinstance(opened, InvalidRequest):
                 problems.append(f"{layer.path}: {plain(opened, LONGEST_MESSAGE)}")
             elif isinstance(opened, BackendError):
@@ -91,6 +96,23 @@ class Backends:
         if failure is not None:
             raise failure
         return volumes
+
+    async def _found(self, layers: Sequence[LayerEntry]) -> Sequence[LayerEntry]:
+        """The layers of an entry; where it lists none, those that the source has.
+
+        Raises:
+            InvalidEntry, BackendError: as ``open_layers``.
+        """
+        find = self._backends[layers[0].backend].find_layers if layers and not layers[0].name else None
+        if find is None:
+            return layers
+        (whole,) = layers
+        try:
+            return await find(whole, self._opener)
+        except InvalidRequest as error:
+            raise InvalidEntry([f"{whole.path}: {plain(error, LONGEST_MESSAGE)}"]) from error
+        except BackendError as error:
+            raise type(error)(f"{whole.path}: {plain(error, LONGEST_MESSAGE)}") from error
 
     async def _open(self, layer: LayerEntry) -> Sequence[Volume] | InvalidRequest | BackendError:
         try:

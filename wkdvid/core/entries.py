@@ -50,6 +50,8 @@ class DatasetKey(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerEntry:
     name: str
+    """Empty where the dataset's entry lists no layers: the backend finds them out."""
+    dataset: DatasetKey
     backend: str
     """Canonical name of the backend."""
     category: Category | None
@@ -87,10 +89,19 @@ def default_uuid(key: DatasetKey) -> str:
 class EntryParser:
     """Turns a document into entries, collecting every problem with its JSON path."""
 
-    def __init__(self, backends: Mapping[str, frozenset[str]], aliases: Mapping[str, str]) -> None:
-        """``backends``: canonical name -> the layer options that backend understands; ``aliases``: other names."""
+    def __init__(
+        self, backends: Mapping[str, frozenset[str]], aliases: Mapping[str, str], finders: frozenset[str]
+    ) -> None:
+        """
+        Args:
+            backends: Canonical name -> the layer options that backend understands.
+            aliases: Other names -> canonical ones.
+            finders: Backends that can tell the layers of a dataset. Their options may stand in the dataset's entry,
+                for all of its layers, and it need list none.
+        """
         self._backends = backends
         self._aliases = aliases
+        self._finders = finders
         self.problems: list[str] = []
 
     def parse(self, document: object) -> list[DatasetEntry]:
@@ -136,19 +147,31 @@ class EntryParser:
         return DatasetEntry(
             key=key,
             backend=backend,
-            layers=self._layers(path, canonical, options) if canonical is not None else (),
+            layers=self._layers(path, canonical, key, options) if canonical is not None else (),
             uuid=self._text(path, options, "uuid", r"[A-Za-z0-9._-]{1,64}") or default_uuid(key),
             dataset_id=self._text(path, options, "dataset_id", r"[0-9a-f]{24}") or default_uuid(key)[:24],
             public=self._flag(path, options, "public", default=True),
             options=options,
         )
 
-    def _layers(self, path: str, backend: str, options: Mapping[str, Any]) -> tuple[LayerEntry, ...]:
-        self._closed(path, options, DATASET_OPTIONS)
+    def _layers(self, path: str, backend: str, key: DatasetKey, options: Mapping[str, Any]) -> tuple[LayerEntry, ...]:
+        shared = self._backends[backend] if backend in self._finders else frozenset[str]()
+        self._closed(path, options, DATASET_OPTIONS | shared)
+        whole = LayerEntry(
+            name="",
+            dataset=key,
+            backend=backend,
+            category=None,
+            voxel_size_nm=self._voxel_size(path, options, "nanometer"),
+            compression=None,
+            options={name: value for name, value in options.items() if name in shared},
+            path=path,
+        )
+        if backend in self._finders and "layers" not in options:
+            return (whole,)
         unit = options.get("voxel_unit", "nanometer")
-        size = self._voxel_size(path, options, unit)
         members = self._members(f"{path}.layers", options.get("layers", {}))
-        layers = [self._layer(f"{path}.layers.{name}", backend, name, layer, size, unit) for name, layer in members]
+        layers = [self._layer(f"{path}.layers.{name}", name, layer, whole, unit) for name, layer in members]
         if not layers:
             self._problem(f"{path}.layers", "expected at least one layer")
         return tuple(layer for layer in layers if layer is not None)
@@ -162,9 +185,8 @@ class EntryParser:
         )
         return None
 
-    def _layer(
-        self, path: str, backend: str, name: str, options: object, voxel_size_nm: Float3 | None, unit: object
-    ) -> LayerEntry | None:
+    def _layer(self, path: str, name: str, options: object, whole: LayerEntry, unit: object) -> LayerEntry | None:
+        """``whole``: what the dataset says for all of its layers."""
         if not isinstance(options, dict):
             self._problem(path, f"expected an object, got {_kind(options)}")
             return None
@@ -173,17 +195,19 @@ class EntryParser:
         except InvalidRequest as error:
             self._problem(path, str(error))
             return None
-        canonical = self._backend(f"{path}.backend", options.get("backend", backend))
+        canonical = self._backend(f"{path}.backend", options.get("backend", whole.backend))
         if canonical is None:
             return None
         self._closed(path, options, LAYER_OPTIONS | self._backends[canonical])
+        shared = whole.options if canonical == whole.backend else {}
         return LayerEntry(
             name=name,
+            dataset=whole.dataset,
             backend=canonical,
             category=self._category(path, options),
-            voxel_size_nm=self._voxel_size(path, options, unit) or voxel_size_nm,
+            voxel_size_nm=self._voxel_size(path, options, unit) or whole.voxel_size_nm,
             compression=self._choice(path, options, "compression", COMPRESSIONS),
-            options={k: v for k, v in options.items() if k not in LAYER_OPTIONS},
+            options={**shared, **{k: v for k, v in options.items() if k not in LAYER_OPTIONS}},
             path=path,
         )
 

@@ -17,11 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wkdvid.backends.opening import Opener
+from wkdvid.backends.opening import NO_SECRETS, Opener
 from wkdvid.backends.registry import Backends
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.guard import ANONYMOUS_S3, Guard
 from wkdvid.core.limits import MIB, Limits
+from wkdvid.core.secrets import Secrets
 from wkdvid.core.volume import Array, Volume
 from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
 from wkdvid.testing.file_server import Answer, FileServer
@@ -102,9 +103,11 @@ def make_backends(
     http_hosts: Sequence[str] = (),
     s3: Mapping[str, object] = ANONYMOUS_S3,
     limits: Limits | None = None,
+    secrets: Secrets = NO_SECRETS,
+    deadline_s: float = 20,
 ) -> Backends:
     guard = Guard(tuple(roots), frozenset(http_hosts), s3)
-    return Backends(Opener(guard, limits or Limits(), pool_bytes=64 * MIB, deadline_s=20))
+    return Backends(Opener(guard, limits or Limits(), pool_bytes=64 * MIB, deadline_s=deadline_s, secrets=secrets))
 
 
 async def open_with(backends: Backends, backend: str, options: Mapping[str, Any]) -> list[Volume]:
