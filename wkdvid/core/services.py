@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from wkdvid.core.access import Action, Authorizer, allowed
-from wkdvid.core.body_cache import BodyCache
+from wkdvid.core.body_cache import Body, BodyCache, Key
 from wkdvid.core.catalog import Catalog, Dataset, State
 from wkdvid.core.limits import Limits
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.errors import NotFound
+
+Result = TypeVar("Result")
 
 SETTLE_S = 2.0
 """How long a listing waits for datasets that are being opened for the first time."""
@@ -51,6 +55,22 @@ class Services:
         await self.catalog.catch_up()
         await self.catalog.settle(SETTLE_S)
         return [d for d in self.catalog.datasets() if await allowed(self.authorizer, token, Action.READ, d)]
+
+    async def kept(self, key: Key, make: Callable[[], Awaitable[Body]]) -> Body:
+        """The ready body of this key; where there is none, what ``make`` gives is kept.
+
+        Raises:
+            WkdvidError: whatever ``make`` raises; then nothing is kept.
+        """
+        body = self.bodies.get(key)
+        if body is None:
+            body = await make()
+            self.bodies.put(key, body)
+        return body
+
+    async def apart(self, function: Callable[..., Result], *args: object) -> Result:
+        """What a function gives that takes the CPU long, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *args)
 
     async def _readable(self, dataset: Dataset | None, token: str | None, name: tuple[str, ...]) -> Dataset:
         if dataset is not None:

@@ -36,6 +36,8 @@ PARAMETERS: Mapping[str, str] = {
     "size": "x_y_z in voxels; of a slice the two sides",
     "offset": "x_y_z in voxels",
     "coordinate": "x_y_z in voxels",
+    "mag": "mag and a number or x-y-z, such as mag4-4-2",
+    **{axis: f"{axis} and a number: which cube it is along {axis}" for axis in "xyz"},
     "format": "of a slice: png, jpg, jpg:QUALITY, tif, bmp",
 }
 _BLOCKS = {"compression": "how blocks are sent; what an instance offers is in its info"}
@@ -48,6 +50,39 @@ _CUTOUT = {
     "halfByte": "true: four bits a voxel",
 }
 
+_THUMBNAIL = {
+    "width": "in pixels, which are voxels of the mag",
+    "height": "likewise",
+    "mag": "4, or 4-4-2; without it one in which the layer fills the picture",
+    **dict.fromkeys(("x", "y", "z"), "first voxel, in voxels of mag 1; without them the layer's centre is shown"),
+    "intensityMin": "the value that is shown black",
+    "intensityMax": "the value that is shown white",
+    "color": "#rrggbb, instead of white",
+    "invertColor": "true: black and white are exchanged",
+}
+_NONE = "An empty list."
+
+_OF_LAYERS: Mapping[tuple[str, str], Operation] = {
+    ("POST", "data"): Operation(
+        "Read buckets", "The buckets' voxels; headers say which are empty or failed.", OCTETS, body=JSON
+    ),
+    ("GET", "data"): Operation("Read a box", "Its voxels.", OCTETS, _CUTOUT),
+    ("POST", "readData"): Operation("Read a box", "Its voxels.", OCTETS, body=JSON),
+    ("GET", "{mag}/{x}/{y}/{z}/bucket.raw"): Operation(
+        "Read a cube by its place among cubes, as in mag4/x0/y1/z2/bucket.raw",
+        "Its voxels.",
+        OCTETS,
+        {"cubeSize": "in voxels of the mag; 32 if not given"},
+    ),
+    ("GET", "histogram"): Operation("Count the values in samples of an image", "256 bins for each channel."),
+    ("GET", "findData"): Operation("Find a voxel that is not zero", "Its position and mag, or null."),
+    ("GET", "thumbnail.jpg"): Operation("A picture of one slice", "A JPEG.", "image/jpeg", _THUMBNAIL),
+    ("GET", "mappings"): Operation("Mappings of a segmentation", _NONE),
+    ("GET", "agglomerates"): Operation("Agglomerates of a segmentation", _NONE),
+    ("GET", "meshes"): Operation("Meshes of a segmentation", _NONE),
+    ("GET", "connectomes"): Operation("Connectomes of a segmentation", _NONE),
+    ("GET", "hasSegmentIndex"): Operation("Whether there is an index of segments", "false"),
+}
 _WEBKNOSSOS: Mapping[str, Operation] = {
     "GET /api/buildinfo": Operation("What this server is", "Names and API versions."),
     "GET /data/health": Operation("Whether the server works", "Ok", TEXT),
@@ -58,17 +93,16 @@ _WEBKNOSSOS: Mapping[str, Operation] = {
     "DELETE /data/datasets/{organization}/{name}": Operation("Remove a dataset from the catalog", content_type=TEXT),
     "DELETE /data/datasets/{dataset_id}": Operation("Forget what is cached of a dataset", content_type=TEXT),
     **{
-        f"POST /data/datasets/{dataset}/layers/{{layer}}/data": Operation(
-            "Read buckets", "The buckets' voxels; headers say which are empty or failed.", OCTETS, body=JSON
-        )
+        f"{method} /data/datasets/{dataset}/layers/{{layer}}/{path}": operation
         for dataset in ("{organization}/{name}", "{dataset_id}")
-    },
-    **{
-        f"GET /data/datasets/{dataset}/layers/{{layer}}/data": Operation("Read a box", "Its voxels.", OCTETS, _CUTOUT)
-        for dataset in ("{organization}/{name}", "{dataset_id}")
+        for (method, path), operation in _OF_LAYERS.items()
     },
     "POST /data/triggers/checkInboxBlocking": Operation("Look at the sources of all datasets again", "Ok", TEXT),
     "POST /data/triggers/reload/{organization}/{name}": Operation("Look at a dataset's sources again", "Ok", TEXT),
+    **{
+        f"POST /data/triggers/{name}": Operation("Nothing: there are no folders of organizations here", "Ok", TEXT)
+        for name in ("newOrganizationFolder", "createOrganizationDirectory")
+    },
 }
 _DVID: Mapping[str, Operation] = {
     "GET /interface/version": Operation("Version of the interface", "v1", TEXT),

@@ -6,9 +6,9 @@ from typing import Any
 from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset, Layer, State
-from wkdvid.core.geometry import Vec3
 from wkdvid.core.volume import LayerInfo
 from wkdvid.frontends.addresses import neuroglancer_address
+from wkdvid.frontends.webknossos.parse import mag_text
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """Ids above this need an envelope, which a version before 15 cannot read."""
@@ -107,11 +107,6 @@ def bounding_box(info: LayerInfo) -> dict[str, Any]:
     box = info.levels[0].extent.scaled_up(info.levels[0].mag)
     width, height, depth = box.size
     return {"topLeft": list(box.start), "width": width, "height": height, "depth": depth}
-
-
-def mag_text(mag: Vec3) -> str:
-    """``4`` for (4, 4, 4), else ``4-4-2``."""
-    return str(mag[0]) if mag[0] == mag[1] == mag[2] else "-".join(map(str, mag))
 
 
 def _largest_segment_id(info: LayerInfo, version: int) -> dict[str, Any]:

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wkdvid.core.geometry import Box, Vec3, divide_down
+from wkdvid.core.buckets import BUCKET, Bucket
+from wkdvid.core.geometry import Vec3, multiply
 from wkdvid.core.limits import Limits
-from wkdvid.errors import InvalidRequest, TooLarge
+from wkdvid.errors import InvalidRequest, NotFound, TooLarge
 
-BUCKET = 32
 MAX_SIDE = 512
 """Voxels along one axis of a bucket or a cutout, as the real server has it."""
 _COORDINATE = range(-(2**31), 2**31)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 
 
-@dataclass(frozen=True, slots=True)
-class BucketRequest:
-    position: Vec3
-    """In voxels of mag 1."""
-    mag: Vec3
-    size: Vec3
-    """In voxels of ``mag``."""
-    four_bit: bool
-
-    @property
-    def box(self) -> Box:
-        """In voxels of ``mag``."""
-        return Box.at(divide_down(self.position, self.mag), self.size)
-
-
-def bucket_requests(body: Any, limits: Limits) -> list[BucketRequest]:
+def bucket_requests(body: Any, limits: Limits) -> list[Bucket]:
     """The list that a browser POSTs. Members that are not known are left alone.
 
     Raises:
@@ -45,7 +31,7 @@ def bucket_requests(body: Any, limits: Limits) -> list[BucketRequest]:
     return [_bucket(item, i) for i, item in enumerate(body)]
 
 
-def _bucket(item: Any, i: int) -> BucketRequest:
+def _bucket(item: Any, i: int) -> Bucket:
     if not isinstance(item, dict):
         raise InvalidRequest(f"[{i}]: expected an object")
     side = item.get("cubeSize")
@@ -53,7 +39,7 @@ def _bucket(item: Any, i: int) -> BucketRequest:
         raise InvalidRequest(f"[{i}].cubeSize: expected a whole number from 1 to {MAX_SIDE}, got {side!r}")
     four_bit = item.get("fourBit") is True
     _check_pairs(side, four_bit, f"[{i}].cubeSize, with fourBit")
-    return BucketRequest(vector(item.get("position"), f"[{i}].position"), _mag(item, i), (side, side, side), four_bit)
+    return Bucket(vector(item.get("position"), f"[{i}].position"), _mag(item, i), (side, side, side), four_bit)
 
 
 def _check_pairs(width: int, four_bit: bool, what: str) -> None:
@@ -99,25 +85,69 @@ def mag_literal(text: str) -> Vec3:
     raise InvalidRequest(f"mag: expected a number or x-y-z, such as 4-4-2, got {_short(text)}")
 
 
-def cutout_request(args: Mapping[str, Any]) -> BucketRequest:
+def mag_text(mag: Vec3) -> str:
+    """``4`` for (4, 4, 4), else ``4-4-2``."""
+    return str(mag[0]) if mag[0] == mag[1] == mag[2] else "-".join(map(str, mag))
+
+
+def cutout_request(args: Mapping[str, Any]) -> Bucket:
     """The query of GET data: ``x, y, z`` in voxels of mag 1, ``width, height, depth`` in voxels of ``mag``.
 
     Raises:
         InvalidRequest: a parameter that is missing or out of its range.
     """
-    size = (_int(args, "width"), _int(args, "height"), _int(args, "depth"))
-    if not all(0 < n <= MAX_SIDE for n in size):
-        raise InvalidRequest(f"width, height and depth: expected whole numbers from 1 to {MAX_SIDE}, got {list(size)}")
-    position = (_int(args, "x"), _int(args, "y"), _int(args, "z"))
+    size = (integer(args, "width"), integer(args, "height"), integer(args, "depth"))
+    _check_sides(size, "width, height and depth")
     mag = args.get("mag")
     if mag is None:
         raise InvalidRequest("mag: missing")
     four_bit = args.get("halfByte") == "true"
     _check_pairs(size[0], four_bit, "width, with halfByte")
-    return BucketRequest(position, mag_literal(mag), size, four_bit)
+    return Bucket(position(args), mag_literal(mag), size, four_bit)
 
 
-def _int(args: Mapping[str, Any], name: str) -> int:
+def read_data_request(body: Any) -> Bucket:
+    """The body of POST readData: ``position`` in voxels of mag 1, ``cubeSize`` [x, y, z] in voxels of ``mag``.
+
+    Raises:
+        InvalidRequest: a member that is missing or out of its range.
+    """
+    if not isinstance(body, dict):
+        raise InvalidRequest("expected a JSON object")
+    size = vector(body.get("cubeSize"), "cubeSize")
+    _check_sides(size, "cubeSize")
+    return Bucket(vector(body.get("position"), "position"), _positive(vector(body.get("mag"), "mag"), "mag"), size)
+
+
+def knossos_request(mag: str, index: Sequence[str], args: Mapping[str, Any]) -> Bucket:
+    """The path of a bucket.raw, ``mag4/x0/y1/z2``: which cube of ``cubeSize`` voxels it is.
+
+    Raises:
+        NotFound: a part of the path that does not begin with what it is.
+        InvalidRequest: a number that is missing or out of its range.
+    """
+    for name, text in zip(("mag", "x", "y", "z"), (mag, *index), strict=True):
+        if not text.startswith(name):
+            raise NotFound(f"there is no {_short(text)}; expected mag1/x0/y0/z0/bucket.raw")
+    side = integer(args, "cubeSize") if "cubeSize" in args else BUCKET
+    _check_sides((side, side, side), "cubeSize")
+    factors = mag_literal(mag[3:])
+    x, y, z = (integer({name: text[1:]}, name) for name, text in zip("xyz", index, strict=True))
+    return Bucket(multiply((x * side, y * side, z * side), factors), factors, (side, side, side))
+
+
+def _check_sides(size: Vec3, what: str) -> None:
+    if not all(0 < n <= MAX_SIDE for n in size):
+        raise InvalidRequest(f"{what}: expected whole numbers from 1 to {MAX_SIDE}, got {list(size)}")
+
+
+def position(args: Mapping[str, Any]) -> Vec3:
+    """``x``, ``y``, ``z`` of a query."""
+    return (integer(args, "x"), integer(args, "y"), integer(args, "z"))
+
+
+def integer(args: Mapping[str, Any], name: str) -> int:
+    """A whole number of 32 bits."""
     text = args.get(name)
     if text is None:
         raise InvalidRequest(f"{name}: missing")
@@ -125,3 +155,13 @@ def _int(args: Mapping[str, Any], name: str) -> int:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(text) in _COORDINATE):
         raise InvalidRequest(f"{name}: expected a whole number of 32 bits, got {_short(text)}")
     return int(text)
+
+
+def number(args: Mapping[str, Any], name: str) -> float | None:
+    """A finite number, or None if it is not there."""
+    text = args.get(name)
+    if text is None:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise InvalidRequest(f"{name}: expected a number, got {_short(text)}")
+    return float(text)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import wraps
+from typing import Any, TypeAlias
 
 import numpy as np
+import orjson
 from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid import __version__
+from wkdvid.codecs import jpeg
 from wkdvid.core.body_cache import Body
+from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
 from wkdvid.core.catalog import Dataset, Layer
 from wkdvid.core.catalog_store import parse_document
 from wkdvid.core.entries import DatasetKey
+from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.errors import Forbidden, InvalidEntry, TooLarge, Unauthorized, WkdvidError
 from wkdvid.frontends.http import (
+    JSON,
     OCTETS,
     TEXT,
     host_of,
@@ -33,10 +39,9 @@ from wkdvid.frontends.http import (
     status_for,
     token_of,
 )
-from wkdvid.frontends.webknossos import documents, parse, wire
-from wkdvid.frontends.webknossos.buckets import read_buckets
-from wkdvid.frontends.webknossos.parse import BucketRequest
+from wkdvid.frontends.webknossos import documents, parse, sampling, wire
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
+from wkdvid.frontends.webknossos.thumbnail import paint, parse_thumbnail, place
 
 log = logging.getLogger("wkdvid.webknossos")
 
@@ -48,7 +53,7 @@ BUILD_INFO = {
     "webknossosDatastore": {"name": "wkdvid", "version": __version__, "datastoreApiVersion": "2.0"},
     "httpApiVersioning": {"currentApiVersion": VERSIONS[-1], "oldestSupportedApiVersion": VERSIONS[0]},
 }
-ADDRESSINGS = ("<organization>/<name>", "<dataset_id>")
+Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 
 def blueprint() -> Blueprint:
@@ -58,22 +63,51 @@ def blueprint() -> Blueprint:
         _route(bp, "GET", f"{prefix}/health", health, "public")
         _route(bp, "GET", f"{prefix}/datasets", list_datasets, "read")
         _route(bp, "POST", f"{prefix}/datasets", register, "administrate")
-        for dataset in ADDRESSINGS:
-            layer = f"{prefix}/datasets/{dataset}/layers/<layer>"
-            _route(bp, "GET", f"{prefix}/datasets/{dataset}", describe, "read")
-            _route(bp, "DELETE", f"{prefix}/datasets/{dataset}", remove, "administrate")
-            _route(bp, "POST", f"{layer}/data", post_buckets, "read")
-            _route(bp, "GET", f"{layer}/data", get_cutout, "read")
+        for dataset in (f"{prefix}/datasets/<organization>/<name>", f"{prefix}/datasets/<dataset_id>"):
+            _route(bp, "GET", dataset, describe, "read")
+            _route(bp, "DELETE", dataset, remove, "administrate")
+            for (method, path), handler in OF_LAYERS.items():
+                _route(bp, method, f"{dataset}/layers/<layer>/{path}", _with_layer(handler), "read")
         _route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
         _route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
+        for trigger in ("newOrganizationFolder", "createOrganizationDirectory"):
+            _route(bp, "POST", f"{prefix}/triggers/{trigger}", do_nothing, "administrate")
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def _route(bp: Blueprint, method: str, path: str, handler: Callable[..., Any], access: str) -> None:
-    name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>", "___"))
+def _route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
+    name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>.", "____"))
     methods = ("GET", "HEAD") if method == "GET" else (method,)
     bp.add_route(handler, path, methods=methods, name=name, unquote=True, ctx_access=access)
+
+
+def _with_layer(handler: Handler) -> Handler:
+    """The handler of a layer's route, given the layer that the path names in either addressing."""
+
+    @wraps(handler)
+    async def handle(
+        request: Request,
+        layer: str,
+        organization: str = "",
+        name: str = "",
+        dataset_id: str | None = None,
+        **rest: str,
+    ) -> HTTPResponse | None:
+        dataset = await _dataset(request, organization, name, dataset_id)
+        return await handler(request, dataset.layer(layer), **rest)
+
+    return handle
+
+
+async def _dataset(request: Request, organization: str, name: str, dataset_id: str | None) -> Dataset:
+    services, token = services_of(request), token_of(request)
+    if dataset_id is not None:
+        return await services.dataset_by_id(dataset_id, token)
+    return await services.dataset((organization, name), token)
+
+
+# ---- the server and its datasets ------------------------------------------------------------------------------------
 
 
 async def build_info(request: Request) -> HTTPResponse:
@@ -84,19 +118,6 @@ async def health(request: Request) -> HTTPResponse:
     return reply("Ok", TEXT)
 
 
-async def _dataset(request: Request, organization: str | None, name: str | None, dataset_id: str | None) -> Dataset:
-    services, token = services_of(request), token_of(request)
-    if dataset_id is not None:
-        return await services.dataset_by_id(dataset_id, token)
-    return await services.dataset((organization or "", name or ""), token)
-
-
-async def _layer(
-    request: Request, organization: str | None, name: str | None, dataset_id: str | None, layer: str
-) -> Layer:
-    return (await _dataset(request, organization, name, dataset_id)).layer(layer)
-
-
 async def list_datasets(request: Request) -> HTTPResponse:
     datasets = await services_of(request).visible(token_of(request))
     base = f"{request.scheme}://{host_of(request)}"
@@ -104,57 +125,10 @@ async def list_datasets(request: Request) -> HTTPResponse:
 
 
 async def describe(
-    request: Request, organization: str | None = None, name: str | None = None, dataset_id: str | None = None
+    request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse:
     dataset = await _dataset(request, organization, name, dataset_id)
     return json_reply({"dataSource": documents.data_source(dataset, _version(request)), "messages": []})
-
-
-async def post_buckets(
-    request: Request,
-    layer: str,
-    organization: str | None = None,
-    name: str | None = None,
-    dataset_id: str | None = None,
-) -> HTTPResponse | None:
-    services = services_of(request)
-    wanted = parse.bucket_requests(json_body(request), services.limits)
-    found = await _layer(request, organization, name, dataset_id, layer)
-    buckets = await read_buckets(services, found, wanted)
-    return await send_bytes(
-        request, wire.joined(buckets.bodies), OCTETS, wire.bucket_headers(buckets.empty, buckets.failed)
-    )
-
-
-async def get_cutout(
-    request: Request,
-    layer: str,
-    organization: str | None = None,
-    name: str | None = None,
-    dataset_id: str | None = None,
-) -> HTTPResponse | None:
-    wanted = parse.cutout_request(request.args)
-    found = await _layer(request, organization, name, dataset_id, layer)
-    scale = found.scale(wanted.mag)
-    if scale is None:
-        return reply(b"", OCTETS, 200, wire.bucket_headers(empty=(0,), failed=()))
-    services_of(request).reader.check(scale, services_of(request).reader.source_voxels(scale, wanted.box))
-    length = wanted.box.voxels * found.info.voxel_bytes
-    if length > services_of(request).limits.response_bytes:
-        raise TooLarge(
-            f"the box has {length} bytes, the limit is {services_of(request).limits.response_bytes} "
-            "(limits.response_bytes)"
-        )
-    if wanted.four_bit and found.info.dtype == np.uint8:
-        length //= 2
-    return await send_parts(request, _cutout(request, found, wanted), OCTETS, length, wire.cutout_headers())
-
-
-async def _cutout(request: Request, layer: Layer, wanted: BucketRequest) -> AsyncIterator[Body]:
-    services = services_of(request)
-    for slab in slabs(wanted.box, layer.info.voxel_bytes, services.limits.working_bytes // 4):
-        array = await services.reader.read(layer, layer.scales[wanted.mag], slab)
-        yield wire.voxels(array, four_bit_wanted=wanted.four_bit)
 
 
 async def register(request: Request) -> HTTPResponse:
@@ -164,16 +138,22 @@ async def register(request: Request) -> HTTPResponse:
 
 
 async def remove(
-    request: Request, organization: str | None = None, name: str | None = None, dataset_id: str | None = None
+    request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse:
     """A main server that drops an id means: forget what you know of it. Who names a dataset means: remove it."""
     await require_administration(request, token_of(request))
     services = services_of(request)
-    if organization is None or name is None:
-        await services.registrar.reload((await services.dataset_by_id(dataset_id or "", token_of(request))).key)
+    if dataset_id is not None:
+        await services.registrar.reload((await services.dataset_by_id(dataset_id, token_of(request))).key)
     else:
         await services.registrar.remove(DatasetKey(organization, name))
     return reply("", TEXT)
+
+
+async def do_nothing(request: Request) -> HTTPResponse:
+    """There are no folders of organizations here."""
+    await require_administration(request, token_of(request))
+    return reply("Ok", TEXT)
 
 
 async def reload_all(request: Request) -> HTTPResponse:
@@ -191,6 +171,112 @@ async def reload_one(request: Request, organization: str, name: str) -> HTTPResp
     meant = by_id.key if by_id is not None and by_id.key.organization == organization else None
     await services.registrar.reload(meant or DatasetKey(organization, name))
     return reply("Ok", TEXT)
+
+
+# ---- layers ------------------------------------------------------------------------------------------------------
+
+
+async def post_buckets(request: Request, layer: Layer) -> HTTPResponse | None:
+    services = services_of(request)
+    wanted = parse.bucket_requests(json_body(request), services.limits)
+    bodies, headers = wire.sorted_out(await read_buckets(services, layer, wanted))
+    return await send_bytes(request, wire.joined(bodies), OCTETS, headers)
+
+
+async def get_cutout(request: Request, layer: Layer) -> HTTPResponse | None:
+    return await _send_cutout(request, layer, parse.cutout_request(request.args))
+
+
+async def post_cutout(request: Request, layer: Layer) -> HTTPResponse | None:
+    return await _send_cutout(request, layer, parse.read_data_request(json_body(request)))
+
+
+async def get_cube(request: Request, layer: Layer, mag: str, x: str, y: str, z: str) -> HTTPResponse | None:
+    return await _send_cutout(request, layer, parse.knossos_request(mag, (x, y, z), request.args))
+
+
+async def _send_cutout(request: Request, layer: Layer, wanted: Bucket) -> HTTPResponse | None:
+    scale = layer.scale(wanted.mag)
+    if scale is None:
+        return reply(b"", OCTETS, 200, wire.bucket_headers(empty=(0,), failed=()))
+    services_of(request).reader.check(scale, services_of(request).reader.source_voxels(scale, wanted.box))
+    length = wanted.box.voxels * layer.info.voxel_bytes
+    if length > services_of(request).limits.response_bytes:
+        raise TooLarge(
+            f"the box has {length} bytes, the limit is {services_of(request).limits.response_bytes} "
+            "(limits.response_bytes)"
+        )
+    if wanted.four_bit and layer.info.dtype == np.uint8:
+        length //= 2
+    return await send_parts(request, _cutout(request, layer, wanted), OCTETS, length, wire.cutout_headers())
+
+
+async def _cutout(request: Request, layer: Layer, wanted: Bucket) -> AsyncIterator[Body]:
+    services = services_of(request)
+    for slab in slabs(wanted.box, layer.info.voxel_bytes, services.limits.working_bytes // 4):
+        array = await services.reader.read(layer, layer.scales[wanted.mag], slab)
+        yield voxel_body(array, four_bit_wanted=wanted.four_bit)
+
+
+async def histogram(request: Request, layer: Layer) -> HTTPResponse:
+    services = services_of(request)
+
+    async def make() -> Body:
+        voxels = await sampling.sampled_voxels(services, layer)
+        return orjson.dumps(await services.apart(sampling.histograms, voxels, layer.info))
+
+    return reply(await services.kept((_finest(layer).id, "wk histogram"), make), JSON)
+
+
+async def find_data(request: Request, layer: Layer) -> HTTPResponse:
+    services = services_of(request)
+
+    async def make() -> Body:
+        position, mag = await sampling.find_data(services, layer) or (None, None)
+        return orjson.dumps({"position": position, "mag": mag})
+
+    return reply(await services.kept((_finest(layer).id, "wk findData"), make), JSON)
+
+
+async def thumbnail(request: Request, layer: Layer) -> HTTPResponse | None:
+    services, wanted = services_of(request), parse_thumbnail(request.args)
+    scale, box = place(layer, wanted)
+    services.reader.check(scale, services.reader.source_voxels(scale, box))
+
+    async def make() -> Body:
+        voxels = await services.reader.read(layer, scale, box)
+        return await services.apart(lambda: jpeg.encode_image(paint(voxels, layer.info, wanted)))
+
+    return await send_bytes(request, await services.kept((scale.id, "wk thumbnail", wanted), make), "image/jpeg")
+
+
+def _finest(layer: Layer) -> Scale:
+    return layer.scales[layer.info.levels[0].mag]
+
+
+async def nothing(request: Request, layer: Layer) -> HTTPResponse:
+    """What sources do not have."""
+    return json_reply([])
+
+
+async def no_segment_index(request: Request, layer: Layer) -> HTTPResponse:
+    return json_reply(value=False)
+
+
+OF_LAYERS: Mapping[tuple[str, str], Handler] = {
+    ("POST", "data"): post_buckets,
+    ("GET", "data"): get_cutout,
+    ("POST", "readData"): post_cutout,
+    ("GET", "<mag>/<x>/<y>/<z>/bucket.raw"): get_cube,
+    ("GET", "histogram"): histogram,
+    ("GET", "findData"): find_data,
+    ("GET", "thumbnail.jpg"): thumbnail,
+    **{("GET", path): nothing for path in ("mappings", "agglomerates", "meshes", "connectomes")},
+    ("GET", "hasSegmentIndex"): no_segment_index,
+}
+
+
+# ---- errors ---------------------------------------------------------------------------------------------------------
 
 
 def _version(request: Request) -> int:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from wkdvid.codecs import four_bit
 from wkdvid.core.body_cache import Body
-from wkdvid.core.volume import Array
+from wkdvid.errors import BackendError
 
 _EXPOSED = "Failure-Bucket-Indices, Empty-Bucket-Indices, MISSING-BUCKETS"
 _NONE_MISSING = {
@@ -33,20 +30,20 @@ def bucket_headers(empty: Sequence[int], failed: Sequence[int]) -> dict[str, str
     }
 
 
+def sorted_out(buckets: Sequence[Body | BackendError]) -> tuple[Sequence[Body], Mapping[str, str]]:
+    """The bodies to send, in the order of the request, and the headers that say which others are empty or failed."""
+    return (
+        [bucket for bucket in buckets if bucket and not isinstance(bucket, BackendError)],
+        bucket_headers(
+            [i for i, bucket in enumerate(buckets) if not bucket],
+            [i for i, bucket in enumerate(buckets) if isinstance(bucket, BackendError)],
+        ),
+    )
+
+
 def cutout_headers() -> dict[str, str]:
     """The Python client compares ``MISSING-BUCKETS`` with ``[]`` as text."""
     return _NONE_MISSING
-
-
-def voxels(array: Array, *, four_bit_wanted: bool) -> Body:
-    """Voxels as they are sent: x fastest, channels interleaved.
-
-    Args:
-        array: (c, x, y, z). If it is contiguous in Fortran's order what is returned is a view of it.
-        four_bit_wanted: Two voxels a byte; honoured for uint8, as the browser asks for no others.
-    """
-    body = array.T.data.cast("B") if array.flags.f_contiguous else array.tobytes("F")
-    return four_bit.pack(body) if four_bit_wanted and array.dtype == np.uint8 else body
 
 
 def _indices(indices: Sequence[int]) -> str:
