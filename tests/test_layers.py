@@ -30,7 +30,7 @@ RANKS = {
     "": 6,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses"}
+SHARED = {"http", "addresses", "ranges"}
 """What all front ends may use beside their own modules."""
 SANIC_ALLOWED = ("server", "frontends.http", "cli.serve")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -9,6 +10,8 @@ from wkdvid.errors import InvalidRequest
 
 Vec3: TypeAlias = tuple[int, int, int]
 Float3: TypeAlias = tuple[float, float, float]
+
+_FACTOR = re.compile(r"0*[1-9][0-9]{0,8}")
 
 ONE: Vec3 = (1, 1, 1)
 ZERO: Vec3 = (0, 0, 0)
@@ -33,6 +36,20 @@ def divide_down(a: Vec3, b: Vec3) -> Vec3:
 
 def divide_up(a: Vec3, b: Vec3) -> Vec3:
     return (ceil_div(a[0], b[0]), ceil_div(a[1], b[1]), ceil_div(a[2], b[2]))
+
+
+def parse_mag(text: str) -> Vec3 | None:
+    """A mag as webKnossos writes it: ``4-4-2``, or ``4`` for (4, 4, 4). None if it is none."""
+    parts = text.split("-")
+    if len(parts) not in {1, 3} or not all(_FACTOR.fullmatch(part) for part in parts):
+        return None
+    x, y, z = map(int, parts if len(parts) == 3 else parts * 3)
+    return (x, y, z)
+
+
+def mag_text(mag: Vec3) -> str:
+    """The shorter of what ``parse_mag`` reads."""
+    return str(mag[0]) if mag[0] == mag[1] == mag[2] else "-".join(map(str, mag))
 
 
 @dataclass(frozen=True, slots=True)

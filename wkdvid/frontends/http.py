@@ -21,6 +21,7 @@ from wkdvid.core.access import Action, allowed, require_administrator
 from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
 from wkdvid.errors import Forbidden, InvalidRequest
+from wkdvid.frontends.ranges import parse_range
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 OCTETS = "application/octet-stream"
@@ -107,6 +108,21 @@ async def send_bytes(
     if len(body) < SEND_WHOLE:
         return reply(body, content_type, 200, headers)
     return await send_parts(request, _one(body), content_type, len(body), headers)
+
+
+async def send_object(
+    request: Request, body: Body, content_type: str, headers: Mapping[str, str] | None = None
+) -> HTTPResponse | None:
+    """As ``send_bytes``, or the part that the request's Range names."""
+    headers = {**(headers or {}), "Accept-Ranges": "bytes", "Access-Control-Expose-Headers": "Content-Range"}
+    asked = parse_range(request.headers.get("range"))
+    if asked is None:
+        return await send_bytes(request, body, content_type, headers)
+    part = asked.of(len(body))
+    if part is None:
+        return reply("", content_type, 416, {**headers, "Content-Range": f"bytes */{len(body)}"})
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
+    return reply(body[part.start : part.stop], content_type, 206, headers)
 
 
 async def _one(body: Body) -> AsyncIterable[Body]:

@@ -12,7 +12,6 @@ from wkdvid.backends.array_layer import ArrayLayer, ArrayLevel, make_volumes
 from wkdvid.backends.axes import FASTEST_FIRST, choose_axes
 from wkdvid.backends.n5.metadata import ArrayMetadata, parse_array
 from wkdvid.backends.n5.pyramid import Place, count_of_levels, listed_paths, place_levels
-from wkdvid.backends.numbers import is_count
 from wkdvid.backends.opening import Opener
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.source import Source
@@ -25,6 +24,7 @@ INHERITED = ("downsamplingFactors", "scales", "pixelResolution", "resolution", "
 """What a level takes from the groups above it."""
 GUESSED_LEVELS = 8
 """Asked for at a time where nothing says how many there are."""
+LARGEST_ID = 2**64 - 1
 VARLENGTH_MODES = (1, 2)
 """The mode, a big-endian uint16, that a block begins with: 0 is the plain one (N5 specification)."""
 
@@ -68,7 +68,7 @@ async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
         levels=await asyncio.gather(*opened),
         category=pyramid.category,
         notes=() if entry.voxel_size_nm else notes,
-        largest_segment_id=largest if is_count(largest) else None,
+        largest_segment_id=largest if type(largest) is int and 0 < largest <= LARGEST_ID else None,
     )
     return make_volumes(entry, opener, layer)
 

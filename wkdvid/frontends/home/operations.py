@@ -36,6 +36,7 @@ PARAMETERS: Mapping[str, str] = {
     "size": "x_y_z in voxels; of a slice the two sides",
     "offset": "x_y_z in voxels",
     "coordinate": "x_y_z in voxels",
+    "path": "dataset_id/layer/mag/chunk, or what is above it: datasource-properties.json, .zattrs, zarr.json...",
     "mag": "mag and a number or x-y-z, such as mag4-4-2",
     **{axis: f"{axis} and a number: which cube it is along {axis}" for axis in "xyz"},
     "format": "of a slice: png, jpg, jpg:QUALITY, tif, bmp",
@@ -96,6 +97,10 @@ _WEBKNOSSOS: Mapping[str, Operation] = {
         f"{method} /data/datasets/{dataset}/layers/{{layer}}/{path}": operation
         for dataset in ("{organization}/{name}", "{dataset_id}")
         for (method, path), operation in _OF_LAYERS.items()
+    },
+    **{
+        f"GET /data/{tree}/{{path}}": Operation(f"Read a dataset as OME-Zarr {which}", "A document or a chunk.", OCTETS)
+        for tree, which in (("zarr", "(zarr 2 up to v14)"), ("zarr3_experimental", "(zarr 3)"))
     },
     "POST /data/triggers/checkInboxBlocking": Operation("Look at the sources of all datasets again", "Ok", TEXT),
     "POST /data/triggers/reload/{organization}/{name}": Operation("Look at a dataset's sources again", "Ok", TEXT),

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from html import escape
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset, Layer, State
+from wkdvid.core.geometry import mag_text
 from wkdvid.core.volume import LayerInfo
 from wkdvid.frontends.addresses import neuroglancer_address
-from wkdvid.frontends.webknossos.parse import mag_text
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """Ids above this need an envelope, which a version before 15 cannot read."""
 ENVELOPES_SINCE = 15
 RGB = 3
+AXIS_ORDER = {"c": 0, "x": 1, "y": 2, "z": 3}
+"""Of the arrays that we stream."""
+
+DataFormat: TypeAlias = Literal["zarr", "zarr3"]
 _ELEMENT_CLASSES = {"float32": "float", "float64": "double"}
 
 
@@ -67,11 +73,12 @@ def element_class(info: LayerInfo) -> str:
     return _ELEMENT_CLASSES.get(info.dtype.name, info.dtype.name)
 
 
-def data_source(dataset: Dataset, version: int) -> dict[str, Any]:
+def data_source(dataset: Dataset, version: int, data_format: DataFormat = "zarr3") -> dict[str, Any]:
     """The DataSource of a dataset, readable by legacy and modern clients alike.
 
     Args:
         version: Of the API; it decides how large segment ids are written.
+        data_format: Of the arrays that the paths of the mags lead to.
     """
     identity = {"team": dataset.key.organization, "name": dataset.key.dataset}
     if dataset.state is not State.OPEN:
@@ -81,20 +88,22 @@ def data_source(dataset: Dataset, version: int) -> dict[str, Any]:
         "id": identity,
         "scale": {"factor": list(factor), "unit": "nanometer"},
         "version": 1,
-        "dataLayers": [data_layer(layer, version) for layer in dataset.layers.values()],
+        "dataLayers": [data_layer(layer, version, data_format) for layer in dataset.layers.values()],
     }
 
 
-def data_layer(layer: Layer, version: int) -> dict[str, Any]:
+def data_layer(layer: Layer, version: int, data_format: DataFormat) -> dict[str, Any]:
     info = layer.info
     document: dict[str, Any] = {
         "name": info.name,
         "category": info.category,
         "elementClass": element_class(info),
-        "dataFormat": "zarr3",
+        "dataFormat": data_format,
         "numChannels": info.num_channels,
         "boundingBox": bounding_box(info),
-        "mags": [{"mag": list(mag), "path": f"./{info.name}/{mag_text(mag)}"} for mag in layer.mags],
+        "mags": [
+            {"mag": list(mag), "path": f"./{info.name}/{mag_text(mag)}", "axisOrder": AXIS_ORDER} for mag in layer.mags
+        ],
         "resolutions": [list(mag) for mag in layer.mags],
     }
     if info.category == "segmentation":
@@ -118,3 +127,9 @@ def _largest_segment_id(info: LayerInfo, version: int) -> dict[str, Any]:
     if version < ENVELOPES_SINCE:
         return {}
     return {"largestSegmentId": {"customJsonEncoding": "bigint", "value": str(largest)}}
+
+
+def directory(names: Iterable[str]) -> str:
+    """A page that lists what is in a folder of the tree."""
+    items = "".join(f'<li><a href="{quote(name)}">{escape(name)}</a></li>' for name in names)
+    return f"<!doctype html><title>wkdvid</title><ul>{items}</ul>"

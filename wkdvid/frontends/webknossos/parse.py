@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from wkdvid.core.buckets import BUCKET, Bucket
-from wkdvid.core.geometry import Vec3, multiply
+from wkdvid.core.geometry import Vec3, multiply, parse_mag
 from wkdvid.core.limits import Limits
 from wkdvid.errors import InvalidRequest, NotFound, TooLarge
+
+DatasetName: TypeAlias = str | tuple[str, str]
+"""An id, or organization and name."""
 
 MAX_SIDE = 512
 """Voxels along one axis of a bucket or a cutout, as the real server has it."""
 _COORDINATE = range(-(2**31), 2**31)
+_DATASET_ID = re.compile(r"[0-9a-f]{24}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 
 
@@ -78,16 +82,10 @@ def _short(value: Any) -> str:
 
 def mag_literal(text: str) -> Vec3:
     """``4-4-2``, or ``4`` for (4, 4, 4)."""
-    parts = text.split("-")
-    if len(parts) in {1, 3} and all(p.isascii() and p.isdigit() and len(p) < 10 for p in parts):
-        x, y, z = (int(p) for p in (parts if len(parts) == 3 else parts * 3))
-        return _positive((x, y, z), "mag")
-    raise InvalidRequest(f"mag: expected a number or x-y-z, such as 4-4-2, got {_short(text)}")
-
-
-def mag_text(mag: Vec3) -> str:
-    """``4`` for (4, 4, 4), else ``4-4-2``."""
-    return str(mag[0]) if mag[0] == mag[1] == mag[2] else "-".join(map(str, mag))
+    mag = parse_mag(text)
+    if mag is None:
+        raise InvalidRequest(f"mag: expected a positive number or x-y-z, such as 4-4-2, got {_short(text)}")
+    return mag
 
 
 def cutout_request(args: Mapping[str, Any]) -> Bucket:
@@ -165,3 +163,14 @@ def number(args: Mapping[str, Any], name: str) -> float | None:
     if not _NUMBER.fullmatch(text):
         raise InvalidRequest(f"{name}: expected a number, got {_short(text)}")
     return float(text)
+
+
+def dataset_path(path: str) -> tuple[DatasetName, list[str]]:
+    """A path below ``zarr/``: the dataset, in either addressing, and what of it is meant; [] is the dataset itself.
+
+    An id has 24 hex digits; what else stands first is an organization, and the dataset's name follows it.
+    """
+    parts = path.removesuffix("/").split("/")
+    if _DATASET_ID.fullmatch(parts[0]):
+        return parts[0], parts[1:]
+    return (parts[0], parts[1] if len(parts) > 1 else ""), parts[2:]

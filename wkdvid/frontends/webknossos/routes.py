@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -20,10 +20,14 @@ from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
 from wkdvid.core.catalog import Dataset, Layer
 from wkdvid.core.catalog_store import parse_document
 from wkdvid.core.entries import DatasetKey
+from wkdvid.core.geometry import mag_text, parse_mag
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
-from wkdvid.errors import Forbidden, InvalidEntry, TooLarge, Unauthorized, WkdvidError
+from wkdvid.core.services import Services
+from wkdvid.errors import Forbidden, InvalidEntry, NotFound, TooLarge, Unauthorized, WkdvidError
+from wkdvid.export import ome_zarr
 from wkdvid.frontends.http import (
+    HTML,
     JSON,
     OCTETS,
     TEXT,
@@ -34,12 +38,14 @@ from wkdvid.frontends.http import (
     request_id,
     require_administration,
     send_bytes,
+    send_object,
     send_parts,
     services_of,
     status_for,
     token_of,
 )
 from wkdvid.frontends.webknossos import documents, parse, sampling, wire
+from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
 from wkdvid.frontends.webknossos.thumbnail import paint, parse_thumbnail, place
 
@@ -47,27 +53,39 @@ log = logging.getLogger("wkdvid.webknossos")
 
 VERSIONS = range(10, 17)
 """Of the modern API; all are answered by the same handlers."""
-PREFIXES = {"/data": VERSIONS[-1], **{f"/data/v{version}": version for version in VERSIONS}}
+OLD_VERSIONS = range(5, 10)
+"""Those that know datasets by their names alone."""
+PREFIXES: Mapping[str, int] = {
+    "/data": VERSIONS[-1],
+    **{f"/data/v{version}": version for version in (*OLD_VERSIONS, *VERSIONS)},
+}
 """Without a version the newest is meant."""
 BUILD_INFO = {
     "webknossosDatastore": {"name": "wkdvid", "version": __version__, "datastoreApiVersion": "2.0"},
     "httpApiVersioning": {"currentApiVersion": VERSIONS[-1], "oldestSupportedApiVersion": VERSIONS[0]},
 }
+ADDRESSINGS = ("<organization>/<name>", "<dataset_id>")
+PROPERTIES = "datasource-properties.json"
+ZARR3_SINCE = 15
+"""The version from which on ``zarr/`` is zarr 3."""
 Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 
 def blueprint() -> Blueprint:
     bp = Blueprint("webknossos")
     _route(bp, "GET", "/api/buildinfo", build_info, "public")
-    for prefix in PREFIXES:
+    for prefix, version in PREFIXES.items():
         _route(bp, "GET", f"{prefix}/health", health, "public")
         _route(bp, "GET", f"{prefix}/datasets", list_datasets, "read")
         _route(bp, "POST", f"{prefix}/datasets", register, "administrate")
-        for dataset in (f"{prefix}/datasets/<organization>/<name>", f"{prefix}/datasets/<dataset_id>"):
+        for addressing in ADDRESSINGS if version in VERSIONS else ADDRESSINGS[:1]:
+            dataset = f"{prefix}/datasets/{addressing}"
             _route(bp, "GET", dataset, describe, "read")
             _route(bp, "DELETE", dataset, remove, "administrate")
             for (method, path), handler in OF_LAYERS.items():
                 _route(bp, method, f"{dataset}/layers/<layer>/{path}", _with_layer(handler), "read")
+        for tree in ("zarr", "zarr3_experimental"):
+            _route(bp, "GET", f"{prefix}/{tree}/<path:path>", zarr_tree, "read")
         _route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
         _route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
         for trigger in ("newOrganizationFolder", "createOrganizationDirectory"):
@@ -77,7 +95,7 @@ def blueprint() -> Blueprint:
 
 
 def _route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
-    name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>.", "____"))
+    name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>.:", "_____"))
     methods = ("GET", "HEAD") if method == "GET" else (method,)
     bp.add_route(handler, path, methods=methods, name=name, unquote=True, ctx_access=access)
 
@@ -101,10 +119,14 @@ def _with_layer(handler: Handler) -> Handler:
 
 
 async def _dataset(request: Request, organization: str, name: str, dataset_id: str | None) -> Dataset:
-    services, token = services_of(request), token_of(request)
-    if dataset_id is not None:
-        return await services.dataset_by_id(dataset_id, token)
-    return await services.dataset((organization, name), token)
+    named = (organization, name) if dataset_id is None else dataset_id
+    return await _named(services_of(request), named, token_of(request))
+
+
+async def _named(services: Services, named: DatasetName, token: str | None) -> Dataset:
+    if isinstance(named, str):
+        return await services.dataset_by_id(named, token)
+    return await services.dataset(named, token)
 
 
 # ---- the server and its datasets ------------------------------------------------------------------------------------
@@ -274,6 +296,46 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
     **{("GET", path): nothing for path in ("mappings", "agglomerates", "meshes", "connectomes")},
     ("GET", "hasSegmentIndex"): no_segment_index,
 }
+
+
+# ---- streaming as zarr ----------------------------------------------------------------------------------------------
+
+
+async def zarr_tree(request: Request, path: str) -> HTTPResponse | None:
+    """Documents, chunks and listings of a dataset as OME-Zarr."""
+    services, version = services_of(request), _version(request)
+    named, parts = parse.dataset_path(path)
+    dataset = await _named(services, named, token_of(request))
+    zarr_format = _zarr_format(request, version)
+    if parts == [PROPERTIES]:
+        source = documents.data_source(dataset, version, "zarr" if zarr_format == 2 else "zarr3")
+        return await send_object(request, orjson.dumps(source), JSON)
+    found = ome_zarr.find_node(dataset.layers, parts, zarr_format) if parts else None
+    if isinstance(found, ome_zarr.Chunk):
+        return await send_object(request, await ome_zarr.read_chunk(services, found), OCTETS)
+    if found is not None:
+        return await send_object(request, orjson.dumps(found), JSON)
+    return reply(documents.directory(_children(dataset, parts)), HTML)
+
+
+def _zarr_format(request: Request, version: int) -> ome_zarr.ZarrFormat:
+    """What ``zarr/`` is depends on the version; its twin is zarr 3 always."""
+    return 2 if version < ZARR3_SINCE and "/zarr3_experimental/" not in request.path else 3
+
+
+def _children(dataset: Dataset, parts: Sequence[str]) -> Iterable[str]:
+    """
+    Raises:
+        NotFound: there is no such folder. Readers take that for data that was never written.
+    """
+    if not parts:
+        return [PROPERTIES, *(f"{name}/" for name in dataset.layers)]
+    if len(parts) == 1:
+        return [f"{mag_text(mag)}/" for mag in dataset.layer(parts[0]).mags]
+    mag = parse_mag(parts[1])
+    if len(parts) > 2 or mag is None or dataset.layer(parts[0]).scale(mag) is None:
+        raise NotFound(f"there is no {'/'.join(parts)[:200]!r} in dataset {dataset.key} as zarr")
+    return []
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkdvid.core.catalog import Layer
-from wkdvid.core.geometry import Box, Vec3, divide_down
+from wkdvid.core.geometry import Box, Vec3, divide_down, mag_text
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.volume import Array, LayerInfo
 from wkdvid.errors import InvalidRequest, NotFound
@@ -89,7 +89,7 @@ def place(layer: Layer, wanted: Thumbnail) -> tuple[Scale, Box]:
     width, height = wanted.size
     scale = layer.scale(wanted.mag) if wanted.mag is not None else _filling(layer, width, height)
     if scale is None:
-        raise NotFound(f"mag: layer {layer.info.name!r} has {', '.join(map(parse.mag_text, layer.mags))}")
+        raise NotFound(f"mag: layer {layer.info.name!r} has {', '.join(map(mag_text, layer.mags))}")
     if wanted.corner is not None:
         return scale, Box.at(divide_down(wanted.corner, scale.mag), (width, height, 1))
     x, y, z = ((a + b) // 2 for a, b in zip(scale.extent.start, scale.extent.stop, strict=True))
