@@ -16,7 +16,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian, spatial_extent
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.geometry import ZERO, Float3, Vec3
-from wkdvid.core.volume import Category, LayerInfo, LevelInfo, Volume
+from wkdvid.core.volume import Category, LayerInfo, LevelInfo, StoredFiles, Volume
 from wkdvid.errors import InvalidRequest
 
 UNKNOWN_SIZE: Float3 = (1.0, 1.0, 1.0)
@@ -32,6 +32,7 @@ class ArrayLevel:
     voxel_size_nm: Float3
     voxel_offset: Vec3 = ZERO
     """Where the array's first voxel lies, in voxels of the level."""
+    files: StoredFiles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +74,17 @@ def make_volumes(entry: LayerEntry, opener: Opener, layer: ArrayLayer) -> Sequen
             largest_segment_id=layer.largest_segment_id,
             notes=notes,
         )
-        return TensorStoreVolume(info, channels, layer.what, opener.deadline_s)
+        files = _files(levels) if info.num_channels == stores[0].shape[0] else ()
+        return TensorStoreVolume(info, channels, layer.what, opener.deadline_s, files)
 
     return split_channels(stores, entry.options.get("channel"), make, entry.name)
+
+
+def _files(levels: Sequence[ArrayLevel]) -> Sequence[StoredFiles]:
+    """Where the layer is the whole of each array, voxel by voxel."""
+    whole = all(set("xyz") <= set(level.axes) <= set("cxyz") and level.voxel_offset == ZERO for level in levels)
+    files = [level.files for level in levels if level.files is not None and whole]
+    return files if len(files) == len(levels) else ()
 
 
 def _arranged(level: ArrayLevel, options: Mapping[str, Any], what: str) -> ts.TensorStore:

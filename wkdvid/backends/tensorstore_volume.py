@@ -12,7 +12,7 @@ import tensorstore as ts
 from wkdvid.backends.failures import translate
 from wkdvid.backends.outcomes import outcomes
 from wkdvid.core.geometry import Box
-from wkdvid.core.volume import Array, LayerInfo
+from wkdvid.core.volume import Array, LayerInfo, StoredFiles
 from wkdvid.errors import BackendError, InvalidRequest, UpstreamUnavailable
 
 DTYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"})
@@ -21,14 +21,23 @@ DTYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int
 class TensorStoreVolume:
     """Levels that are TensorStore arrays with dimensions (c, x, y, z) and the level's voxels as coordinates."""
 
-    def __init__(self, info: LayerInfo, stores: Sequence[ts.TensorStore], what: str, deadline_s: float) -> None:
+    def __init__(
+        self,
+        info: LayerInfo,
+        stores: Sequence[ts.TensorStore],
+        what: str,
+        deadline_s: float,
+        files: Sequence[StoredFiles] = (),
+    ) -> None:
         """
         Args:
             stores: One per ``info.levels``, as ``arrange`` returns them.
             what: The source, for messages.
             deadline_s: For one ``read`` or ``read_all``.
+            files: As ``StoresFiles`` has them.
         """
         self.info = info
+        self.files = files
         self._stores = stores
         self._what = what
         self._deadline_s = deadline_s

@@ -13,6 +13,7 @@ from wkdvid.core.geometry import Box, Float3, Vec3
 from wkdvid.errors import BackendError
 
 Category: TypeAlias = Literal["color", "segmentation"]
+FileFormat: TypeAlias = Literal["zarr2", "zarr3", "n5", "precomputed"]
 Array: TypeAlias = npt.NDArray[Any]
 
 
@@ -107,4 +108,51 @@ class StoresChunks(Protocol):
         The encoding is ``info.levels[level].encoding``; a chunk that the extent cuts is stored cut. None: it was
         never written. A BackendError, that ``Volume.read`` would raise: it cannot be read.
         """
+        ...
+
+
+class StoredFiles(Protocol):
+    """The files of one level as they are stored: metadata and chunks or shards of one array."""
+
+    @property
+    def format(self) -> FileFormat: ...
+
+    @property
+    def folder(self) -> str:
+        """The array's, below the place that keys begin from: "", or the key of a precomputed scale."""
+        ...
+
+    @property
+    def axes(self) -> str:
+        """One letter for each dimension of the array: x, y, z, c."""
+        ...
+
+    async def length(self, key: str) -> int | None:
+        """Bytes of a file; None: there is none of this name, or none that belongs to the array.
+
+        Raises:
+            BackendError: it could not be judged whether it is there.
+        """
+        ...
+
+    async def read(self, key: str, start: int, stop: int) -> bytes | None:
+        """Bytes ``start`` to ``stop`` (exclusive) of a file that is no shorter; None and errors as ``length``."""
+        ...
+
+    async def read_whole(self, key: str, limit: int) -> bytes | None:
+        """All bytes of a file; None and errors as ``length``.
+
+        Raises:
+            TooLarge: it has more than ``limit``.
+        """
+        ...
+
+
+@runtime_checkable
+class StoresFiles(Protocol):
+    """The power to hand on the files of a volume. Asked for by type."""
+
+    @property
+    def files(self) -> Sequence[StoredFiles]:
+        """One for each level; none at all where the stored arrays are not what the layer shows of them."""
         ...

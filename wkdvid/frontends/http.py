@@ -28,6 +28,7 @@ OCTETS = "application/octet-stream"
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
+RANGES = {"Accept-Ranges": "bytes", "Access-Control-Expose-Headers": "Content-Range"}
 SEND_WHOLE = 1 << 20
 """From this size on a body is sent apart from its head: together they would be copied."""
 CACHED_HEAD = 1024
@@ -110,19 +111,16 @@ async def send_bytes(
     return await send_parts(request, _one(body), content_type, len(body), headers)
 
 
-async def send_object(
-    request: Request, body: Body, content_type: str, headers: Mapping[str, str] | None = None
-) -> HTTPResponse | None:
+async def send_object(request: Request, body: Body, content_type: str) -> HTTPResponse | None:
     """As ``send_bytes``, or the part that the request's Range names."""
-    headers = {**(headers or {}), "Accept-Ranges": "bytes", "Access-Control-Expose-Headers": "Content-Range"}
     asked = parse_range(request.headers.get("range"))
     if asked is None:
-        return await send_bytes(request, body, content_type, headers)
+        return await send_bytes(request, body, content_type, RANGES)
     part = asked.of(len(body))
     if part is None:
-        return reply("", content_type, 416, {**headers, "Content-Range": f"bytes */{len(body)}"})
-    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
-    return reply(body[part.start : part.stop], content_type, 206, headers)
+        return reply("", content_type, 416, {**RANGES, "Content-Range": f"bytes */{len(body)}"})
+    told = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
+    return reply(body[part.start : part.stop], content_type, 206, {**RANGES, "Content-Range": told})
 
 
 async def _one(body: Body) -> AsyncIterable[Body]:

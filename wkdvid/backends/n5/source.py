@@ -13,6 +13,7 @@ from wkdvid.backends.axes import FASTEST_FIRST, choose_axes
 from wkdvid.backends.n5.metadata import ArrayMetadata, parse_array
 from wkdvid.backends.n5.pyramid import Place, count_of_levels, listed_paths, place_levels
 from wkdvid.backends.opening import Opener
+from wkdvid.backends.stored_files import open_files
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.source import Source
 from wkdvid.core.volume import Category, Volume
@@ -85,6 +86,7 @@ async def _open(
         axes=axes,
         voxel_size_nm=place.voxel_size_nm,
         voxel_offset=place.voxel_offset,
+        files=await open_files(opener, source, "n5", axes),
     )
 
 

@@ -17,6 +17,8 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.outcomes import FAILURES, finished, outcomes
 from wkdvid.backends.precomputed.chunks import chunk_key, shard_key
 from wkdvid.backends.precomputed.metadata import Info, ScaleMetadata, parse_info
+from wkdvid.backends.stored_files import LevelFiles
+from wkdvid.backends.stored_objects import open_objects
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian, spatial_extent
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.geometry import Vec3
@@ -50,10 +52,12 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
     opened = await asyncio.gather(
         *(opener.open(_spec(kvstore, scale), f"{source.name} ({scale.key})") for scale in info.scales)
     )
+    objects = await open_objects(source, opener.context)
+    files = [LevelFiles("precomputed", scale.key, "xyzc", objects, opener) for scale in info.scales]
     return split_channels(
         [arrange(store, "xyzc", fixed={}) for store in opened],
         entry.options.get("channel"),
-        lambda stores, name: _volume(entry, opener, source, info, stores, name),
+        lambda stores, name: _volume(entry, opener, source, info, stores, files, name),
         entry.name,
     )
 
@@ -94,7 +98,13 @@ def _spec(kvstore: Mapping[str, Any], scale: ScaleMetadata) -> dict[str, Any]:
 
 
 def _volume(
-    entry: LayerEntry, opener: Opener, source: Source, info: Info, stores: Sequence[ts.TensorStore], name: str
+    entry: LayerEntry,
+    opener: Opener,
+    source: Source,
+    info: Info,
+    stores: Sequence[ts.TensorStore],
+    files: Sequence[LevelFiles],
+    name: str,
 ) -> Volume:
     mags = level_mags([scale.resolution_nm for scale in info.scales], source.name)
     layer = LayerInfo(
@@ -117,8 +127,9 @@ def _volume(
         notes=info.notes,
     )
     if info.num_channels > 1:
-        return TensorStoreVolume(layer, stores, source.name, opener.deadline_s)
-    return PrecomputedVolume(layer, stores, source, info.scales, opener)
+        whole = layer.num_channels == info.num_channels
+        return TensorStoreVolume(layer, stores, source.name, opener.deadline_s, files if whole else ())
+    return PrecomputedVolume(layer, stores, source, info.scales, files, opener)
 
 
 class PrecomputedVolume(TensorStoreVolume):
@@ -130,9 +141,10 @@ class PrecomputedVolume(TensorStoreVolume):
         stores: Sequence[ts.TensorStore],
         source: Source,
         scales: Sequence[ScaleMetadata],
+        files: Sequence[LevelFiles],
         opener: Opener,
     ) -> None:
-        super().__init__(info, stores, source.name, opener.deadline_s)
+        super().__init__(info, stores, source.name, opener.deadline_s, files)
         self._source = source
         self._scales = scales
         self._opener = opener

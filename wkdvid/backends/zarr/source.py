@@ -9,6 +9,7 @@ from typing import Any
 from wkdvid.backends.array_layer import SIZE_NOTE, UNKNOWN_SIZE, ArrayLayer, ArrayLevel, make_volumes
 from wkdvid.backends.axes import SLOWEST_FIRST, choose_axes
 from wkdvid.backends.opening import Opener
+from wkdvid.backends.stored_files import open_files
 from wkdvid.backends.zarr.nodes import LISTED, Node, find_node, image_paths, read_level
 from wkdvid.backends.zarr.ome import OmeLevel, dataset_paths, named_axes, parse_image
 from wkdvid.core.entries import LayerEntry
@@ -84,4 +85,5 @@ async def _open(opener: Opener, node: Node, axes: str, place: OmeLevel) -> Array
         axes=axes,
         voxel_size_nm=place.voxel_size_nm,
         voxel_offset=place.voxel_offset,
+        files=await open_files(opener, node.source, "zarr2" if node.version == 2 else "zarr3", axes),
     )

@@ -37,7 +37,7 @@ PARAMETERS: Mapping[str, str] = {
     "offset": "x_y_z in voxels",
     "coordinate": "x_y_z in voxels",
     "path": "dataset_id/layer/mag/chunk, or what is above it: datasource-properties.json, .zattrs, zarr.json...",
-    "mag": "mag and a number or x-y-z, such as mag4-4-2",
+    "mag": "4, or 4-4-2; of a cube mag4, or mag4-4-2",
     **{axis: f"{axis} and a number: which cube it is along {axis}" for axis in "xyz"},
     "format": "of a slice: png, jpg, jpg:QUALITY, tif, bmp",
 }
@@ -84,6 +84,10 @@ _OF_LAYERS: Mapping[tuple[str, str], Operation] = {
     ("GET", "connectomes"): Operation("Connectomes of a segmentation", _NONE),
     ("GET", "hasSegmentIndex"): Operation("Whether there is an index of segments", "false"),
 }
+_STORED: Mapping[str, Operation] = {
+    "datasource-properties.json": Operation("Describe a dataset with its stored files", "A DataSource."),
+    "layers/{layer}/mags/{mag}/{path}": Operation("Read a stored file, or the part that Range names", "Bytes.", OCTETS),
+}
 _WEBKNOSSOS: Mapping[str, Operation] = {
     "GET /api/buildinfo": Operation("What this server is", "Names and API versions."),
     "GET /data/health": Operation("Whether the server works", "Ok", TEXT),
@@ -97,6 +101,11 @@ _WEBKNOSSOS: Mapping[str, Operation] = {
         f"{method} /data/datasets/{dataset}/layers/{{layer}}/{path}": operation
         for dataset in ("{organization}/{name}", "{dataset_id}")
         for (method, path), operation in _OF_LAYERS.items()
+    },
+    **{
+        f"GET /data/datasets/{dataset}/proxy/{path}": operation
+        for dataset in ("{organization}/{name}", "{dataset_id}")
+        for path, operation in _STORED.items()
     },
     **{
         f"GET /data/{tree}/{{path}}": Operation(f"Read a dataset as OME-Zarr {which}", "A document or a chunk.", OCTETS)

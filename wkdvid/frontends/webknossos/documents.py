@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset, Layer, State
 from wkdvid.core.geometry import mag_text
 from wkdvid.core.volume import LayerInfo
+from wkdvid.export.ome_zarr import ZarrFormat
 from wkdvid.frontends.addresses import neuroglancer_address
 
 MAX_SAFE_INTEGER = 2**53 - 1
@@ -19,7 +20,8 @@ RGB = 3
 AXIS_ORDER = {"c": 0, "x": 1, "y": 2, "z": 3}
 """Of the arrays that we stream."""
 
-DataFormat: TypeAlias = Literal["zarr", "zarr3"]
+Storage: TypeAlias = Callable[[Layer], dict[str, Any]]
+"""From a layer to ``dataFormat`` and ``mags``."""
 _ELEMENT_CLASSES = {"float32": "float", "float64": "double"}
 
 
@@ -73,12 +75,12 @@ def element_class(info: LayerInfo) -> str:
     return _ELEMENT_CLASSES.get(info.dtype.name, info.dtype.name)
 
 
-def data_source(dataset: Dataset, version: int, data_format: DataFormat = "zarr3") -> dict[str, Any]:
+def data_source(dataset: Dataset, version: int, storage: Storage) -> dict[str, Any]:
     """The DataSource of a dataset, readable by legacy and modern clients alike.
 
     Args:
         version: Of the API; it decides how large segment ids are written.
-        data_format: Of the arrays that the paths of the mags lead to.
+        storage: What is said of where a layer's arrays are and in which format.
     """
     identity = {"team": dataset.key.organization, "name": dataset.key.dataset}
     if dataset.state is not State.OPEN:
@@ -88,27 +90,37 @@ def data_source(dataset: Dataset, version: int, data_format: DataFormat = "zarr3
         "id": identity,
         "scale": {"factor": list(factor), "unit": "nanometer"},
         "version": 1,
-        "dataLayers": [data_layer(layer, version, data_format) for layer in dataset.layers.values()],
+        "dataLayers": [data_layer(layer, version, storage) for layer in dataset.layers.values()],
     }
 
 
-def data_layer(layer: Layer, version: int, data_format: DataFormat) -> dict[str, Any]:
+def data_layer(layer: Layer, version: int, storage: Storage) -> dict[str, Any]:
     info = layer.info
     document: dict[str, Any] = {
         "name": info.name,
         "category": info.category,
         "elementClass": element_class(info),
-        "dataFormat": data_format,
         "numChannels": info.num_channels,
         "boundingBox": bounding_box(info),
-        "mags": [
-            {"mag": list(mag), "path": f"./{info.name}/{mag_text(mag)}", "axisOrder": AXIS_ORDER} for mag in layer.mags
-        ],
-        "resolutions": [list(mag) for mag in layer.mags],
+        **storage(layer),
     }
+    document["resolutions"] = [mag["mag"] for mag in document["mags"]]
     if info.category == "segmentation":
         document |= {"mappings": [], **_largest_segment_id(info, version)}
     return document
+
+
+def streamed(zarr_format: ZarrFormat) -> Storage:
+    """The layers as ``export.ome_zarr`` has them; paths begin at the dataset."""
+
+    def storage(layer: Layer) -> dict[str, Any]:
+        paths = {mag: f"./{layer.info.name}/{mag_text(mag)}" for mag in layer.mags}
+        return {
+            "dataFormat": "zarr" if zarr_format == 2 else "zarr3",
+            "mags": [{"mag": list(mag), "path": path, "axisOrder": AXIS_ORDER} for mag, path in paths.items()],
+        }
+
+    return storage
 
 
 def bounding_box(info: LayerInfo) -> dict[str, Any]:

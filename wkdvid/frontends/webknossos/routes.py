@@ -30,6 +30,7 @@ from wkdvid.frontends.http import (
     HTML,
     JSON,
     OCTETS,
+    RANGES,
     TEXT,
     host_of,
     json_body,
@@ -44,7 +45,8 @@ from wkdvid.frontends.http import (
     status_for,
     token_of,
 )
-from wkdvid.frontends.webknossos import documents, parse, sampling, wire
+from wkdvid.frontends.ranges import parse_range
+from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
 from wkdvid.frontends.webknossos.thumbnail import paint, parse_thumbnail, place
@@ -82,6 +84,8 @@ def blueprint() -> Blueprint:
             dataset = f"{prefix}/datasets/{addressing}"
             _route(bp, "GET", dataset, describe, "read")
             _route(bp, "DELETE", dataset, remove, "administrate")
+            _route(bp, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
+            _route(bp, "GET", f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>", _with_layer(get_file), "read")
             for (method, path), handler in OF_LAYERS.items():
                 _route(bp, method, f"{dataset}/layers/<layer>/{path}", _with_layer(handler), "read")
         for tree in ("zarr", "zarr3_experimental"):
@@ -150,7 +154,8 @@ async def describe(
     request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse:
     dataset = await _dataset(request, organization, name, dataset_id)
-    return json_reply({"dataSource": documents.data_source(dataset, _version(request)), "messages": []})
+    source = documents.data_source(dataset, _version(request), documents.streamed(3))
+    return json_reply({"dataSource": source, "messages": []})
 
 
 async def register(request: Request) -> HTTPResponse:
@@ -308,7 +313,7 @@ async def zarr_tree(request: Request, path: str) -> HTTPResponse | None:
     dataset = await _named(services, named, token_of(request))
     zarr_format = _zarr_format(request, version)
     if parts == [PROPERTIES]:
-        source = documents.data_source(dataset, version, "zarr" if zarr_format == 2 else "zarr3")
+        source = documents.data_source(dataset, version, documents.streamed(zarr_format))
         return await send_object(request, orjson.dumps(source), JSON)
     found = ome_zarr.find_node(dataset.layers, parts, zarr_format) if parts else None
     if isinstance(found, ome_zarr.Chunk):
@@ -336,6 +341,25 @@ def _children(dataset: Dataset, parts: Sequence[str]) -> Iterable[str]:
     if len(parts) > 2 or mag is None or dataset.layer(parts[0]).scale(mag) is None:
         raise NotFound(f"there is no {'/'.join(parts)[:200]!r} in dataset {dataset.key} as zarr")
     return []
+
+
+# ---- stored files --------------------------------------------------------------------------------------------------
+
+
+async def describe_files(
+    request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
+) -> HTTPResponse | None:
+    dataset = await _dataset(request, organization, name, dataset_id)
+    source = documents.data_source(dataset, _version(request), proxy.stored)
+    return await send_object(request, orjson.dumps(source), JSON)
+
+
+async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPResponse | None:
+    asked = parse_range(request.headers.get("range"))
+    part = await proxy.read_part(proxy.find_files(layer, mag), path, asked, services_of(request).limits)
+    if part.content_range is None:
+        return await send_bytes(request, part.body, OCTETS, RANGES)
+    return reply(part.body, OCTETS, part.status, {**RANGES, "Content-Range": part.content_range})
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,80 @@
+"""The files of a level, for programs that read its format themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
+
+from wkdvid.backends.opening import Opener
+from wkdvid.backends.stored_objects import StoredObjects, open_objects
+from wkdvid.core.source import Source
+from wkdvid.core.volume import FileFormat
+from wkdvid.errors import InvalidRequest, UpstreamUnavailable
+
+Value = TypeVar("Value")
+
+_KEYS: Mapping[FileFormat, str] = {
+    "zarr2": r"\.zarray|\.zattrs|[0-9]+([./][0-9]+)*",
+    "zarr3": r"zarr\.json|c([./][0-9]+)*|[0-9]+([./][0-9]+)*",
+    "n5": r"attributes\.json|[0-9]+(/[0-9]+)*",
+    "precomputed": r"info|{folder}/([0-9a-f]+\.shard|(-?[0-9]+--?[0-9]+)(_-?[0-9]+--?[0-9]+){{2}})",
+}
+"""What an array's metadata and chunks are called. Nothing else is handed out, whatever lies beside them."""
+
+
+class LevelFiles:
+    """Reads whole files, or parts of them, each within the deadline. Names in the store are those of the format."""
+
+    def __init__(self, file_format: FileFormat, folder: str, axes: str, objects: StoredObjects, opener: Opener) -> None:
+        """
+        Args:
+            folder: Of the array, below that of ``objects``: "", or the key of a precomputed scale.
+            axes: One letter for each dimension of the array.
+        """
+        self.format: FileFormat = file_format
+        self.folder = folder
+        self.axes = axes
+        self._objects = objects
+        self._opener = opener
+        self._keys = re.compile(
+            _KEYS[file_format].format(folder=re.escape(folder)) if folder else _KEYS[file_format], re.A
+        )
+
+    async def length(self, key: str) -> int | None:
+        return await self._within(self._objects.length(key)) if self._is_ours(key) else None
+
+    async def read(self, key: str, start: int, stop: int) -> bytes | None:
+        return await self._within(self._objects.read_range(key, start, stop)) if self._is_ours(key) else None
+
+    async def read_whole(self, key: str, limit: int) -> bytes | None:
+        return await self._within(self._objects.read_small(key, limit)) if self._is_ours(key) else None
+
+    def _is_ours(self, key: str) -> bool:
+        source = self._objects.source
+        if self._keys.fullmatch(key) is None:
+            return False
+        if source.scheme == "file":
+            try:
+                self._opener.guard.local_path(source.path + key)
+            except InvalidRequest:  # a link that leads out of the roots
+                return False
+        return True
+
+    async def _within(self, reading: Awaitable[Value]) -> Value:
+        try:
+            async with asyncio.timeout(self._opener.deadline_s):
+                return await reading
+        except TimeoutError as error:
+            what = f"{self._objects.source.name}: no answer within {self._opener.deadline_s:g} s"
+            raise UpstreamUnavailable(what) from error
+
+
+async def open_files(opener: Opener, source: Source, file_format: FileFormat, axes: str) -> LevelFiles:
+    """The files of an array that has a folder of its own.
+
+    Raises:
+        BackendError: the store cannot be opened.
+    """
+    return LevelFiles(file_format, "", axes, await open_objects(source, opener.context), opener)
