@@ -6,15 +6,18 @@ import hashlib
 import io
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from tests.servers import Server, running
+from tests.soak.processes import processes
 from tests.volumes import Voxels, grid, write_precomputed
 from wkdvid.core.geometry import Box
 from wkdvid.frontends.webknossos.sampling import sample_boxes
@@ -267,6 +270,26 @@ def test_bad_boxes_say_why(server: Server, body: Any, text: str) -> None:
     answer = server.post(f"{layer('grey')}/readData", json=body)
     assert answer.status_code == 400
     assert text in answer.json()["messages"][0]["error"]
+
+
+def peak_bytes(server: Server) -> int:
+    """The most that the server's processes have held so far."""
+    found = 0
+    for process in processes(server):
+        (line,) = (line for line in Path(f"/proc/{process}/status").read_text().splitlines() if "VmHWM" in line)
+        found += int(line.split()[1]) * 1024
+    return found
+
+
+def test_a_gibibyte_is_streamed_in_little_memory(server: Server) -> None:
+    """The largest box that a client may ask for."""
+    before, length = peak_bytes(server), 0
+    query = "x=-200&y=0&z=0&width=512&height=512&depth=512&mag=1"
+    with requests.get(f"{server.base}{layer('cells')}/data?{query}", stream=True, timeout=120) as answer:
+        for part in answer.iter_content(1 << 20):
+            length += len(part)
+    assert length == 2**30
+    assert peak_bytes(server) - before < 200 * 2**20
 
 
 # ---- what no source has, and who may ask ----------------------------------------------------------------------------

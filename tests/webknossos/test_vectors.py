@@ -131,6 +131,14 @@ def test_every_version_and_both_addressings(server: Server, prefix: str) -> None
     assert server.get(f"{prefix}/health").text == "Ok"
 
 
+@pytest.mark.parametrize("version", range(5, 10))
+def test_old_versions_know_names_alone(server: Server, version: int) -> None:
+    answer = server.post(f"/data/v{version}/datasets/org/ds/layers/v/data", json=[bucket(32, 0, 0)])
+    assert sha(answer.content) == "0b157aa641bae9c6"
+    dataset_id = hashlib.sha256(b"org/ds").hexdigest()[:24]
+    assert server.get(f"/data/v{version}/datasets/{dataset_id}").status_code == 404
+
+
 def test_unsupported_version(server: Server) -> None:
     answer = server.get("/data/v3/health")
     assert answer.status_code == 404

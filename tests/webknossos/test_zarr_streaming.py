@@ -13,6 +13,7 @@ import pytest
 import requests
 import tensorstore as ts
 import zarr
+from ome_zarr_models import v04, v05
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 
@@ -167,6 +168,18 @@ def test_tensorstore_reads_all_mags_offered(server: Server, driver: str, tree: s
                 body = server.get(f"/data/datasets/lab/ds/layers/{name}/data?{query}").content
                 assert found.tobytes("F") == body
                 assert any(body)
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_ngff_metadata_is_valid(server: Server, tree: str) -> None:
+    """As the models of the NGFF community have it."""
+    for name in TYPES:
+        if TREES[tree] == 2:
+            image: Any = v04.image.ImageAttrs.model_validate(server.get(f"{tree}/{name}/.zattrs").json())
+        else:
+            attributes = server.get(f"{tree}/{name}/zarr.json").json()["attributes"]
+            image = v05.image.ImageAttrs.model_validate(attributes["ome"])
+        assert [axis.name for axis in image.multiscales[0].axes] == ["c", "x", "y", "z"]
 
 
 def test_metadata_agrees_with_the_specification(server: Server) -> None:
