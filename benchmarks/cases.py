@@ -65,6 +65,17 @@ def buckets(source: str, boxes: Sequence[Box], key: tuple[str, str] = KEY) -> As
     return Ask(path, json.dumps(wanted, separators=(",", ":")), tuple(boxes))
 
 
+def zarr_chunk(source: str, box: Box) -> Ask:
+    index = ".".join(str(n // BUCKET) for n in box.start)
+    return Ask(f"/data/zarr/{KEY[0]}/{KEY[1]}/{source}/1/0.{index}", boxes=(box,))
+
+
+def thumbnail(source: str, box: Box) -> Ask:
+    x, y, z = box.start
+    query = f"x={x}&y={y}&z={z}&width={box.size[0]}&height={box.size[1]}&mag=1"
+    return Ask(f"/data/datasets/{KEY[0]}/{KEY[1]}/layers/{source}/thumbnail.jpg?{query}", boxes=(box,))
+
+
 def specific_blocks(source: str, box: Box, query: str) -> Ask:
     boxes = tuple(parts(box, CHUNK))
     indices = ",".join(str(n // CHUNK) for block in boxes for n in block.start)
@@ -141,12 +152,17 @@ def is_nearly(volume: Volume, source: str) -> Check:
     return check
 
 
+def is_histogram(_: Ask, body: bytes) -> bool:
+    (found,) = json.loads(body)
+    return len(found["elementCounts"]) == 256 and sum(found["elementCounts"]) == found["numberOfElements"] > 0
+
+
 # Cases
 
 
 def warm_cases(volume: Volume) -> list[Case]:
     """Their answers fit into the cache, each set for itself."""
-    return [*bucket_cases(volume), *block_cases(volume), *raw_cases(volume)]
+    return [*bucket_cases(volume), *layer_cases(volume), *block_cases(volume), *raw_cases(volume)]
 
 
 def bucket_cases(volume: Volume) -> list[Case]:
@@ -169,6 +185,32 @@ def bucket_cases(volume: Volume) -> list[Case]:
             is_right=same,
             files=32,
             target_share=1.20,
+        ),
+    ]
+
+
+def layer_cases(volume: Volume) -> list[Case]:
+    """What webKnossos asks of a layer beside buckets."""
+    layer = f"/data/datasets/{KEY[0]}/{KEY[1]}/layers/grey"
+    slices = volume.grid((CHUNK, CHUNK, 1))[:64]
+    return [
+        Case(
+            name="zarr chunks, 32^3",
+            source="grey",
+            asks=[zarr_chunk("grey", box) for box in volume.grid((BUCKET, BUCKET, BUCKET))],
+            is_right=is_voxels(volume, "grey"),
+        ),
+        Case(
+            name=f"thumbnails, {CHUNK}^2",
+            source="grey",
+            asks=[thumbnail("grey", box) for box in slices],
+            is_right=is_nearly(volume, "grey"),
+        ),
+        Case(
+            name="histogram",
+            source="grey",
+            asks=[Ask(f"{layer}/histogram?ignored={i}") for i in range(8)],
+            is_right=is_histogram,
         ),
     ]
 

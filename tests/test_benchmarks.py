@@ -80,6 +80,8 @@ def test_requests_are_those_of_the_protocols() -> None:
     assert cases.specific_blocks("grey", box, "&x=y").path == f"{node}/grey/specificblocks?blocks=1,2,0,2,2,0&x=y"
     assert cases.raw("seg", box).path == f"{node}/seg/raw/0_1_2/128_64_64/64_128_0"
     assert cases.xy_slice("grey", box).path == f"{node}/grey/raw/0_1/128_64/64_128_0/jpg"
+    assert cases.zarr_chunk("seg", box).path == "/data/zarr/bench/volume/seg/1/0.2.4.0"
+    assert cases.thumbnail("grey", box).path.endswith("/thumbnail.jpg?x=64&y=128&z=0&width=128&height=64&mag=1")
     posted = cases.buckets("grey", [Box.at((32, 0, 64), (32, 32, 32))])
     assert posted.path == "/data/datasets/bench/volume/layers/grey/data"
     assert json.loads(posted.body) == [{"position": [32, 0, 64], "mag": [1, 1, 1], "cubeSize": 32, "fourBit": False}]

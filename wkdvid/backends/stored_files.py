@@ -38,9 +38,7 @@ class LevelFiles:
         self.axes = axes
         self._objects = objects
         self._opener = opener
-        self._keys = re.compile(
-            _KEYS[file_format].format(folder=re.escape(folder)) if folder else _KEYS[file_format], re.A
-        )
+        self._keys = re.compile(_KEYS[file_format].format(folder=re.escape(folder)))
 
     async def length(self, key: str) -> int | None:
         return await self._within(self._objects.length(key)) if self._is_ours(key) else None
