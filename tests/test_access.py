@@ -116,7 +116,7 @@ def test_the_needed_token_vouches_for_a_page(guarded: Server) -> None:
 
 def names_one(uri: str) -> bool:
     """Whether a route's path has a dataset in it."""
-    return any(parameter in uri for parameter in ("<organization", "<dataset_id", "<uuid"))
+    return any(parameter in uri for parameter in ("<organization", "<dataset_id", "<dataset_path", "<uuid"))
 
 
 def declared() -> list[tuple[str, str, str]]:
@@ -146,7 +146,11 @@ def path_of(uri: str, dataset: str) -> str:
         "name": "image" if uri.startswith("/api/") else dataset,
         "dataset_id": uuid[:24],
         "uuid": uuid,
+        "dataset_path": f"{uuid[:24]}/image",
         "layer": "image",
+        "mag": "mag1" if uri.endswith("/bucket.raw") else "1",
+        **{axis: f"{axis}0" for axis in "xyz"},
+        "path": "info",
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "status",
         "branch": "master",

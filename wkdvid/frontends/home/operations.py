@@ -36,7 +36,8 @@ PARAMETERS: Mapping[str, str] = {
     "size": "x_y_z in voxels; of a slice the two sides",
     "offset": "x_y_z in voxels",
     "coordinate": "x_y_z in voxels",
-    "path": "dataset_id/layer/mag/chunk, or what is above it: datasource-properties.json, .zattrs, zarr.json...",
+    "path": "of the file below the mag's folder, such as zarr.json",
+    "dataset_path": "dataset_id/layer/mag/chunk, or what is above it: .zattrs, zarr.json...",
     "mag": "4, or 4-4-2; of a cube mag4, or mag4-4-2",
     **{axis: f"{axis} and a number: which cube it is along {axis}" for axis in "xyz"},
     "format": "of a slice: png, jpg, jpg:QUALITY, tif, bmp",
@@ -108,7 +109,9 @@ _WEBKNOSSOS: Mapping[str, Operation] = {
         for path, operation in _STORED.items()
     },
     **{
-        f"GET /data/{tree}/{{path}}": Operation(f"Read a dataset as OME-Zarr {which}", "A document or a chunk.", OCTETS)
+        f"GET /data/{tree}/{{dataset_path}}": Operation(
+            f"Read a dataset as OME-Zarr {which}", "A document or a chunk.", OCTETS
+        )
         for tree, which in (("zarr", "(zarr 2 up to v14)"), ("zarr3_experimental", "(zarr 3)"))
     },
     "POST /data/triggers/checkInboxBlocking": Operation("Look at the sources of all datasets again", "Ok", TEXT),

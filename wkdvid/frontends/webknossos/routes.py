@@ -89,7 +89,7 @@ def blueprint() -> Blueprint:
             for (method, path), handler in OF_LAYERS.items():
                 _route(bp, method, f"{dataset}/layers/<layer>/{path}", _with_layer(handler), "read")
         for tree in ("zarr", "zarr3_experimental"):
-            _route(bp, "GET", f"{prefix}/{tree}/<path:path>", zarr_tree, "read")
+            _route(bp, "GET", f"{prefix}/{tree}/<dataset_path:path>", zarr_tree, "read")
         _route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
         _route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
         for trigger in ("newOrganizationFolder", "createOrganizationDirectory"):
@@ -306,10 +306,10 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
 # ---- streaming as zarr ----------------------------------------------------------------------------------------------
 
 
-async def zarr_tree(request: Request, path: str) -> HTTPResponse | None:
+async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     """Documents, chunks and listings of a dataset as OME-Zarr."""
     services, version = services_of(request), _version(request)
-    named, parts = parse.dataset_path(path)
+    named, parts = parse.dataset_path(dataset_path)
     dataset = await _named(services, named, token_of(request))
     zarr_format = _zarr_format(request, version)
     if parts == [PROPERTIES]:
