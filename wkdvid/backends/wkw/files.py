@@ -82,12 +82,10 @@ class LevelFiles:
         Raises:
             BackendError: they cannot be read.
         """
-        side, file_side = self._grid.block_side, self._grid.file_side
-        block = divide_down(box.start, (side, side, side))
-        file = divide_down(block, (file_side, file_side, file_side))
-        (x, y, z), (fx, fy, fz) = block, file
-        index = morton_index((x - fx * file_side, y - fy * file_side, z - fz * file_side))
-        voxels = await self._read_block(f"z{fz}/y{fy}/x{fx}.wkw", index)
+        side, blocks = self._grid.block_side, self._grid.file_side
+        x, y, z = block = divide_down(box.start, (side, side, side))
+        index = morton_index((x % blocks, y % blocks, z % blocks))
+        voxels = await self._read_block(f"z{z // blocks}/y{y // blocks}/x{x // blocks}.wkw", index)
         if voxels is None:
             return None
         within = [slice(a - o * side, b - o * side) for a, b, o in zip(box.start, box.stop, block, strict=True)]
@@ -114,4 +112,7 @@ class LevelFiles:
         if table is None:
             return None  # the file has gone since
         stored = await self._objects.read_range(key, *block_range(header, index, table, what))
-        return None if stored is None else await decoded(partial(decode_block, header, stored, what), what)
+        if stored is None:
+            return None
+        decode = partial(decode_block, header, stored, what)
+        return decode() if header.encoding == "raw" else await decoded(decode, what)

@@ -104,6 +104,10 @@ def _choose(dataset: DatasetProperties, entry: LayerEntry, folder: str | None, w
         return readable[name]
     if name in dataset.left_out:
         raise InvalidRequest(dataset.left_out[name])
+    if name in dataset.layers:
+        raise InvalidRequest(
+            f"{what}: layer {plain(name)} is stored as zarr; name its own folder, with the backend zarr"
+        )
     if folder is not None:
         return None
     if chosen is None and len(readable) == 1:

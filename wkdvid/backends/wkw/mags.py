@@ -48,10 +48,11 @@ def described_places(layer: LayerProperties) -> list[Place]:
 
 
 async def listed_places(opener: Opener, source: Source) -> list[Place]:
-    """The mags of which the folder of a layer has files, by their names; or the folder as the one mag that it is.
+    """The mags of which a layer's folder has files, by their names, or the one mag that it is itself.
+
+    None of a web server's, which lists no files.
 
     Raises:
-        InvalidRequest: a web server, which does not list its files.
         BackendError: the folder cannot be listed.
     """
     if source.is_http:

@@ -133,8 +133,11 @@ def _mag(member: object, layer: str, what: str) -> MagProperties:
     path = given.get("path")
     if path is None:
         return MagProperties(mag, tuple(f"{layer}/{name}" for name in folder_names(mag)))
-    if not isinstance(path, str):
-        raise InvalidRequest(f"{what}: path: expected text, got {plain(path)}")
+    if not isinstance(path, str) or path.startswith("/") or "://" in path:
+        raise InvalidRequest(
+            f"{what}: path: expected that of a folder below the dataset's, got {plain(path)};"
+            " register a layer that lies elsewhere by its own address"
+        )
     return MagProperties(mag, (path,))
 
 
