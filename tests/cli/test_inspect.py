@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import zarr
 
+from tests.backends.arrays import noise
+from tests.backends.wkw_files import write_layer
 from tests.cli.program import wkdvid
 from tests.volumes import write_precomputed
 from wkdvid.sample import write_sample
@@ -66,6 +68,18 @@ def test_every_format_is_found_out(folder: Path, volume: str, dtype: str, encodi
     assert [level["size"] for level in layer["levels"]] == SIZES
     assert all(level["offset"] == [0, 0, 0] and level["chunkShape"] == [64, 64, 64] for level in layer["levels"])
     assert {level["encoding"] for level in layer["levels"]} == {encoding}
+
+
+def test_layers_of_webknossos_datasets(tmp_path: Path) -> None:
+    write_layer(tmp_path / "lab", noise("uint16", (40, 33, 20)), mags=[(1, 1, 1), (2, 2, 1)], encoding="lz4")
+    for source in ("lab", "lab/em"):
+        found = inspect(source, tmp_path)
+        (layer,) = found["layers"]
+        assert (found["backend"], layer["dtype"], layer["voxelSizeNm"]) == ("wkw", "uint16", [8, 8, 40])
+        assert [(level["mag"], level["size"], level["encoding"]) for level in layer["levels"]] == [
+            ([1, 1, 1], [40, 33, 20], "lz4"),
+            ([2, 2, 1], [20, 17, 20], "lz4"),
+        ]
 
 
 def test_text_for_people(folder: Path) -> None:

@@ -18,6 +18,7 @@ from wkdvid.errors import BackendError, InvalidRequest
 
 MARKERS: Mapping[str, Sequence[str]] = {
     "precomputed": ("info",),
+    "wkw": ("datasource-properties.json", "header.wkw", "1/header.wkw"),
     "zarr": ("zarr.json", ".zattrs", ".zarray", ".zgroup"),
     "n5": ("attributes.json", "s0/attributes.json"),
 }

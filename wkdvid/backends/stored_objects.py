@@ -40,6 +40,17 @@ class StoredObjects:
             raise CorruptChunk(f"{self.source.name} ({key}): has no bytes {start} to {stop}")
         return part
 
+    async def keys(self) -> list[str]:
+        """Of all objects below the folder. No web server tells them.
+
+        Raises:
+            BackendError: they cannot be listed.
+        """
+        try:
+            return [key.decode(errors="replace") for key in await finished(self._store.list())]
+        except FAILURES as error:
+            raise translate(error, self.source.name) from error
+
     async def _read(self, key: str, part: slice | None) -> bytes | None:
         where = f"{self.source.name} ({key})"
         try:
