@@ -34,12 +34,8 @@ A, B, C, WELL = 0, 2, 4, 6
 SIZE = (8 * SIDE, SIDE, SIDE)
 FAULTS: Mapping[int, Instead] = {A: 500, B: 404, C: LOGIN_PAGE}
 STATUS = {A: 503, C: 502}
-KINDS: Mapping[str, Mapping[str, str]] = {
-    "raw": {"encoding": "raw", "kind": "image"},
-    "jpeg": {"encoding": "jpeg", "kind": "image"},
-    "labels": {"encoding": "compressed_segmentation", "kind": "segmentation"},
-    "zarr": {},
-}
+KINDS = {"raw": "raw", "jpeg": "jpeg", "labels": "compressed_segmentation", "zarr": ""}
+"""With the encoding of those that are precomputed."""
 SOURCES = ("far", "whole", "holed")
 
 
@@ -163,8 +159,10 @@ def write(folder: Path, kind: str) -> None:
     voxels = coarse.repeat(16, 0).repeat(16, 1).repeat(16, 2)
     if kind == "zarr":
         create_array(str(folder), shape=SIZE[::-1], chunks=(SIDE,) * 3, dtype="uint8")[...] = voxels.T
+    elif kind == "labels":
+        write_precomputed(folder, [((1, 1, 1), voxels.astype("u8"))], encoding=KINDS[kind], kind="segmentation")
     else:
-        write_precomputed(folder, [((1, 1, 1), voxels.astype("u8" if kind == "labels" else "u1"))], **KINDS[kind])
+        write_precomputed(folder, [((1, 1, 1), voxels)], encoding=KINDS[kind])
 
 
 def chunk_path(kind: str, chunk: int) -> str:
