@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import requests
 
 from tests.servers import Server, running
 from tests.volumes import Voxels, write_precomputed
@@ -31,13 +33,19 @@ def voxels() -> Voxels:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory, voxels: Voxels) -> Iterator[tuple[Server, FileServer]]:
-    """A server whose one dataset lies on a web server, with a deadline of 2 s."""
+    """A server with a deadline of 2 s and two datasets, one of which lies on a web server."""
     tmp_path = tmp_path_factory.mktemp("far")
     write_precomputed(tmp_path / "files" / "v", [((1, 1, 1), voxels)])
+    write_precomputed(tmp_path / "files" / "photo", [((1, 1, 1), voxels[:64, :64, :64])], encoding="jpeg")
     with FileServer(tmp_path / "files") as source:
-        layers = {"image": {"source": f"{source.url}v", "type": "image"}}
-        entries = {"precomputed": {"org": {"far": {"layers": layers, "uuid": UUID}}}}
-        environ = {"WKDVID_SOURCES__HTTP_HOSTS": source.host, "WKDVID_SOURCES__DEADLINE_S": "2"}
+        layers = {name: {"source": source.url + path} for name, path in (("image", "v"), ("photo", "photo"))}
+        near = {"layers": {"photo": {"source": str(tmp_path / "files/photo")}}}
+        entries = {"precomputed": {"org": {"far": {"layers": layers, "uuid": UUID}, "near": near}}}
+        environ = {
+            "WKDVID_SOURCES__HTTP_HOSTS": source.host,
+            "WKDVID_SOURCES__FILE_ROOTS": str(tmp_path),
+            "WKDVID_SOURCES__DEADLINE_S": "2",
+        }
         with running(tmp_path / "data", entries, environ=environ) as server:
             yield server, source
 
@@ -54,6 +62,7 @@ def far(started: tuple[Server, FileServer]) -> tuple[Server, FileServer]:
 
 
 def test_failed_buckets_are_named_failed_and_recover(far: tuple[Server, FileServer], voxels: Voxels) -> None:
+    """F2."""
     server, source = far
     assert server.buckets(LAYER, bucket(0, 0, 0)).content == voxels[:32, :32, :32].tobytes("F")
     source.fault = on(CHUNKS, 500)
@@ -75,6 +84,7 @@ def test_failed_buckets_are_named_failed_and_recover(far: tuple[Server, FileServ
 def test_dvid_says_that_the_source_failed(
     far: tuple[Server, FileServer], path: str, status: int, answered: int
 ) -> None:
+    """F2, F4, F5."""
     server, source = far
     source.fault = on(CHUNKS, status)
     answer = server.get(f"/api/node/{UUID}/image/{path}")
@@ -92,6 +102,7 @@ def test_a_cutout_says_that_the_source_failed(far: tuple[Server, FileServer]) ->
 
 
 def test_two_failures_are_tried_again(far: tuple[Server, FileServer], voxels: Voxels) -> None:
+    """F1."""
     server, source = far
     source.fault = on(CHUNKS, 503, times=2)
     answer = server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/64_64_64")
@@ -99,6 +110,7 @@ def test_two_failures_are_tried_again(far: tuple[Server, FileServer], voxels: Vo
 
 
 def test_an_absent_chunk_is_the_fill_value(far: tuple[Server, FileServer]) -> None:
+    """F7."""
     server, source = far
     source.fault = on("v/1-1-1/64-128_64-128_64-128", 404)
     answer = server.get(f"/api/node/{UUID}/image/raw/0_1_2/64_64_64/64_64_64")
@@ -120,6 +132,7 @@ def test_a_source_that_stands_still_costs_the_deadline_and_no_more(
 
 
 def test_a_corrupt_chunk_fails_alone(far: tuple[Server, FileServer], voxels: Voxels) -> None:
+    """F14."""
     server, source = far
     source.fault = on("v/1-1-1/0-64_0-64_0-64", LOGIN_PAGE)
     answer = server.buckets(LAYER, bucket(0, 0, 0), bucket(64, 0, 0))
@@ -129,8 +142,57 @@ def test_a_corrupt_chunk_fails_alone(far: tuple[Server, FileServer], voxels: Vox
     assert "html" not in server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/0_0_0").text
 
 
+def test_many_reads_have_one_deadline(far: tuple[Server, FileServer]) -> None:
+    """F10: these are computed one after the other. A client that waits much longer than the deadline would give up."""
+    server, source = far
+    source.fault = on(CHUNKS, SILENT)
+    wanted = [{"position": [64 * n, 0, 0], "mag": [2, 2, 2], "cubeSize": 32} for n in range(4)]
+    wanted += [{"position": [128 * n, 64, 0], "mag": [4, 4, 4], "cubeSize": 32} for n in range(2)]
+    answer = requests.post(f"{server.base}/data/datasets/{LAYER}/data", json=wanted, timeout=8)
+    assert answer.headers["Failure-Bucket-Indices"] == "[0, 1, 2, 3, 4, 5]"
+
+
+@pytest.mark.parametrize(
+    ("chunk", "request_of"),
+    [
+        ("v/1-1-1/64-128_0-64_0-64", lambda server: server.buckets(LAYER, bucket(64, 0, 0))),
+        ("v/1-1-1/64-128_0-64_0-64", lambda server: server.get(f"/api/node/{UUID}/image_1/raw/0_1_2/32_32_32/32_0_0")),
+        (
+            "photo/1-1-1/0-64_0-64_0-64",
+            lambda server: server.get(f"/api/node/{UUID}/photo/specificblocks?blocks=0,0,0"),
+        ),
+    ],
+    ids=["decoded", "computed", "handed on"],
+)
+def test_a_hundred_clients_are_one_read(
+    far: tuple[Server, FileServer], chunk: str, request_of: Callable[[Server], requests.Response]
+) -> None:
+    """F29."""
+    server, source = far
+    source.fault = on(chunk, Answer(delay_s=0.5))
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: request_of(server), range(100)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert source.count(chunk) == 1
+
+
+def test_a_dataset_that_is_gone_is_unavailable_alone(far: tuple[Server, FileServer]) -> None:
+    """F9."""
+    server, source = far
+    source.fault = on("*/info", 404)
+    server.post("/data/triggers/reload/org/far")
+    assert server.buckets(LAYER, bucket(0, 0, 0)).status_code == 503
+    assert server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/0_0_0").status_code == 503
+    listed = {dataset["name"]: dataset for dataset in server.get("/data/datasets").json()}
+    assert (listed["far"]["state"], listed["near"]["state"]) == ("unavailable", "open")
+    assert "there is no info file" in listed["far"]["reason"]
+    assert server.buckets("org/near/layers/photo", bucket(0, 0, 0)).headers["MISSING-BUCKETS"] == "[]"
+
+
 @pytest.mark.parametrize("protocol", ["webknossos", "dvid"])
 def test_a_client_that_goes_away_stops_the_reading(far: tuple[Server, FileServer], protocol: str) -> None:
+    """F28."""
     server, source = far
     source.fault = on(CHUNKS, Answer(delay_s=0.25))
     chunks = [(x, y, z) for x in range(4) for y in range(4) for z in range(4)]
