@@ -245,10 +245,13 @@ def serve(config: Config, listener: socket.socket, *, reload: bool = False) -> N
 
 
 def _silence(deadline_s: float) -> dict[str, str]:
-    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too."""
+    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too.
+
+    That takes so long that a second try fits into the deadline. What brings a few bytes a second stands still as well.
+    """
     return {
-        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s), 1)),
-        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s * 0.4), 1)),
+        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1024",
     }
 
 

@@ -18,7 +18,7 @@ from tests.backends.arrays import Array, labels, noise, sampled
 from tests.backends.conftest import S3
 from wkdvid.core.geometry import Vec3
 from wkdvid.errors import AuthRejected, CorruptChunk, InvalidEntry
-from wkdvid.testing.file_server import Answer, FileServer
+from wkdvid.testing.faulty import Answer, FileServer, redirected
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
 
 MAGS: Sequence[Vec3] = ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 3))
@@ -362,7 +362,7 @@ async def test_from_s3(tmp_path: Path, s3: S3) -> None:
 async def test_redirected(tmp_path: Path) -> None:
     stored = stored_pyramid(tmp_path, on_levels)
     with FileServer(tmp_path) as files, FileServer(tmp_path) as front:
-        front.redirect_to = files.url
+        front.fault = lambda path: redirected(files.url + path)
         (volume,) = await open_layers("n5", stored.options(front.url), http_hosts=[files.host, front.host])
         check(await volume.read(1, stored.levels[1].extent), stored.levels[1].array)
         assert front.paths == ["a.n5/grey/attributes.json"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from tests.backends.wkw_files import write_layer
 from tests.cli.program import wkdvid
 from tests.volumes import write_precomputed
 from wkdvid.sample import write_sample
+from wkdvid.testing.faulty import FileServer
 
 SIZES = [[72, 70, 56], [36, 35, 28]]
 
@@ -156,20 +154,13 @@ def test_a_damaged_volume_is_said_to_be_damaged(tmp_path: Path) -> None:
 
 @pytest.fixture
 def web(folder: Path) -> Iterator[str]:
-    """The folder over HTTP, at the address of a host that no configuration lists."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
-            """Not into the tests' output."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    """The folder over HTTP, at the address of a host that no configuration lists; ends in ``/``."""
+    with FileServer(folder) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize("volume", ["precomputed/grey", "zarr/grey", "n5/grey"])
 def test_over_http_with_the_users_own_rights(web: str, volume: str, tmp_path: Path) -> None:
-    found = inspect(f"{web}/sample/{volume}", tmp_path)
+    found = inspect(f"{web}sample/{volume}", tmp_path)
     assert found["backend"] == Path(volume).parent.name
     assert [level["size"] for level in found["layers"][0]["levels"]] == SIZES

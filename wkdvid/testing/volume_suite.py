@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,20 +26,47 @@ from wkdvid.core.limits import MIB, Limits
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.volume import Array, Volume
 from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
-from wkdvid.testing.file_server import Answer, FileServer
+from wkdvid.testing.faulty import (
+    BUSY,
+    DRIPPING,
+    LOGIN_PAGE,
+    RESET,
+    SILENT,
+    Answer,
+    FileServer,
+    Instead,
+    broken_off,
+    none,
+    on,
+)
 
 RECOVERY_S = 10.0
 BEYOND = 20
 """Voxels that boxes reach outside the volume."""
 
 
-FAULTS: Mapping[str, tuple[Callable[[bytes], int | Answer], type[BackendError]]] = {
-    "refused": (lambda chunk: 403, AuthRejected),
-    "login page": (lambda chunk: Answer(body=b"<!DOCTYPE html><html><body>Please log in</body></html>"), CorruptChunk),
-    "gone": (lambda chunk: 410, UpstreamUnavailable),
-    "half": (lambda chunk: Answer(body=chunk[: len(chunk) // 2]), CorruptChunk),
+READERS = 64
+
+FAULTS: Mapping[str, tuple[Callable[[bytes], Instead], type[BackendError]]] = {
+    "F5 unknown": (lambda chunk: 401, AuthRejected),
+    "F5 refused": (lambda chunk: 403, AuthRejected),
+    "F8 gone": (lambda chunk: 410, UpstreamUnavailable),
+    "F8 no such range": (lambda chunk: 416, CorruptChunk),
+    "F14 empty": (lambda chunk: Answer(body=b""), CorruptChunk),
+    "F14 login page": (lambda chunk: LOGIN_PAGE, CorruptChunk),
+    "F15 half": (lambda chunk: Answer(body=chunk[: len(chunk) // 2]), CorruptChunk),
 }
-"""What a web server may send instead of a chunk, and what comes of it."""
+"""What a web server may send instead of a chunk, by the row of the fault matrix; and what comes of it."""
+PASSING: Mapping[str, Callable[[bytes], Instead]] = {
+    **{f"F4 {status}": lambda chunk, status=status: status for status in (408, 500, 502, 503, 504)},  # type: ignore[misc]
+    "F3 busy": lambda chunk: BUSY,
+    "F12 reset": lambda chunk: RESET,
+    "F13 broken off": broken_off,
+}
+"""Failures that a second try may overcome."""
+STANDSTILLS: Mapping[str, Instead] = {"F10 silent": SILENT, "F11 dripping": DRIPPING}
+PATIENCE_S = 1.0
+"""What a read may take that meets one of the standstills."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +107,8 @@ class StoredVolume:
     """Path below ``folder`` of a stored chunk (or shard) of the finest level."""
     tolerance: int = 0
     """Largest difference that a lossy encoding makes."""
+    empty_is_absent: bool = False
+    """An empty file is a shard without chunks: so TensorStore takes a precomputed one that it reads whole."""
 
 
 async def open_layers(
@@ -106,6 +136,7 @@ def make_backends(
     secrets: Secrets = NO_SECRETS,
     deadline_s: float = 20,
 ) -> Backends:
+    """Backends that may read from these places, with nothing in their caches."""
     guard = Guard(tuple(roots), frozenset(http_hosts), s3)
     return Backends(Opener(guard, limits or Limits(), pool_bytes=64 * MIB, deadline_s=deadline_s, secrets=secrets))
 
@@ -165,12 +196,17 @@ class VolumeSuite:
             assert array.shape == (volume.info.num_channels, 4, 3, 2)
             assert not array.any()
 
-    async def test_many_at_a_time(self, stored: StoredVolume, volume: Volume) -> None:
+    async def test_identical_reads_are_one_at_the_source(self, stored: StoredVolume) -> None:
+        """F29: whatever is asked for of a file is asked for once."""
         level = stored.levels[0]
         box = Box(level.start, tuple(stop - 1 for stop in level.extent.stop))  # type: ignore[arg-type]
         expected = level.cut(box)
-        for array in await asyncio.gather(*(volume.read(0, box) for _ in range(64))):
-            check(array, expected, stored.tolerance)
+        with FileServer(stored.folder) as server:
+            (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
+            server.requests.clear()
+            for array in await asyncio.gather(*(volume.read(0, box) for _ in range(READERS))):
+                check(array, expected, stored.tolerance)
+            assert set(Counter(server.requests).values()) == {1}
 
     async def test_closing_twice(self, stored: StoredVolume, volume: Volume) -> None:
         await volume.aclose()
@@ -193,14 +229,16 @@ class VolumeSuite:
                 check(await volume.read(i, level.extent), level.array, stored.tolerance)
 
     async def test_absent_chunk_is_the_fill_value(self, stored: StoredVolume) -> None:
+        """F7."""
         with FileServer(stored.folder) as server:
             (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
-            server.fault = lambda path: 404 if path == stored.chunk else None
+            server.fault = on(stored.chunk, 404)
             check_lacking(await volume.read(0, stored.levels[0].extent), volume, stored)
 
     async def test_chunk_that_goes_and_comes_is_seen_by_opening_again(
         self, stored: StoredVolume, tmp_path: Path
     ) -> None:
+        """F7, F38: what was read before does not hide it."""
         folder = tmp_path / "copy"
         shutil.copytree(stored.folder, folder)
         with FileServer(folder) as server:
@@ -219,14 +257,17 @@ class VolumeSuite:
 
     @pytest.mark.parametrize("fault", FAULTS)
     async def test_fault_is_no_data(self, stored: StoredVolume, fault: str) -> None:
+        """Nothing of it is kept: the read after it is whole."""
         make, expected = FAULTS[fault]
-        instead = make((stored.folder / stored.chunk).read_bytes())
         with FileServer(stored.folder) as server:
             (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
-            server.fault = lambda path: instead if path == stored.chunk else None
+            server.fault = on(stored.chunk, make((stored.folder / stored.chunk).read_bytes()))
+            if fault == "F14 empty" and stored.empty_is_absent:
+                check_lacking(await volume.read(0, stored.levels[0].extent), volume, stored)
+                return
             with pytest.raises(expected):
                 await volume.read(0, stored.levels[0].extent)
-            server.fault = lambda path: None
+            server.fault = none
             check(await read_recovered(volume), stored.levels[0].array, stored.tolerance)
 
     async def test_half_written_chunk_is_no_data(self, stored: StoredVolume, tmp_path: Path) -> None:
@@ -238,14 +279,44 @@ class VolumeSuite:
         with pytest.raises(CorruptChunk):
             await volume.read(0, stored.levels[0].extent)
 
-    async def test_failing_source_is_no_data(self, stored: StoredVolume) -> None:
-        with FileServer(stored.folder) as server:
-            (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
-            server.fault = lambda path: 503 if path == stored.chunk else None
-            with pytest.raises(UpstreamUnavailable):
-                await volume.read(0, stored.levels[0].extent)
-            server.fault = lambda path: None
-            check(await volume.read(0, stored.levels[0].extent), stored.levels[0].array, stored.tolerance)
+    async def test_passing_failures(self, stored: StoredVolume) -> None:
+        """F1 to F4, F10 to F13, all at a time, since each takes as long as the tries do."""
+        chunk = (stored.folder / stored.chunk).read_bytes()
+        twice = (check_overcome(stored, make(chunk)) for make in PASSING.values())
+        for_ever = (check_passing(stored, make(chunk)) for make in PASSING.values())
+        standing = (check_standstill(stored, instead) for instead in STANDSTILLS.values())
+        await asyncio.gather(*twice, *for_ever, *standing)
+
+
+async def check_overcome(stored: StoredVolume, instead: Instead) -> None:
+    """What happens twice is not noticed."""
+    with FileServer(stored.folder) as server:
+        (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
+        server.fault = on(stored.chunk, instead, times=2)
+        check(await volume.read(0, stored.levels[0].extent), stored.levels[0].array, stored.tolerance)
+        assert server.count(stored.chunk) > 2, instead
+
+
+async def check_passing(stored: StoredVolume, instead: Instead) -> None:
+    """What goes on is a failure, tried three times or four; afterwards all is well again."""
+    with FileServer(stored.folder) as server:
+        (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
+        server.fault = on(stored.chunk, instead)
+        with pytest.raises(UpstreamUnavailable):
+            await volume.read(0, stored.levels[0].extent)
+        assert server.count(stored.chunk) > 2, instead
+        server.fault = none
+        check(await read_recovered(volume), stored.levels[0].array, stored.tolerance)
+
+
+async def check_standstill(stored: StoredVolume, instead: Instead) -> None:
+    """A read ends with its deadline."""
+    with FileServer(stored.folder) as server:
+        backends = make_backends(http_hosts=[server.host], deadline_s=PATIENCE_S)
+        (volume,) = await open_with(backends, stored.backend, stored.options(server.url))
+        server.fault = on(stored.chunk, instead)
+        with pytest.raises(UpstreamUnavailable, match="no answer within"):
+            await volume.read(0, stored.levels[0].extent)
 
 
 def boxes(extent: Box) -> st.SearchStrategy[Box]:
