@@ -17,7 +17,7 @@ from tests.backends.wkw_files import PROPERTIES, read_properties, write_layer, w
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.volume import Volume
 from wkdvid.errors import InvalidEntry, UpstreamUnavailable
-from wkdvid.testing.file_server import FileServer
+from wkdvid.testing.faulty import FileServer
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, make_backends, open_layers
 
 KINDS: Mapping[str, Mapping[str, Any]] = {

@@ -28,7 +28,7 @@ from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.source import file_source
 from wkdvid.core.volume import Volume
 from wkdvid.errors import CorruptChunk, UpstreamUnavailable
-from wkdvid.testing.file_server import FileServer
+from wkdvid.testing.faulty import FileServer
 from wkdvid.testing.volume_suite import StoredLevel, check, make_backends, open_layers, open_with
 
 SIZE: Vec3 = (40, 32, 32)
@@ -161,14 +161,14 @@ async def test_headers_and_jump_tables_are_read_once(tmp_path: Path) -> None:
     with FileServer(tmp_path) as server:
         backends = make_backends(http_hosts=[server.host])
         (volume,) = await open_with(backends, "wkw", {"source": server.url})
-        server.paths.clear()
+        server.requests.clear()
         whole = Box((0, 0, 0), (32, 32, 32))
         for array in await asyncio.gather(*(volume.read(0, whole) for _ in range(64))):
             check(array, level.cut(whole))
         assert server.paths == [FILE] * (2 + 8)
-        server.paths.clear()
+        server.requests.clear()
         (volume,) = await open_with(backends, "wkw", {"source": server.url})
-        server.paths.clear()
+        server.requests.clear()
         for start in BLOCKS[:3]:
             await volume.read(0, Box.at((start[0], start[1], start[2]), (4, 4, 4)))
         assert server.paths == [FILE] * (2 + 3)
@@ -179,7 +179,7 @@ async def test_absent_files_are_asked_for_once(tmp_path: Path) -> None:
     (tmp_path / FILE).unlink()
     with FileServer(tmp_path) as server:
         (volume,) = await open_layers("wkw", {"source": server.url}, http_hosts=[server.host])
-        server.paths.clear()
+        server.requests.clear()
         assert not (await volume.read(0, Box((0, 0, 0), (32, 32, 32)))).any()
         assert server.paths == [FILE]
 
