@@ -47,14 +47,15 @@ def run(args: argparse.Namespace) -> int:
 async def _inspect(url: str) -> Inspection:
     from wkdvid.backends.inspection import inspect_source
     from wkdvid.backends.opening import Opener
-    from wkdvid.core.guard import Guard, s3_options
+    from wkdvid.core.credentials import Credentials, own_access
+    from wkdvid.core.guard import Guard
     from wkdvid.core.limits import Limits
     from wkdvid.core.source import read_source
 
     named = read_source(url)
     # The user's own rights: any file, relative ones from here, and the host that the user names.
     hosts = frozenset({named.authority} if named.is_http else ())
-    guard = Guard((Path.cwd(), Path("/")), hosts, s3_options(os.environ))
+    guard = Guard((Path.cwd(), Path("/")), hosts, Credentials(otherwise=own_access(os.environ)))
     return await inspect_source(url, Opener(guard, Limits(), pool_bytes=POOL_BYTES, deadline_s=DEADLINE_S))
 
 
