@@ -38,7 +38,10 @@ from wkdvid.errors import ConfigError
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.webknossos import routes as webknossos
+from wkdvid.inspection.document import answer
+from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
 
 log = logging.getLogger("wkdvid.server")
@@ -86,7 +89,7 @@ def create_app(config: Config) -> App:
     app.ctx.started = time.time()
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.before_server_start(partial(_start, config))
-    for blueprint in (webknossos.blueprint(), dvid.blueprint(), home.blueprint()):
+    for blueprint in (webknossos.blueprint(), dvid.blueprint(), inspect.blueprint(), home.blueprint()):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
     app.exception(Exception)(_unexpected)
@@ -149,6 +152,7 @@ def make_services(config: Config) -> Services:
         authorizer=_authorizer(config),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
+        inspect=partial(answer, Inspector(opener)),
         executor=executor,
     )
 
