@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from wkdvid.config import SCHEMA, Config, load_config
+from wkdvid.core.credentials import Credential, check_present
 from wkdvid.errors import ConfigError
 
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
@@ -231,17 +232,31 @@ def test_credentials_of_sources_are_references(tmp_path: Path) -> None:
         ('prefix = "https://lab.org"\nheaders = { X = "s3cr3t" }', "[0].headers: a secret is not written here"),
         ('prefix = "https://lab.org"\nheaders = ["$TOKEN"]', "[0].headers: not a table"),
         ('prefix = "https://lab.org"\nheaders = { "X Y" = "$TOKEN" }', "[0]: headers: 'X Y' cannot be the name"),
-        ('prefix = "https://lab.org"\nbearer = "$MISSING"', "[0]: $MISSING: there is no such secret"),
-        ('prefix = "https://lab.org"\nbearer = "$LINES"', "[0]: $LINES: there is no such secret, or one that cannot"),
-        ('prefix = "gs://lab"\nservice_account = "/nowhere.json"', "[0]: service_account: there is no file"),
-        ('prefix = "s3://lab"\nprofile = "a"\n[[sources.credentials]]\nprefix = "s3://lab"\nprofile = "b"', "already"),
+        ('prefix = "s3://lab"\nprofile = "a"\n[[sources.credentials]]\nprefix = "s3://lab/"\nprofile = "b"', "already"),
     ],
 )
 def test_credentials_that_are_refused(tmp_path: Path, table: str, complaint: str) -> None:
-    environ = {"TOKEN": "s3cr3t", "LINES": "s3cr3t\r\nX: y"}
-    message = refusal(tmp_path, f"[[sources.credentials]]\n{table}", environ)
+    message = refusal(tmp_path, f"[[sources.credentials]]\n{table}")
     assert complaint in message
     assert "s3cr3t" not in message
+
+
+@pytest.mark.parametrize(
+    ("credential", "complaint"),
+    [
+        (Credential(prefix="https://lab.org", bearer="$MISSING"), r"\$MISSING: no such secret"),
+        (Credential(prefix="https://lab.org", bearer="$EMPTY"), r"\$EMPTY: no such secret"),
+        (Credential(prefix="https://lab.org", headers={"X": "$LINES"}), r"\$LINES: .* none that can stand in a header"),
+        (Credential(prefix="https://lab.org", bearer="file:/nowhere"), "file:/nowhere: no such secret"),
+        (Credential(prefix="gs://lab", service_account=Path("/nowhere.json")), "there is no file /nowhere.json"),
+    ],
+)
+def test_credentials_that_are_not_there(credential: Credential, complaint: str) -> None:
+    environ = {"TOKEN": "t", "EMPTY": "", "LINES": "s3cr3t\r\nX: y"}
+    check_present([Credential(prefix="https://lab.org/em", bearer="$TOKEN")], environ)
+    with pytest.raises(ConfigError, match=complaint) as refused:
+        check_present([credential], environ)
+    assert "s3cr3t" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.cli.program import wkdvid
 from tests.doors import Door, door
 from tests.servers import Server, running
 from tests.volumes import write_precomputed
@@ -60,6 +61,26 @@ def test_the_servers_own_keys(store: Door, tmp_path: Path, mode: str, signed: bo
         assert server.buckets("lab/brain/layers/image", bucket).status_code == 200
         assert shown(store, since) == {signed}
     assert SECRET not in (tmp_path / "server.log").read_text()
+
+
+def test_a_secret_that_is_not_there_is_said_at_start(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[[sources.credentials]]\nprefix = "https://lab.org"\nbearer = "$MISSING"\n')
+    done = wkdvid("serve", "--data-dir", tmp_path, "--port", "0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wkdvid serve: sources.credentials: $MISSING: no such secret")
+
+
+def test_the_command_looks_with_what_is_granted(store: Door, tmp_path: Path) -> None:
+    config = tmp_path / "some.toml"
+    config.write_text(f'[[sources.credentials]]\nprefix = "{store.url}/lab"\nbearer = "$FILES_TOKEN"\n')
+    store.wanted = {"Authorization": f"Bearer {TOKEN}"}
+    done = [
+        wkdvid("inspect", f"{store.url}/lab/em", cwd=tmp_path, WKDVID_CONFIG=str(config), FILES_TOKEN=token)
+        for token in (TOKEN, "another")
+    ]
+    store.wanted = {}
+    assert [one.returncode for one in done] == [0, 1]
+    assert TOKEN not in done[0].stdout + done[1].stderr
 
 
 def test_granted_ones_and_what_is_told_of_them(store: Door, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from wkdvid.core.credentials import Credential, check_credential
 from wkdvid.core.limits import GIB, Bytes, Limits
 from wkdvid.core.secrets import Reference
 from wkdvid.core.service_account import LEAST_LEFT
+from wkdvid.core.source import read_source
 from wkdvid.dvid_config import DVID_SECTIONS, NgprecomputedStore, ignored, is_dvid_key, ngprecomputed_stores
 from wkdvid.errors import ConfigError
 from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, nearest
@@ -181,7 +182,7 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
         ignored=ignored(document),
     )
     _check(config)
-    _check_credentials(config.sources, environ)
+    _check_credentials(config.sources)
     return config
 
 
@@ -286,16 +287,17 @@ def _check(config: Config) -> None:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")
 
 
-def _check_credentials(sources: SourcesConfig, environ: Mapping[str, str]) -> None:
+def _check_credentials(sources: SourcesConfig) -> None:
     prefixes: set[str] = set()
     for i, credential in enumerate(sources.credentials):
         where = f"sources.credentials[{i}]"
         try:
-            check_credential(credential, environ)
+            check_credential(credential)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
-        if credential.prefix in prefixes:
-            raise ConfigError(f"{where}: {credential.prefix} has credentials already; one table for each prefix")
-        prefixes.add(credential.prefix)
+        address = read_source(credential.prefix).url
+        if address in prefixes:
+            raise ConfigError(f"{where}: {address} has credentials already; one table for each prefix")
+        prefixes.add(address)
         if credential.service_account is not None and sources.refresh_s >= LEAST_LEFT.total_seconds():
             raise ConfigError(f"{where}: tokens last as long if sources.refresh_s is under {LEAST_LEFT.seconds} s")

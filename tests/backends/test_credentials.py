@@ -14,9 +14,11 @@ import google.auth.jwt
 import numpy as np
 import pytest
 import requests
+import zarr
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.backends import test_n5
 from tests.backends.s3 import s3_server
 from tests.doors import Door, door
 from tests.volumes import write_precomputed
@@ -166,6 +168,21 @@ async def test_bearer_and_headers_of_a_host(volume: Path, tmp_path: Path) -> Non
         before = len(server.seen)
         assert NOT_GRANTED in await refusal(credentials, f"{server.url}/em2", server.host)
         assert not any({"Authorization", "X-Key"} & headers.keys() for _, headers in server.seen[before:])
+
+
+async def test_every_backend_sends_them(tmp_path: Path) -> None:
+    array = zarr.create_array(tmp_path / "a.zarr", shape=VOXELS.shape, chunks=(8, 8, 4), dtype=VOXELS.dtype)
+    array[:] = VOXELS
+    test_n5.write_array(tmp_path, "a.n5", VOXELS[None])
+    with door(tmp_path, Authorization=f"Bearer {SECRET}") as server:
+        granted = Credential(prefix=server.url, bearer="$TOKEN")
+        backends_ = backends(Credentials([granted], anonymous_access({}), {"TOKEN": SECRET}), server.host)
+        spec = {"driver": "zarr3", "kvstore": f"{server.url}/a.zarr"}
+        sources = {"zarr": f"{server.url}/a.zarr", "n5": f"{server.url}/a.n5", "tensorstore": spec}
+        for backend, source in sources.items():
+            (volume,) = await open_with(backends_, backend, {"source": source})
+            voxels = (await volume.read(0, volume.info.levels[0].extent))[0]
+            np.testing.assert_array_equal(voxels, VOXELS if backend == "n5" else VOXELS.T)
 
 
 async def test_the_longest_prefix_counts(volume: Path) -> None:

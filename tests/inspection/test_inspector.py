@@ -20,7 +20,9 @@ from wkdvid.errors import BackendError, InvalidEntry, InvalidRequest, RequestErr
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.inspection.recognition import layer_name
+from wkdvid.sample import write_sample
 
+DOCUMENTS = ("info", ".zattrs", ".zgroup", ".zarray")
 FINE = np.full((128, 64, 64), 7, np.uint8)
 
 
@@ -74,6 +76,15 @@ async def test_absent_is_told_from_the_fill_value(tmp_path: Path, fill: int) -> 
     array[:, :, 0:8] = fill
     array[:, :, 8:16] = 9
     assert samples(await inspect(tmp_path, source="a")) == [sample(3, data=1, blank=1, absent=1)]
+
+
+@pytest.mark.parametrize("volume", ["precomputed/grey", "zarr/grey", "n5/grey"])
+async def test_every_format_tells_what_was_never_written(tmp_path: Path, volume: str) -> None:
+    write_sample(tmp_path, 72)
+    for path in (tmp_path / volume).rglob("*"):
+        if path.is_file() and path.suffix != ".json" and path.name not in DOCUMENTS:
+            path.unlink()
+    assert samples(await inspect(tmp_path, source=volume)) == [sample(4, absent=4), sample(1, absent=1)]
 
 
 async def test_a_not_a_number_fill_value_is_json(tmp_path: Path) -> None:

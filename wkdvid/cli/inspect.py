@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "url",
         metavar="URL",
-        help="folder of a volume: a path, or an http(s), gs or s3 URL; precomputed://, zarr:// or n5:// may precede it",
+        help="folder or file of a volume: a path, or an http(s), gs or s3 URL; precomputed://, zarr:// or n5:// may"
+        " precede it",
     )
     parser.add_argument("--type", choices=("image", "segmentation"), help="of the layer (default: as the source says)")
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -56,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(picture, BackendError):
             complain(f"wkdvid inspect: {name}", str(picture))
         else:
-            several = f"-{name}" if len(pictures) > 1 else ""
-            args.png.with_stem(f"{args.png.stem}{several}").write_bytes(picture)
+            of_layer = args.png.parent / f"{args.png.stem}-{name.replace(os.sep, '_')}{args.png.suffix}"
+            (of_layer if len(pictures) > 1 else args.png).write_bytes(picture)
     return int(any(isinstance(picture, BackendError) for picture in pictures.values()))
 
 

@@ -60,10 +60,10 @@ class Credential:
         return [*([self.bearer] if self.bearer else []), *self.headers.values()]
 
 
-def check_credential(credential: Credential, environ: Mapping[str, str]) -> None:
+def check_credential(credential: Credential) -> None:
     """
     Raises:
-        ConfigError: the prefix is no address, what is granted does not fit it, or is not there.
+        ConfigError: the prefix is no address, or what is granted does not fit it.
     """
     try:
         scheme = read_source(credential.prefix).scheme
@@ -80,11 +80,19 @@ def check_credential(credential: Credential, environ: Mapping[str, str]) -> None
     for name in credential.headers:
         if not _HEADER_NAME.fullmatch(name):
             raise ConfigError(f"headers: {name!r} cannot be the name of a header")
-    for reference in credential.references:
+
+
+def check_present(granted: Sequence[Credential], environ: Mapping[str, str]) -> None:
+    """
+    Raises:
+        ConfigError: something that is granted is not there; its place is named, and nothing of it shown.
+    """
+    for reference in (reference for credential in granted for reference in credential.references):
         if not _HEADER_VALUE.fullmatch(look_up(reference, environ) or ""):
-            raise ConfigError(f"{reference}: there is no such secret, or one that cannot stand in a header")
-    if credential.service_account is not None and not credential.service_account.is_file():
-        raise ConfigError(f"service_account: there is no file {credential.service_account}")
+            raise ConfigError(f"sources.credentials: {reference}: no such secret, or none that can stand in a header")
+    for key in (credential.service_account for credential in granted):
+        if key is not None and not key.is_file():
+            raise ConfigError(f"sources.credentials: service_account: there is no file {key}")
 
 
 ByScheme: TypeAlias = Mapping[Scheme, Access]
