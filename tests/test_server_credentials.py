@@ -83,6 +83,19 @@ def test_the_command_looks_with_what_is_granted(store: Door, tmp_path: Path) -> 
     assert TOKEN not in done[0].stdout + done[1].stderr
 
 
+def check_keys_in_entries(server: Server) -> None:
+    """As webknossos-connect has them, they are refused."""
+    entry = {"layers": LAYERS, "credentials": {"private_key": SECRET}}
+    for path, document in (
+        ("/data/datasets", {"neuroglancer": {"lab": {"brain": entry}}}),
+        ("/api/inspect", {"backend": "neuroglancer", **entry}),
+    ):
+        refused = server.post(path, json=document, headers={"X-Auth-Token": "admin"})
+        assert refused.status_code == 400
+        assert "the operator grants them by address (sources.credentials)" in refused.text
+        assert SECRET not in refused.text
+
+
 def test_granted_ones_and_what_is_told_of_them(store: Door, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
         f"""
@@ -104,6 +117,7 @@ def test_granted_ones_and_what_is_told_of_them(store: Door, tmp_path: Path) -> N
         register(server, f"{store.url}/lab/em", 200)
         refused = register(server, "s3://lab/other", 400)
         assert "no credentials of the server are granted for it" in refused
+        check_keys_in_entries(server)
         store.wanted = {"Authorization": "nobody"}
         told = [register(server, f"{store.url}/lab/em", 400), refused, server.get("/data/datasets").text]
         told += [server.get(path).text for path in ("/", "/api/repos/info", "/data/datasets/lab/brain")]
