@@ -203,7 +203,9 @@ async def test_several_images_of_a_group(tmp_path: Path) -> None:
     attributes["multiscales"] *= 2
     (tmp_path / "a/.zattrs").write_text(json.dumps(attributes))
     (volume,) = await open_layers("zarr", {"source": "a"}, roots=[tmp_path])
-    assert volume.info.notes == ("The source has 2 multiscale images; the first is served.",)
+    assert volume.info.notes == (
+        "The source has 2 multiscale images, of which the first is served: make groups of their own of the others.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import tensorstore as ts
 
 from wkdvid.backends.beginnings import read_start
-from wkdvid.backends.failures import translate
+from wkdvid.backends.failures import translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import Limits
@@ -72,14 +72,13 @@ class Opener:
         Raises:
             BackendError: it could not be judged whether it is there.
         """
-        where = f"{source.name} ({key})"
         try:
             async with asyncio.timeout(self.deadline_s):
                 return await read_start(source, key, length, self.context)
         except TimeoutError as error:
-            raise UpstreamUnavailable(f"{where}: no answer within {self.deadline_s:g} s") from error
+            raise UpstreamUnavailable(f"{source.name} ({key}): no answer within {self.deadline_s:g} s") from error
         except FAILURES as error:
-            raise translate(error, where) from error
+            raise translate_of(error, source, key) from error
 
     async def read_json(self, source: Source, key: str) -> dict[str, Any] | None:
         """One JSON object of metadata, or None if the source has no such key.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorstore as ts
 
-from wkdvid.backends.failures import status_of, translate
+from wkdvid.backends.failures import status_of, translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.source import Source
 from wkdvid.errors import CorruptChunk
@@ -52,13 +52,12 @@ class StoredObjects:
             raise translate(error, self.source.name) from error
 
     async def _read(self, key: str, part: slice | None) -> bytes | None:
-        where = f"{self.source.name} ({key})"
         try:
             found = await finished(self._store.read(key, byte_range=part))
         except FAILURES as error:
             if status_of(error) == "OUT_OF_RANGE":
-                raise CorruptChunk(f"{where}: is shorter than its own index says") from error
-            raise translate(error, where) from error
+                raise CorruptChunk(f"{self.source.name} ({key}): is shorter than its own index says") from error
+            raise translate_of(error, self.source, key) from error
         return found.value if found.state == "value" else None
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from types import MappingProxyType
 
 import aiohttp
 import yarl
@@ -21,6 +22,7 @@ ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 PASSING = (408, 429, 500, 502, 503, 504)
 """As TensorStore sees them."""
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
 
 
@@ -51,19 +53,20 @@ async def resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
     return [ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
 
 
-async def redirect_of(url: str, what: str) -> str | None:
+async def redirect_of(url: str, what: str, headers: Mapping[str, str] = NO_HEADERS) -> str | None:
     """The Location that a GET is redirected to, or None if it is answered otherwise. The body is not read.
 
     Args:
         what: The source, for messages: a URL holds secrets, and what a source is redirected to is not for everybody.
+        headers: Sent along; to this address alone, as redirects are not followed.
     Raises:
         UpstreamUnavailable: there is no answer.
     """
-    async with _answer(url, what, TIMEOUT_S) as response:
+    async with _answer(url, what, headers, TIMEOUT_S) as response:
         return response.headers.get("Location") if response.status in REDIRECTS else None
 
 
-async def fetch_start(url: str, what: str, length: int) -> bytes | None:
+async def fetch_start(url: str, what: str, length: int, headers: Mapping[str, str] = NO_HEADERS) -> bytes | None:
     """The first ``length`` bytes of an object, or all where it has fewer; None if it is not there.
 
     Nothing more is loaded, whatever the server says or leaves out about the size. Redirects are not followed. The
@@ -76,14 +79,14 @@ async def fetch_start(url: str, what: str, length: int) -> bytes | None:
     """
     for pause_s in PAUSES_S:
         try:
-            return await _start(url, what, length)
+            return await _start(url, what, length, headers)
         except UpstreamUnavailable:
             await asyncio.sleep(pause_s)
-    return await _start(url, what, length)
+    return await _start(url, what, length, headers)
 
 
-async def _start(url: str, what: str, length: int) -> bytes | None:
-    async with _answer(url, what, None) as response:
+async def _start(url: str, what: str, length: int, headers: Mapping[str, str]) -> bytes | None:
+    async with _answer(url, what, headers, None) as response:
         if response.status in ABSENT:
             return None
         if response.status in REFUSED:
@@ -99,11 +102,13 @@ async def _start(url: str, what: str, length: int) -> bytes | None:
 
 
 @contextlib.asynccontextmanager
-async def _answer(url: str, what: str, total_s: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _answer(
+    url: str, what: str, headers: Mapping[str, str], total_s: float | None
+) -> AsyncIterator[aiohttp.ClientResponse]:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=total_s)) as session,
-            session.get(yarl.URL(url, encoded=True), allow_redirects=False) as response,
+            session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False) as response,
         ):
             yield response
     except (aiohttp.ClientError, OSError):

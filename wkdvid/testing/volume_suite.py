@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 
 from wkdvid.backends.opening import NO_SECRETS, Opener
 from wkdvid.backends.registry import Backends
+from wkdvid.core.credentials import Credentials
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.guard import ANONYMOUS_S3, Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.core.secrets import Secrets
+from wkdvid.core.source import Access
 from wkdvid.core.volume import Array, Volume
 from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
 from wkdvid.testing.faulty import (
@@ -137,7 +139,8 @@ def make_backends(
     deadline_s: float = 20,
 ) -> Backends:
     """Backends that may read from these places, with nothing in their caches."""
-    guard = Guard(tuple(roots), frozenset(http_hosts), s3)
+    credentials = Credentials(otherwise={"s3": Access(options=s3)})
+    guard = Guard(tuple(roots), frozenset(http_hosts), credentials)
     return Backends(Opener(guard, limits or Limits(), pool_bytes=64 * MIB, deadline_s=deadline_s, secrets=secrets))
 
 

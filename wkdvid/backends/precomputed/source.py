@@ -26,6 +26,7 @@ from wkdvid.core.volume import LayerInfo, LevelInfo, Volume
 from wkdvid.errors import BackendError, InvalidRequest
 
 OPTIONS = frozenset({"source", "channel"})
+MARKERS = ("info",)
 
 
 async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:

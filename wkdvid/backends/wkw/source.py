@@ -17,6 +17,7 @@ from wkdvid.backends.quoting import plain
 from wkdvid.backends.stored_objects import open_objects
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume, little_endian
 from wkdvid.backends.wkw.files import KeptParts, LevelFiles
+from wkdvid.backends.wkw.header import HEADER_FILE
 from wkdvid.backends.wkw.layers import Layer, described, listed
 from wkdvid.backends.wkw.mags import StoredMag
 from wkdvid.backends.wkw.properties import PROPERTIES_FILE, LayerProperties, parse_properties
@@ -27,6 +28,7 @@ from wkdvid.core.volume import LayerInfo, LevelInfo, Volume
 from wkdvid.errors import InvalidRequest
 
 OPTIONS = frozenset({"source", "layer", "channel"})
+MARKERS = (PROPERTIES_FILE, HEADER_FILE, f"1/{HEADER_FILE}")
 
 
 async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]:
