@@ -23,8 +23,9 @@ BUILT_IN: Mapping[str, str] = {
     "zarr": "wkdvid.backends.zarr.source",
     "n5": "wkdvid.backends.n5.source",
     "tensorstore": "wkdvid.backends.tensorstore_spec",
+    "boss": "wkdvid.backends.bossdb.source",
 }
-ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed"}
+ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed", "bossdb": "boss"}
 
 
 @dataclass(frozen=True, slots=True)
