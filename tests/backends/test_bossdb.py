@@ -103,7 +103,7 @@ async def test_every_channel_is_a_layer(double: BossDouble) -> None:
         "em16": ("color", "<u2"),
     }
     for info in infos.values():
-        assert info.voxel_size_nm == (4, 4, 40)
+        assert info.voxel_size_nm == pytest.approx((4, 4, 40))
         assert [level.mag for level in info.levels] == list(ANISOTROPIC)
         assert [level.extent for level in info.levels] == [
             Box((0, 0, 0), stop) for stop in ((530, 40, 37), (265, 20, 37), (133, 10, 37))
@@ -224,7 +224,7 @@ async def test_base_that_is_coarser_than_the_frame() -> None:
     channel = annotation(base_resolution=1)
     with BossDouble(experiment(channel)) as double:
         volume = await open_channel(double, "ids")
-        assert volume.info.voxel_size_nm == (8, 8, 40)
+        assert volume.info.voxel_size_nm == pytest.approx((8, 8, 40))
         assert [level.mag for level in volume.info.levels] == [(1, 1, 1), (2, 2, 1)]
         for i, level in enumerate(stored_levels(channel.array, (0, 0, 0), ANISOTROPIC)[1:]):
             check(await volume.read(i, level.extent), level.array)
