@@ -33,7 +33,7 @@ def experiment(*channels: Channel, levels: int = 3, **options: Any) -> Experimen
 
 
 def stored_levels(array: Array, start: Vec3, factors: Sequence[Vec3]) -> list[StoredLevel]:
-    """What must be read: every so-manieth voxel; where the frame begins beyond 0 it is not downsampled."""
+    """What must be read: every n-th voxel; where the frame begins beyond 0 it is not downsampled."""
     return [StoredLevel(array=sampled(array[None], mag), start=divide_up(start, mag), mag=mag) for mag in factors]
 
 

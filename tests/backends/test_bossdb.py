@@ -247,6 +247,9 @@ async def test_voxels_that_differ_in_x_and_y_have_no_pyramid() -> None:
     with BossDouble(experiment(image(), voxel_size=(0.5, 0.25, 2.0), voxel_unit="micrometers")) as double:
         volume = await open_channel(double)
         assert (volume.info.voxel_size_nm, len(volume.info.levels)) == ((500, 250, 2000), 1)
+        assert volume.info.notes == (
+            "The server does not describe the pyramid: its finest resolution is served alone.",
+        )
         check(await volume.read(0, Box((0, 0, 0), SIZE)), double.experiment.channels[0].array[None])
         await closed(volume)
 

@@ -123,6 +123,33 @@ async def test_silence_ends_at_the_deadline(double: BossDouble) -> None:
     await check_recovery(double, volume)
 
 
+async def test_a_byte_at_a_time_ends_at_the_deadline(double: BossDouble) -> None:
+    """F11"""
+    volume = await open_channel(double, backends=backends_for(double, deadline_s=0.5))
+    double.faults.pause_s = 0.2
+    with pytest.raises(UpstreamUnavailable, match=r"no answer within 0\.5 s"):
+        await volume.read(0, CUBOID)
+    double.faults.pause_s = 0
+    await read_recovered(volume)
+    await volume.aclose()
+
+
+async def test_two_hundred_silent_reads_leave_nothing() -> None:
+    """F10: neither tasks nor the slots for requests."""
+    with BossDouble(experiment(image(size=(2, 2, 200 * 16)))) as double:
+        volume = await open_channel(double, backends=backends_for(double, deadline_s=0.5))
+        await volume.read(0, Box((0, 0, 0), (2, 2, 1)))
+        before = len(asyncio.all_tasks())
+        double.faults.delay_s = 60
+        reads = [volume.read(0, Box((0, 0, z), (2, 2, z + 1))) for z in range(16, 3200, 16)]
+        for answer in await asyncio.gather(*reads, return_exceptions=True):
+            assert isinstance(answer, UpstreamUnavailable)
+        double.faults.delay_s = 0
+        check(await read_recovered(volume), double.experiment.channels[0].array[None])
+        assert len(asyncio.all_tasks()) == before
+        await volume.aclose()
+
+
 async def test_silence_of_the_documents_ends_at_the_deadline(double: BossDouble) -> None:
     double.faults.where, double.faults.delay_s = "/downsample/", 60
     with pytest.raises(UpstreamUnavailable, match=r"no answer within 0\.3 s"):

@@ -10,7 +10,6 @@ from typing import Any
 from wkdvid.backends.bossdb.api import Api
 from wkdvid.backends.bossdb.credentials import http_source, read_credentials
 from wkdvid.backends.bossdb.metadata import (
-    CUBOID,
     Channel,
     Experiment,
     Frame,
@@ -50,15 +49,9 @@ class ExperimentReader:
         return parse_frame(await self._document(f"coord/{name}", f"coordinate frame {name!r}"), f"{self.what}: {name}")
 
     async def resolutions(self, channel: str, frame: Frame) -> Sequence[Resolution]:
-        """Finest first.
-
-        The server cannot describe an anisotropic pyramid whose voxels differ in x and y: the frame has the finest.
-        """
+        """Finest first; none if the server cannot describe them, as where anisotropic voxels differ in x and y."""
         found = await self._ask(f"downsample/{self.path}/{channel}")
-        if isinstance(found, int):
-            size, stop = frame.voxel_size_nm, frame.extent.stop
-            return [Resolution(number=0, voxel_size_nm=size, stop=stop, cuboid=CUBOID)]
-        return parse_resolutions(found, frame.unit_nm, f"{self.what}/{channel}")
+        return [] if isinstance(found, int) else parse_resolutions(found, frame.unit_nm, f"{self.what}/{channel}")
 
     @property
     def _route(self) -> str:

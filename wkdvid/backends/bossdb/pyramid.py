@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wkdvid.backends.bossdb.cutouts import chunk_shape
-from wkdvid.backends.bossdb.metadata import Channel, Frame, Resolution
+from wkdvid.backends.bossdb.metadata import CUBOID, Channel, Frame, Resolution
 from wkdvid.backends.levels import level_mags
 from wkdvid.core.geometry import ZERO, Box, Float3
 from wkdvid.core.volume import LevelInfo
@@ -31,7 +31,7 @@ def plan_pyramid(
     """The levels that can be read, each of them whole.
 
     Args:
-        resolutions: Finest first.
+        resolutions: Finest first; none if the server cannot describe them.
         chunk_bytes: Of voxels, that are asked for at a time at most.
     Raises:
         InvalidRequest: not even the base resolution can be read, or they make no pyramid.
@@ -56,6 +56,9 @@ def _served(
     channel: Channel, frame: Frame, resolutions: Sequence[Resolution], what: str
 ) -> tuple[Sequence[Resolution], tuple[str, ...]]:
     """Those from the base on, below which nothing was written."""
+    if not resolutions and not channel.base_resolution:
+        finest = Resolution(number=0, voxel_size_nm=frame.voxel_size_nm, stop=frame.extent.stop, cuboid=CUBOID)
+        return [finest], ("The server does not describe the pyramid: its finest resolution is served alone.",)
     written = [resolution for resolution in resolutions if resolution.number >= channel.base_resolution]
     if not written or written[0].number != channel.base_resolution:
         raise InvalidRequest(f"{what}: the server does not describe resolution {channel.base_resolution}, the base")

@@ -24,6 +24,9 @@ class Faults:
     missing_bytes: int = 0
     """Promised, and not sent: the connection breaks off."""
 
+    pause_s: float = 0.0
+    """Between one byte of a good body and the next."""
+
     def fail(self, *statuses: int) -> None:
         """Answer with these, one after the other, and then well again."""
         self.statuses = iter(statuses)

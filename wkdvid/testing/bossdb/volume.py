@@ -74,7 +74,7 @@ class Experiment:
         return divide_up(self.frame.stop, self.factors(resolution))
 
     def voxels(self, channel: Channel, resolution: int, box: Box) -> Array:
-        """Voxels (t, x, y, z) of a box: every so-manieth voxel of resolution 0; zeros where there is none."""
+        """Voxels (t, x, y, z) of a box: every n-th voxel of resolution 0; zeros where there is none."""
         times = channel.array.reshape(-1, *self.frame.size)
         factors, start = self.factors(resolution), self.start
         out = np.zeros((len(times), *box.size), channel.array.dtype)
