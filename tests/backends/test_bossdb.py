@@ -147,6 +147,7 @@ async def test_layers_that_the_entry_names(double: BossDouble) -> None:
         ({"collection": "../x"}, "collection: expected letters"),
         ({"collection": "elsewhere"}, "no such experiment"),
         ({"experiment": 7}, "experiment: expected letters"),
+        ({"experiment": "größe"}, "experiment: expected letters"),
         ({"channel": "nothing"}, "no such channel 'nothing'"),
         ({"channel": "em?x=1"}, "channel: expected letters"),
         ({"t": 1}, "t: expected a whole number from 0 to 0, got 1"),

@@ -167,6 +167,13 @@ async def test_host_that_is_gone() -> None:
         await open_channel(double)
 
 
+async def test_host_that_cannot_speak_tls(double: BossDouble) -> None:
+    """F12"""
+    options = {**entry(double, channel="em"), "domain": f"https://{double.host}"}
+    with pytest.raises(UpstreamUnavailable, match="no secure connection can be made"):
+        await open_with(backends_for(double), "boss", options)
+
+
 async def test_answer_that_breaks_off_is_tried_again_and_not_decoded(double: BossDouble) -> None:
     """F12, F13"""
     volume = await open_channel(double)

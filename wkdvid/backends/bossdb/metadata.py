@@ -21,7 +21,7 @@ DTYPES = ("uint8", "uint16", "uint64")
 CUBOID: Vec3 = (512, 512, 16)
 """The server's unit of storage, where it does not say."""
 
-_NAME = re.compile(r"[\w-]{1,255}")
+_NAME = re.compile(r"[\w-]{1,255}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
