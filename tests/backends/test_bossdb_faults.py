@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -239,6 +240,54 @@ async def test_documents_that_are_none(double: BossDouble, route: str, fault: st
     double.faults.where, double.faults.spoil = route, lambda _: body
     with pytest.raises((CorruptChunk, InvalidEntry), match=words):
         await open_channel(double)
+
+
+@pytest.mark.parametrize(
+    ("route", "changed", "words"),
+    [
+        ("/experiment/brain", {"channels": "em"}, "channels: expected a list, got 'em'"),
+        ("/experiment/brain", {"channels": ["em", "../x"]}, "channels: expected letters"),
+        ("/experiment/brain", {"coord_frame": "a/b"}, "coord_frame: expected letters"),
+        ("/experiment/brain", {"num_time_samples": 0}, "num_time_samples: expected a whole number, 1 or more, got 0"),
+        ("/channel/em", {"datatype": "uint32"}, "datatype: expected one of uint8, uint16, uint64, got 'uint32'"),
+        ("/channel/em", {"type": ["image"]}, "type: expected image or annotation"),
+        ("/channel/em", {"base_resolution": True}, "base_resolution: expected a whole number"),
+        ("/channel/em", {"base_resolution": 3}, "does not describe resolution 3, the base"),
+        ("/coord/", {"x_stop": 0}, r"the frame from \(0, 0, 0\) to \(0, 40, 37\) has no voxels"),
+        ("/coord/", {"y_start": 0.5}, "start: expected three whole numbers"),
+        ("/coord/", {"z_stop": 1e300}, "stop: expected three whole numbers"),
+        ("/coord/", {"voxel_unit": "furlongs"}, "voxel_unit: unknown unit 'furlongs'"),
+        ("/coord/", {"x_voxel_size": 0}, "voxel_size: expected three positive numbers"),
+        ("/downsample/", {"voxel_size": []}, "voxel_size: expected an object"),
+        (
+            "/downsample/",
+            {"voxel_size": {"0": [4, 4, 40], "1": [7, 7, 40]}},
+            "level 1 has voxels of .* no whole multiple",
+        ),
+        ("/downsample/", {"extent": {"0": [530, 40, 0]}}, "extent.0: expected three whole numbers"),
+        ("/downsample/", {"extent": {"1": [265, 20, 37]}}, "does not describe resolution 0"),
+        ("/downsample/", {"cuboid_size": {"0": [512, 512]}}, "cuboid_size.0: expected three whole numbers"),
+    ],
+)
+async def test_documents_that_say_what_cannot_be(
+    double: BossDouble, route: str, changed: dict[str, Any], words: str
+) -> None:
+    double.faults.where = route
+    double.faults.spoil = lambda body: json.dumps({**json.loads(body), **changed}).encode()
+    with pytest.raises(InvalidEntry, match=words):
+        await open_channel(double)
+
+
+async def test_cuboids_that_would_fill_the_memory_are_not_asked_for(double: BossDouble) -> None:
+    """F26"""
+    double.faults.where = "/downsample/"
+    double.faults.spoil = lambda body: json.dumps(
+        {**json.loads(body), "cuboid_size": {str(r): [1 << 50] * 3 for r in range(3)}}
+    ).encode()
+    volume = await open_channel(double)
+    assert max(np.prod(level.chunk_shape) for level in volume.info.levels) <= 1 << 26
+    check(await volume.read(0, CUBOID), stored(double))
+    await volume.aclose()
 
 
 # Credentials
