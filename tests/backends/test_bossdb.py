@@ -268,9 +268,9 @@ async def test_time_series_says_which_time_is_served() -> None:
 
 
 async def test_cloudvol_channels_are_read_from_their_bucket(tmp_path: Path, s3: S3) -> None:
-    ids = labels("uint64", (70, 66, 20))[0]
+    ids = labels("uint32", (70, 66, 20))[0]
     bucket, _, folder = s3.upload(write_precomputed(tmp_path, [((1, 1, 1), ids)])).removeprefix("s3://").partition("/")
-    channel = annotation("ids", storage_type="cloudvol", bucket=bucket, cv_path=f"/{folder}")
+    channel = replace(image("ids", "uint32"), type="annotation", storage_type="cloudvol", bucket=bucket, cv_path=folder)
     with BossDouble(experiment(image(), channel)) as double:
         backends = make_backends(http_hosts=[double.host], s3=s3.options)
         layers = await open_all(double, backends)

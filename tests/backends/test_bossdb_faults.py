@@ -254,6 +254,7 @@ async def test_documents_that_are_none(double: BossDouble, route: str, fault: st
         ("/channel/em", {"base_resolution": True}, "base_resolution: expected a whole number"),
         ("/channel/em", {"base_resolution": 3}, "does not describe resolution 3, the base"),
         ("/coord/", {"x_stop": 0}, r"the frame from \(0, 0, 0\) to \(0, 40, 37\) has no voxels"),
+        ("/coord/", {"z_start": -1}, r"start: expected three whole numbers \[x, y, z\], 0 or more"),
         ("/coord/", {"y_start": 0.5}, "start: expected three whole numbers"),
         ("/coord/", {"z_stop": 1e300}, "stop: expected three whole numbers"),
         ("/coord/", {"voxel_unit": "furlongs"}, "voxel_unit: unknown unit 'furlongs'"),

@@ -17,7 +17,7 @@ from wkdvid.errors import InvalidRequest
 
 CATEGORIES: Mapping[str, Category] = {"image": "color", "annotation": "segmentation"}
 DTYPES = ("uint8", "uint16", "uint64")
-"""Those that work from end to end: the server lists uint32, but stores none."""
+"""Those that the server's own store has; it lists uint32 as well."""
 CUBOID: Vec3 = (512, 512, 16)
 """The server's unit of storage, where it does not say."""
 
@@ -87,7 +87,8 @@ def parse_experiment(document: Mapping[str, Any], what: str) -> Experiment:
 
 def parse_frame(document: Mapping[str, Any], what: str) -> Frame:
     start, stop = (
-        _vector([document.get(f"{axis}_{end}") for axis in "xyz"], f"{what}: {end}") for end in ("start", "stop")
+        _vector([document.get(f"{axis}_{end}") for axis in "xyz"], f"{what}: {end}", least=0)
+        for end in ("start", "stop")
     )
     if any(a >= b for a, b in zip(start, stop, strict=True)):
         raise InvalidRequest(f"{what}: the frame from {start} to {stop} has no voxels")
@@ -102,16 +103,18 @@ def parse_frame(document: Mapping[str, Any], what: str) -> Frame:
 
 def parse_channel(document: Mapping[str, Any], what: str) -> Channel:
     kind, dtype = document.get("type"), document.get("datatype")
+    bucket = _bucket(document, what) if document.get("storage_type") == "cloudvol" else None
+    dtypes = DTYPES if bucket is None else (*DTYPES, "uint32")
     if not isinstance(kind, str) or kind not in CATEGORIES:
         raise InvalidRequest(f"{what}: type: expected image or annotation, got {kind!r}")
-    if dtype not in DTYPES:
-        raise InvalidRequest(f"{what}: datatype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    if dtype not in dtypes:
+        raise InvalidRequest(f"{what}: datatype: expected one of {', '.join(dtypes)}, got {dtype!r}")
     return Channel(
         category=CATEGORIES[kind],
         dtype=np.dtype(dtype).newbyteorder("<"),
         base_resolution=_whole(document.get("base_resolution", 0), f"{what}: base_resolution", least=0),
         is_downsampled=document.get("downsample_status") == "DOWNSAMPLED",
-        bucket=_bucket(document, what) if document.get("storage_type") == "cloudvol" else None,
+        bucket=bucket,
     )
 
 
@@ -150,12 +153,10 @@ def _whole(value: object, what: str, least: int) -> int:
     raise InvalidRequest(f"{what}: expected a whole number, {least} or more, got {value!r}")
 
 
-def _vector(value: object, what: str, least: int | None = None) -> Vec3:
-    if isinstance(value, list | tuple) and len(value) == 3 and all(is_number(n) and n == int(n) for n in value):
-        x, y, z = (int(n) for n in value)
-        if least is None or min(x, y, z) >= least:
-            return (x, y, z)
-    raise InvalidRequest(f"{what}: expected three whole numbers [x, y, z], got {value!r}")
+def _vector(value: object, what: str, least: int) -> Vec3:
+    if isinstance(value, list) and len(value) == 3 and all(is_number(n) and n == int(n) >= least for n in value):
+        return (int(value[0]), int(value[1]), int(value[2]))
+    raise InvalidRequest(f"{what}: expected three whole numbers [x, y, z], {least} or more, got {value!r}")
 
 
 def _size_nm(value: object, unit_nm: float, what: str) -> Float3:
