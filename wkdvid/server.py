@@ -54,6 +54,8 @@ BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
+END_S = 1.0
+"""For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 MALLOC = {
     "MALLOC_ARENA_MAX": "2",
@@ -124,6 +126,16 @@ async def _stop(app: App) -> None:
     await asyncio.wait([app.ctx.watching])
     await app.ctx.services.catalog.aclose()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
+    await _end_tasks()
+
+
+async def _end_tasks() -> None:
+    """What ``asyncio.run`` does at its end: reads that nobody waits for, and sessions of sources that were replaced."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=END_S)
 
 
 def make_services(config: Config) -> Services:

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import tensorstore as ts
 
@@ -49,6 +50,8 @@ class Opener:
         self.deadline_s = deadline_s
         self.secrets = secrets
         self.context = ts.Context(_context(pool_bytes))
+        self.shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+        """What a backend shares between its layers, for as long as one of them holds it."""
 
     async def source(self, text: object, probe_key: str | None = None) -> Source:
         """The admitted source that a user's URL or path names, redirects followed.
@@ -93,7 +96,7 @@ class Opener:
             return None
         if len(text) > limit:
             raise CorruptChunk(f"{source.name}: {key} has more than {limit} bytes, the limit (limits.metadata_bytes)")
-        return await asyncio.to_thread(_parsed, text, f"{source.name}: {key}")
+        return await asyncio.to_thread(parse_document, text, f"{source.name}: {key}")
 
     async def read_documents(self, places: Sequence[tuple[Source, str]]) -> list[dict[str, Any] | None]:
         """Several JSON objects at a time, each from a folder by its key; None for what is not there.
@@ -166,7 +169,11 @@ class Opener:
             )
 
 
-def _parsed(text: bytes, what: str) -> dict[str, Any]:
+def parse_document(text: bytes, what: str) -> dict[str, Any]:
+    """
+    Raises:
+        CorruptChunk: not a JSON object, or one that is nested too deeply.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:

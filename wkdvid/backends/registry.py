@@ -24,8 +24,9 @@ BUILT_IN: Mapping[str, str] = {
     "n5": "wkdvid.backends.n5.source",
     "wkw": "wkdvid.backends.wkw.source",
     "tensorstore": "wkdvid.backends.tensorstore_spec",
+    "boss": "wkdvid.backends.bossdb.source",
 }
-ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed"}
+ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed", "bossdb": "boss"}
 
 
 @dataclass(frozen=True, slots=True)
