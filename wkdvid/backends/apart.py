@@ -1,0 +1,135 @@
+"""Decoding in a process of its own: bad bytes make some decoders crash, run for ever or fill the memory.
+
+Then the process ends, that chunk is corrupt, and the next one gets a new process. Each is started when it is first
+needed, serves one chunk at a time, and ends with this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from wkdvid.codecs.decoder_child import DECODED
+from wkdvid.core.volume import Array
+from wkdvid.errors import CorruptChunk, UpstreamUnavailable
+
+INSTALL = "pip install 'wkdvid[codecs]'"
+PROCESSES = 2
+"""Of one worker of the server; all workers together can use every core."""
+DECODING_S = 10.0
+"""The longest that one chunk may take."""
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package of the extra ``codecs`` is there."""
+    return find_spec(package) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How the bytes of a chunk are to be decoded."""
+
+    decoder: str
+    """One of ``codecs.foreign.DECODERS``."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: Literal["C", "F"] = "F"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Of the voxels, in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def request(self, data: bytes) -> bytes:
+        document = {
+            "decoder": self.decoder,
+            "shape": self.shape,
+            "dtype": self.dtype.str,
+            "order": self.order,
+            "size": len(data),
+            **self.parameters,
+        }
+        return json.dumps(document).encode() + b"\n"
+
+
+async def decoded_apart(decoding: Decoding, data: bytes, what: str) -> Array:
+    """The voxels in a stored chunk, of the shape and type that are expected.
+
+    Raises:
+        CorruptChunk: the bytes of ``what`` are something else, or the decoder did not survive them.
+        UpstreamUnavailable: no process can be started.
+    """
+    loop = asyncio.get_running_loop()
+    voxels = await loop.run_in_executor(_THREADS, _decode, decoding, data, what)
+    if voxels is None:
+        raise CorruptChunk(f"{what}: the stored bytes are no {decoding.decoder} chunk of {decoding.shape} voxels")
+    return np.frombuffer(voxels, decoding.dtype).reshape(decoding.shape, order=decoding.order)
+
+
+_THREADS = ThreadPoolExecutor(PROCESSES, "decoder")
+_OF_THREAD = threading.local()
+
+
+def _decode(decoding: Decoding, data: bytes, what: str) -> bytes | None:
+    process: subprocess.Popen[bytes] | None = getattr(_OF_THREAD, "process", None)
+    if process is None or process.poll() is not None:
+        try:
+            _OF_THREAD.process = process = _start()
+        except OSError as error:
+            raise UpstreamUnavailable(f"{what}: no process can be started to decode it") from error
+    timer = threading.Timer(DECODING_S, process.kill)
+    timer.start()
+    try:
+        return _ask(process, decoding, data)
+    except (BrokenPipeError, EOFError):
+        process.kill()
+        process.wait()
+        return None
+    finally:
+        timer.cancel()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """Its environment is what it needs to import the same packages: no secrets, no settings of our allocator."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "wkdvid.codecs.decoder_child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
+    )
+
+
+def _ask(process: subprocess.Popen[bytes], decoding: Decoding, data: bytes) -> bytes | None:
+    """The voxels, or None if the process says that it cannot decode them.
+
+    Raises:
+        BrokenPipeError, EOFError: it has ended.
+    """
+    requests, answers = _pipes(process)
+    requests.write(decoding.request(data) + data)
+    requests.flush()
+    state = answers.read(1)
+    voxels = answers.read(decoding.size) if state == DECODED else b""
+    if not state or (state == DECODED and len(voxels) != decoding.size):
+        raise EOFError
+    return voxels if state == DECODED else None
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("the process has no pipes")
+    return process.stdin, process.stdout
