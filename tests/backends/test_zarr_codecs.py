@@ -174,9 +174,7 @@ async def test_bomb_and_wrong_sizes(tmp_path: Path) -> None:
         ({"zarr_format": 2, "compressor": {"id": "zfpy"}}, "compressor 'zfpy'"),
     ],
 )
-async def test_codecs_of_objects_and_without_a_length_stay_refused(
-    tmp_path: Path, options: Mapping[str, Any], message: str
-) -> None:
+async def test_what_is_not_safe_stays_refused(tmp_path: Path, options: Mapping[str, Any], message: str) -> None:
     create_array(str(tmp_path / "a"), shape=(8,) * 3, chunks=(8,) * 3, dtype="u1", zarr_format=options["zarr_format"])
     path = tmp_path / "a" / (".zarray" if options["zarr_format"] == 2 else "zarr.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **options}))

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import IO, Any, Literal
@@ -84,8 +85,10 @@ _OF_THREAD = threading.local()
 
 
 def _decode(decoding: Decoding, data: bytes, what: str) -> bytes | None:
+    """By the process of this thread; None if the bytes cannot be decoded."""
     process: subprocess.Popen[bytes] | None = getattr(_OF_THREAD, "process", None)
     if process is None or process.poll() is not None:
+        _end(process)
         try:
             _OF_THREAD.process = process = _start()
         except OSError as error:
@@ -95,11 +98,18 @@ def _decode(decoding: Decoding, data: bytes, what: str) -> bytes | None:
     try:
         return _ask(process, decoding, data)
     except (BrokenPipeError, EOFError):
-        process.kill()
-        process.wait()
+        _end(process)
         return None
     finally:
         timer.cancel()
+
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    _OF_THREAD.process = None
+    if process is not None:
+        process.kill()
+        with suppress(BrokenPipeError), process:  # closes its pipes and waits for it
+            pass
 
 
 def _start() -> subprocess.Popen[bytes]:
