@@ -1,7 +1,7 @@
-"""Decoding in a process of its own: bad bytes make some decoders crash, run for ever or fill the memory.
+"""Decoding in processes of their own: bad bytes make some decoders crash, run for ever or fill the memory.
 
-Then the process ends, that chunk is corrupt, and the next one gets a new process. Each is started when it is first
-needed, serves one chunk at a time, and ends with this one.
+``codecs.decoder_child`` decodes each chunk in a fork, which this process cannot make: TensorStore does not survive it.
+Its processes are started when they are first needed, serve one chunk at a time each, and end with this one.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Decoding:
             "dtype": self.dtype.str,
             "order": self.order,
             "size": len(data),
+            "seconds": DECODING_S,
             **self.parameters,
         }
         return json.dumps(document).encode() + b"\n"
@@ -71,7 +72,7 @@ async def decoded_apart(decoding: Decoding, data: bytes, what: str) -> Array:
 
     Raises:
         CorruptChunk: the bytes of ``what`` are something else, or the decoder did not survive them.
-        UpstreamUnavailable: no process can be started.
+        UpstreamUnavailable: no process can be started, or it was ended.
     """
     loop = asyncio.get_running_loop()
     voxels = await loop.run_in_executor(_THREADS, _decode, decoding, data, what)
@@ -93,15 +94,11 @@ def _decode(decoding: Decoding, data: bytes, what: str) -> bytes | None:
             _OF_THREAD.process = process = _start()
         except OSError as error:
             raise UpstreamUnavailable(f"{what}: no process can be started to decode it") from error
-    timer = threading.Timer(DECODING_S, process.kill)
-    timer.start()
     try:
         return _ask(process, decoding, data)
-    except (BrokenPipeError, EOFError):
+    except (BrokenPipeError, EOFError) as error:
         _end(process)
-        return None
-    finally:
-        timer.cancel()
+        raise UpstreamUnavailable(f"{what}: the process that decodes it has ended") from error
 
 
 def _end(process: subprocess.Popen[bytes] | None) -> None:

@@ -1,4 +1,7 @@
-"""A process that decodes chunks for another one, and may crash or be ended over a bad one.
+"""A process that decodes chunks for another one, each in a fork of its own.
+
+The fork may crash over bad bytes, run for ever, fill the memory, or spoil its own memory unnoticed: nothing of that
+comes to the next chunk. This process has no threads and imports what the forks need, so that forking is quick and safe.
 
 On standard input comes a line of JSON for each chunk, then its bytes; on standard output goes a byte that says whether
 it could be decoded and, if so, the voxels, as many bytes as the request says. The end of the input ends the process.
@@ -6,10 +9,12 @@ it could be decoded and, if so, the voxels, as many bytes as the request says. T
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
 import resource
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -17,7 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from wkdvid.codecs.foreign import Array, decode
+from wkdvid.codecs.foreign import PACKAGES, Array, decode
 
 MEMORY_BYTES = 256 << 20
 """Of the interpreter, the packages and the stored bytes."""
@@ -29,22 +34,33 @@ DECODED, FAILED = b"\x01", b"\x00"
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     while line := requests.readline():
         request = json.loads(line)
-        _limit_memory(MEMORY_BYTES + request["size"] + MEMORY_PER_VOXEL * math.prod(request["shape"]))
-        voxels = _voxels(request, requests.read(request["size"]))
-        answers.write(FAILED if voxels is None else DECODED + voxels)
-        answers.flush()
+        data = requests.read(request["size"])
+        for package in PACKAGES[request["decoder"]]:
+            importlib.import_module(package)
+        fork = os.fork()
+        if fork == 0:
+            _answer(request, data, answers)
+        _, status = os.waitpid(fork, 0)
+        if status != 0:
+            answers.write(FAILED)
+            answers.flush()
 
 
-def _voxels(request: Mapping[str, Any], data: bytes) -> bytes | None:
-    """What the caller asked for, or None for anything else that the bytes give."""
-    shape, dtype = tuple(request["shape"]), np.dtype(request["dtype"])
+def _answer(request: Mapping[str, Any], data: bytes, answers: BinaryIO) -> None:
+    """Write the voxels, if the bytes give what the caller asked for, and end this fork, with 0 if so."""
     try:
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # which ends it, wherever it is
+        shape, dtype = tuple(request["shape"]), np.dtype(request["dtype"])
+        _limit_memory(MEMORY_BYTES + len(data) + MEMORY_PER_VOXEL * math.prod(shape))
         array: Array = decode(request["decoder"], data, shape, request)
-        if array.shape != shape or array.dtype.newbyteorder("=") != dtype:
-            return None
-        return array.astype(dtype, copy=False).tobytes(request["order"])
-    except Exception:
-        return None
+        if array.shape == shape and array.dtype.newbyteorder("=") == dtype:
+            voxels = array.astype(dtype, copy=False).tobytes(request["order"])
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            answers.write(DECODED + voxels)
+            answers.flush()
+            os._exit(0)
+    finally:
+        os._exit(1)
 
 
 def _limit_memory(size: int) -> None:

@@ -2,14 +2,13 @@
 
 Arrays are (x, y, z, c) as the precomputed format orders them, or a zarr chunk in the order of its dimensions. The
 packages follow what the bytes say, out of the buffer and into a crash, and some return what they made of half a chunk:
-what can be checked is checked here, and ``decoder_child`` is the process that may crash.
+what can be checked is checked here, and ``decoder_child`` makes the process that may crash.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -117,30 +116,20 @@ def _zfpc(data: bytes, _: Shape, __: object) -> Array:
 
 def _zarr(data: bytes, shape: Shape, parameters: Mapping[str, Any]) -> Array:
     """One chunk of a zarr array, whatever its codecs."""
-    from zarr.core.buffer.cpu import Buffer
-
-    array, objects = _zarr_array(json.dumps(parameters["array"]))
-    version = parameters["array"]["zarr_format"]
-    objects[".".join("0" * len(shape)) if version == 2 else "/".join("c" + "0" * len(shape))] = Buffer.from_bytes(data)
-    return np.asarray(array[...])
-
-
-@lru_cache(maxsize=32)
-def _zarr_array(document: str) -> tuple[Any, dict[str, Any]]:
-    """An array of one chunk in memory, and the objects it consists of."""
     import numcodecs
     import zarr
     from zarr.core.buffer.cpu import Buffer
     from zarr.storage import MemoryStore
 
     numcodecs.register_codec(_checked_blosc())
-    metadata = json.loads(document)
-    if metadata["zarr_format"] == 3:
+    array, indices = parameters["array"], ["0"] * len(shape)
+    name, key = (".zarray", ".".join(indices))
+    if array["zarr_format"] == 3:
+        name, key = ("zarr.json", "/".join(["c", *indices]))
         blosc = {"name": "numcodecs.blosc", "configuration": {}}  # all that decoding needs stands in the bytes
-        metadata["codecs"] = [blosc if codec["name"] == "blosc" else codec for codec in metadata["codecs"]]
-    key = ".zarray" if metadata["zarr_format"] == 2 else "zarr.json"
-    objects: dict[str, Any] = {key: Buffer.from_bytes(json.dumps(metadata).encode())}
-    return zarr.open_array(MemoryStore(objects), mode="r"), objects
+        array = {**array, "codecs": [blosc if codec["name"] == "blosc" else codec for codec in array["codecs"]]}
+    objects: dict[str, Any] = {name: Buffer.from_bytes(json.dumps(array).encode()), key: Buffer.from_bytes(data)}
+    return np.asarray(zarr.open_array(MemoryStore(objects), mode="r")[...])
 
 
 def _checked_blosc() -> type[Any]:
@@ -169,3 +158,13 @@ DECODERS: Mapping[str, Callable[[bytes, Shape, Mapping[str, Any]], Array]] = {
     "zfpc": _zfpc,
     "zarr": _zarr,
 }
+PACKAGES: Mapping[str, Sequence[str]] = {
+    "jxl": ("imagecodecs",),
+    "compresso": ("compresso",),
+    "crackle": ("crackle",),
+    "fpzip": ("fpzip",),
+    "kempressed": ("fpzip",),
+    "zfpc": ("zfpc",),
+    "zarr": ("numcodecs", "zarr"),
+}
+"""What a decoder imports."""
