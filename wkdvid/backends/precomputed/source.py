@@ -19,7 +19,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.outcomes import outcomes
 from wkdvid.backends.precomputed.decoding import decoded_scale
 from wkdvid.backends.precomputed.metadata import Info, ScaleMetadata, parse_info
-from wkdvid.backends.precomputed.stored import UNPACK, UNREAD, StoredScale, open_stored
+from wkdvid.backends.precomputed.stored import UNPACK, StoredScale, open_stored
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import LayerEntry
@@ -72,24 +72,20 @@ async def _suffixes(opener: Opener, source: Source, scales: Sequence[ScaleMetada
     """For each scale the suffixes that its chunks have: local ones, which TensorStore would read as empty.
 
     Raises:
-        InvalidRequest: a suffix that cannot be read, or a scale whose key leads to where it may not.
+        InvalidRequest: a scale whose key leads to where it may not.
+        BackendError: its folder cannot be read.
     """
-    folders = [opener.guard.child(source, scale.key) for scale in scales]
+    folders = [Path(opener.guard.child(source, scale.key).path) for scale in scales]
     if source.scheme != "file":
         return [()] * len(scales)
-    found: list[Sequence[str]] = []
-    for scale, folder in zip(scales, folders, strict=True):
-        try:
-            suffixes = await asyncio.to_thread(_suffixes_in, Path(folder.path)) if scale.sharding is None else set()
-        except OSError as error:
-            raise translate(error, source.name) from error
-        if unread := suffixes & UNREAD:
-            raise InvalidRequest(
-                f"{source.name}: the chunks of scale {scale.key} have the suffix {min(unread)}, which cannot be read;"
-                f" write them with {', '.join(UNPACK)} or none"
-            )
-        found.append([suffix for suffix in UNPACK if suffix in suffixes])
-    return found
+    try:
+        found = [
+            await asyncio.to_thread(_suffixes_in, folder) if scale.sharding is None else set()
+            for scale, folder in zip(scales, folders, strict=True)
+        ]
+    except OSError as error:
+        raise translate(error, source.name) from error
+    return [[suffix for suffix in UNPACK if suffix in suffixes] for suffixes in found]
 
 
 def _suffixes_in(folder: Path) -> set[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from bz2 import BZ2Decompressor
 from collections.abc import Callable, Mapping, Sequence
+from lzma import LZMADecompressor
 
 import imagecodecs
 import tensorstore as ts
@@ -17,21 +20,22 @@ from wkdvid.core.geometry import Vec3
 from wkdvid.core.source import Source
 from wkdvid.errors import CorruptChunk
 
-Unpack = Callable[[bytes, int], bytes]
+
+def _whole(decompressor: LZMADecompressor | BZ2Decompressor, data: bytes, limit: int) -> bytes:
+    unpacked = decompressor.decompress(data, limit + 1)
+    if not decompressor.eof or decompressor.unused_data or len(unpacked) > limit:
+        raise ValueError("cut short, or too large")
+    return unpacked
 
 
-def _unbrotli(data: bytes, limit: int) -> bytes:
-    return bytes(imagecodecs.brotli_decode(data, out=limit))
-
-
-def _unzstd(data: bytes, limit: int) -> bytes:
-    return bytes(imagecodecs.zstd_decode(data, out=limit))
-
-
-UNPACK: Mapping[str, Unpack] = {".gz": gunzip, ".br": _unbrotli, ".zstd": _unzstd}
-"""By the suffix that cloud-volume gives local files."""
-UNREAD = frozenset({".xz", ".bz2"})
-"""It may write these too."""
+UNPACK: Mapping[str, Callable[[bytes, int], bytes]] = {
+    ".gz": gunzip,
+    ".br": lambda data, limit: bytes(imagecodecs.brotli_decode(data, out=limit)),
+    ".zstd": lambda data, limit: bytes(imagecodecs.zstd_decode(data, out=limit)),
+    ".xz": lambda data, limit: _whole(LZMADecompressor(), data, limit),
+    ".bz2": lambda data, limit: _whole(BZ2Decompressor(), data, limit),
+}
+"""By the suffix that cloud-volume gives local files. At most so many bytes, else an exception."""
 
 
 class StoredScale:
@@ -67,14 +71,12 @@ class StoredScale:
             except FAILURES as error:
                 raise translate(error, where) from error
             if found.state == "value":
-                return self._unpacked(found.value, suffix, f"{where}{suffix}")
+                return await self._unpacked(found.value, suffix, f"{where}{suffix}") if suffix else found.value
         return None
 
-    def _unpacked(self, data: bytes, suffix: str, where: str) -> bytes:
-        if not suffix:
-            return data
+    async def _unpacked(self, data: bytes, suffix: str, where: str) -> bytes:
         try:
-            return UNPACK[suffix](data, self._limit)
+            return await asyncio.to_thread(UNPACK[suffix], data, self._limit)
         except Exception as error:
             raise CorruptChunk(f"{where}: cannot be unpacked to at most {self._limit} bytes") from error
 
