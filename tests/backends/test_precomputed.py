@@ -284,6 +284,10 @@ def _large_chunk(info: dict[str, Any]) -> None:
     info["scales"][0]["chunk_sizes"] = [[1024, 1024, 1024]]
 
 
+def _odd_sharding(info: dict[str, Any]) -> None:
+    info["scales"][0]["sharding"] = "none"
+
+
 def _many_scales(info: dict[str, Any]) -> None:
     info["scales"] = [{**info["scales"][0], "resolution": [2**i] * 3, "key": str(i)} for i in range(40)]
 
@@ -296,6 +300,7 @@ def _many_scales(info: dict[str, Any]) -> None:
         (_no_scales, "at least one scale"),
         (_far_key, "outside"),
         (_large_chunk, "limits.chunk_bytes"),
+        (_odd_sharding, r"scales\[0\].sharding: expected an object"),
         (_many_scales, "limits.levels"),
     ],
 )

@@ -96,6 +96,18 @@ async def test_encoding_and_a_fill_value_that_is_no_number(tmp_path: Path, versi
     check(read, array)
 
 
+@pytest.mark.parametrize("chunks", [(50, 20, 80), (7, 66, 75), (41, 33, 11)])
+async def test_chunks_of_any_shape(tmp_path: Path, chunks: tuple[int, ...]) -> None:
+    """Larger than the array too; order F, empty filters and no fill value."""
+    array = noise("uint16")
+    options: Any = {"chunks": chunks, "zarr_format": 2, "compressors": LZ4(), "order": "F", "fill_value": 0}
+    create_array(str(tmp_path / "a"), data=array[0].T, **options)
+    document = json.loads((tmp_path / "a/.zarray").read_text())
+    (tmp_path / "a/.zarray").write_text(json.dumps({**document, "filters": [], "fill_value": None}))
+    (volume,) = await open_layers("zarr", {"source": "a"}, roots=[tmp_path])
+    check(await volume.read(0, StoredLevel(array=array).extent), array)
+
+
 async def test_image_whose_levels_differ(tmp_path: Path) -> None:
     """The finest as TensorStore reads it, the next as zarr-python does."""
     array = noise("uint16")

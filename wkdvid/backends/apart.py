@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 
@@ -126,7 +126,7 @@ def _ask(process: subprocess.Popen[bytes], decoding: Decoding, data: bytes) -> b
     Raises:
         BrokenPipeError, EOFError: it has ended.
     """
-    requests, answers = _pipes(process)
+    requests, answers = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     requests.write(decoding.request(data) + data)
     requests.flush()
     state = answers.read(1)
@@ -134,9 +134,3 @@ def _ask(process: subprocess.Popen[bytes], decoding: Decoding, data: bytes) -> b
     if not state or (state == DECODED and len(voxels) != decoding.size):
         raise EOFError
     return voxels if state == DECODED else None
-
-
-def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    if process.stdin is None or process.stdout is None:
-        raise ValueError("the process has no pipes")
-    return process.stdin, process.stdout

@@ -9,6 +9,7 @@ it could be decoded and, if so, the voxels, as many bytes as the request says. T
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import math
@@ -71,6 +72,7 @@ def _limit_memory(size: int) -> None:
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")  # nobody reads them here
+    gc.disable()  # a collection in a fork copies the memory that it shares with this process
     answers = os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # what a package prints must not get among the voxels
         os.dup2(nowhere.fileno(), 1)

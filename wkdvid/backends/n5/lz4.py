@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import struct
 from functools import partial
@@ -10,7 +9,7 @@ from functools import partial
 import numpy as np
 import tensorstore as ts
 
-from wkdvid.backends.chunk_functions import Index, array_store
+from wkdvid.backends.chunk_functions import Index, array_store, decoded
 from wkdvid.backends.n5.metadata import ArrayMetadata
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.stored_objects import open_objects
@@ -41,7 +40,7 @@ async def open_lz4(opener: Opener, source: Source, array: ArrayMetadata) -> ts.T
             return None
         shape = tuple(b - a for a, b in zip(start, stop, strict=True))
         what = f"{source.name}, block {key}"
-        return await asyncio.to_thread(partial(decode_block, data, shape, tuple(block_size), dtype, what))
+        return await decoded(partial(decode_block, data, shape, tuple(block_size), dtype, what), what)
 
     store = array_store(
         read_part,

@@ -139,8 +139,14 @@ def _scale(scale: Mapping[str, Any], index: int | None, what: str) -> ScaleMetad
         ),
         chunk_size=_sizes(chunk_sizes[0], f"{what}.chunk_sizes[0]"),
         encoding=scale["encoding"],
-        sharding=scale.get("sharding"),
+        sharding=_sharding(scale.get("sharding"), f"{what}.sharding"),
     )
+
+
+def _sharding(value: object, what: str) -> Mapping[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return value
+    raise InvalidRequest(f"{what}: expected an object, got {value!r}")
 
 
 def _text(members: Mapping[str, Any], name: str, what: str) -> str:

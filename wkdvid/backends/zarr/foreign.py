@@ -15,7 +15,7 @@ from wkdvid.backends.failures import translate
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.backends.stored_objects import open_objects
-from wkdvid.backends.zarr.metadata import configuration, sharding_of
+from wkdvid.backends.zarr.metadata import configuration, extension_name, sharding_of
 from wkdvid.backends.zarr.nodes import Node
 from wkdvid.core.source import Source
 from wkdvid.core.volume import Array
@@ -80,7 +80,9 @@ def _plain(array: Document, version: int) -> Document:
 def _of_one_chunk(array: Document, version: int, chunk_shape: Index) -> Document:
     """The metadata of an array that is one (inner) chunk of this one."""
     if version == 2:
-        return {**array, "shape": chunk_shape, "chunks": chunk_shape, "dimension_separator": "."}
+        kept = {name: array.get(name) or None for name in ("compressor", "filters")}
+        same = {name: array[name] for name in ("zarr_format", "dtype", "order", "fill_value")}
+        return {**same, **kept, "shape": chunk_shape, "chunks": chunk_shape, "dimension_separator": "."}
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -110,12 +112,14 @@ async def _reader(opener: Opener, source: Source, array: Document, version: int,
 
 
 def _key(array: Document, version: int) -> Key:
-    """Where the chunk (or shard) of an index is stored."""
-    encoding = array.get("chunk_key_encoding")
-    is_default = version == 3 and "default" in (encoding, *(encoding.values() if isinstance(encoding, dict) else ()))
-    given = configuration(encoding).get("separator") if version == 3 else array.get("dimension_separator")
-    separator = str(given or ("/" if is_default else "."))
-    return lambda index: separator.join(["c"] * is_default + [str(i) for i in index])
+    """Where the chunk (or shard) of an index is stored: ``c/0/0`` or ``0.0``, unless another separator is given."""
+    if version == 2:
+        separator = array.get("dimension_separator") or "."
+        return lambda index: separator.join(map(str, index))
+    encoding = array["chunk_key_encoding"]
+    begin, usual = (["c"], "/") if extension_name(encoding) == "default" else ([], ".")
+    separator = configuration(encoding).get("separator", usual)
+    return lambda index: separator.join([*begin, *map(str, index)])
 
 
 async def _read_from_shard(opener: Opener, source: Source, key: Key, shard: Document, index: Index) -> bytes | None:

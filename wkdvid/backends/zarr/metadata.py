@@ -72,11 +72,11 @@ def parse_v3(array: Mapping[str, Any], index_bytes: int, what: str) -> ArrayMeta
         InvalidRequest: something that is wrong or cannot be read, by its name.
     """
     rank = len(_list(array, "shape", what))
-    _check_dtype(_name(array.get("data_type"), "name"), what)
-    _check_known(_name(array.get("chunk_grid"), "name"), frozenset({"regular"}), "chunk grid", what)
-    _check_known(_name(array.get("chunk_key_encoding"), "name"), KEY_ENCODINGS, "chunk key encoding", what)
+    _check_dtype(extension_name(array.get("data_type")), what)
+    _check_known(extension_name(array.get("chunk_grid")), frozenset({"regular"}), "chunk grid", what)
+    _check_known(extension_name(array.get("chunk_key_encoding")), KEY_ENCODINGS, "chunk key encoding", what)
     for transformer in _list(array, "storage_transformers", what, optional=True):
-        _check_known(_name(transformer, "name"), frozenset(), "storage transformer", what)
+        _check_known(extension_name(transformer), frozenset(), "storage transformer", what)
     chunk_shape = _shape(configuration(array.get("chunk_grid")), what)
     codecs = _list(array, "codecs", what)
     _check_codecs(codecs, chunk_shape, index_bytes, what)
@@ -92,7 +92,7 @@ def sharding_of(array: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _names(codecs: Sequence[object]) -> list[str]:
-    return [_name(codec, "name") for codec in codecs]
+    return [extension_name(codec) for codec in codecs]
 
 
 def _check_codecs(
@@ -127,8 +127,13 @@ def _check_sharding(
     _check_codecs(_list(sharding, "index_codecs", what), chunk_shape, index_bytes, what, CODECS)
 
 
+def extension_name(extension: object) -> str:
+    """The name of an extension of v3: a codec, a chunk grid, a chunk key encoding."""
+    return _name(extension, "name")
+
+
 def configuration(extension: object) -> Mapping[str, Any]:
-    """The members of an extension of v3: a codec, a chunk grid, a chunk key encoding."""
+    """The members of an extension."""
     members = extension.get("configuration") if isinstance(extension, dict) else None
     return members if isinstance(members, dict) else {}
 
