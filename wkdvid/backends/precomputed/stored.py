@@ -15,10 +15,11 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.backends.precomputed.chunks import chunk_key, shard_key
 from wkdvid.backends.precomputed.metadata import ScaleMetadata
+from wkdvid.backends.quoting import plain
 from wkdvid.codecs.payload import gunzip
 from wkdvid.core.geometry import Vec3
 from wkdvid.core.source import Source
-from wkdvid.errors import CorruptChunk
+from wkdvid.errors import CorruptChunk, InvalidRequest
 
 
 def _whole(decompressor: LZMADecompressor | BZ2Decompressor, data: bytes, limit: int) -> bytes:
@@ -86,7 +87,7 @@ async def open_stored(
 ) -> StoredScale:
     """
     Raises:
-        InvalidRequest: the scale's key leads to where it may not.
+        InvalidRequest: the scale's key leads to where it may not, or its sharding holds what no spec may.
         BackendError: the store cannot be opened.
     """
     spec = source.kvstore
@@ -95,6 +96,8 @@ async def open_stored(
         spec = {"driver": "neuroglancer_uint64_sharded", "metadata": dict(scale.sharding), "base": folder.kvstore}
     try:
         store = await finished(ts.KvStore.open(spec, context=opener.context))
+    except (OverflowError, TypeError) as error:
+        raise InvalidRequest(f"{source.name} ({plain(scale.key)}): sharding: a number is too large") from error
     except FAILURES as error:
-        raise translate(error, f"{source.name} ({scale.key})") from error
+        raise translate(error, f"{source.name} ({plain(scale.key)})") from error
     return StoredScale(scale, store, suffixes, source.name, opener.limits.chunk_bytes)
