@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.soak.requests_at_random import BODIES, ODD_TEXTS, SAMPLE, changed, damage
+from wkdvid.backends.apart import is_installed
 from wkdvid.backends.n5.metadata import parse_array
 from wkdvid.backends.precomputed.metadata import parse_info
 from wkdvid.backends.zarr.metadata import parse_v2, parse_v3
@@ -148,7 +149,7 @@ TARGETS: Mapping[str, Target] = {
     "spec": of_mapping(GUARD.check_spec, SPEC),
     "datasets.json": a_document,
     "buckets": lambda dice: bucket_requests(changed(dice, BODIES[2]), Limits()),
-    "precomputed": of_mapping(lambda document: parse_info(document, "v"), INFO),
+    "precomputed": of_mapping(lambda document: parse_info(document, "v", is_installed), INFO),
     "zarr 2": of_mapping(lambda document: parse_v2(document, {}, "v"), ZARR2),
     "zarr 3": of_mapping(lambda document: parse_v3(document, MIB, "v"), ZARR3),
     "n5": of_mapping(lambda document: parse_array(document, "v"), N5),

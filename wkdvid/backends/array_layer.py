@@ -34,6 +34,10 @@ class ArrayLevel:
     voxel_size_nm: Float3
     voxel_offset: Vec3 = ZERO
     """Where the array's first voxel lies, in voxels of the level."""
+    encoding: str | None = None
+    """Of its chunks, where the store does not say it."""
+    fill_value: float | int | None = None
+    """Of voxels that were never written, where the store does not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ def make_volumes(entry: LayerEntry, opener: Opener, layer: ArrayLayer) -> Sequen
             voxel_size_nm=entry.voxel_size_nm or levels[0].voxel_size_nm,
             levels=infos,
             format=layer.format,
-            fill_value=_fill_value(levels[0].store),
+            fill_value=_fill_value(levels[0]),
             largest_segment_id=layer.largest_segment_id,
             notes=notes,
         )
@@ -115,7 +119,7 @@ def _level(mag: Vec3, store: ts.TensorStore, level: ArrayLevel) -> LevelInfo:
         extent=extent,
         chunk_shape=shape,
         chunk_origin=_spatial(store.chunk_layout.grid_origin, extent.start),
-        encoding=stored_encoding(level.store),
+        encoding=level.encoding or stored_encoding(level.store),
     )
 
 
@@ -145,8 +149,9 @@ def _compressor(codecs: Iterable[Mapping[str, Any]]) -> str:
     return found
 
 
-def _fill_value(store: ts.TensorStore) -> int | float:
-    value: int | float = 0 if store.fill_value is None else np.asarray(store.fill_value).flat[0].item()
+def _fill_value(level: ArrayLevel) -> int | float:
+    told = level.store.fill_value if level.fill_value is None else level.fill_value
+    value: int | float = 0 if told is None else np.asarray(told).flat[0].item()
     return value
 
 

@@ -155,11 +155,15 @@ class Opener:
             raise UpstreamUnavailable(f"{what}: no answer within {self.deadline_s:g} s") from error
         except FAILURES as error:
             raise translate(error, what) from error
-        self._check_chunk(store, what)
+        self.check_chunk(store, what)
         return store
 
-    def _check_chunk(self, store: ts.TensorStore, what: str) -> None:
-        """Decoding holds a whole chunk: a source must not declare one that fills the memory."""
+    def check_chunk(self, store: ts.TensorStore, what: str) -> None:
+        """Decoding holds a whole chunk: a source must not declare one that fills the memory.
+
+        Raises:
+            InvalidRequest: chunks over ``limits.chunk_bytes``.
+        """
         shape = store.chunk_layout.read_chunk.shape or store.shape
         size = math.prod(length or 1 for length in shape) * store.dtype.numpy_dtype.itemsize
         if size > self.limits.chunk_bytes:

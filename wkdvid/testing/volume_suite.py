@@ -246,7 +246,8 @@ class VolumeSuite(ReadingSuite):
             server.requests.clear()
             for array in await asyncio.gather(*(volume.read(0, box) for _ in range(READERS))):
                 check(array, expected, stored.tolerance)
-            assert set(Counter(server.requests).values()) == {1}
+            counts = Counter(server.requests)
+            assert set(counts.values()) == {1}, counts
 
     async def test_absent_chunk_is_the_fill_value(self, stored: StoredVolume) -> None:
         """F7."""

@@ -1,24 +1,28 @@
-"""Opens precomputed volumes through TensorStore, and hands stored chunks on."""
+"""Opens precomputed volumes, through TensorStore where it can read them, and hands stored chunks on."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 import tensorstore as ts
 
+from wkdvid.backends.apart import is_installed
 from wkdvid.backends.channels import split_channels
 from wkdvid.backends.failures import translate
 from wkdvid.backends.levels import level_mags
 from wkdvid.backends.opening import Opener
-from wkdvid.backends.outcomes import FAILURES, finished, outcomes
-from wkdvid.backends.precomputed.chunks import chunk_key, shard_key
+from wkdvid.backends.outcomes import outcomes
+from wkdvid.backends.precomputed.decoding import decoded_scale
 from wkdvid.backends.precomputed.metadata import Info, ScaleMetadata, parse_info
-from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian, spatial_extent
+from wkdvid.backends.precomputed.stored import UNPACK, StoredScale, open_stored
+from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian
+from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.geometry import Vec3
 from wkdvid.core.source import Source
@@ -44,83 +48,95 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
     document = await opener.read_json(source, "info")
     if document is None:
         raise InvalidRequest(f"{source.name}: there is no info file; is this the folder of a precomputed volume?")
-    info = parse_info(document, source.name)
+    info = parse_info(document, source.name, is_installed)
     opener.check_levels(len(info.scales), source.name)
-    await _refuse_suffixes(opener, source, info.scales)
+    suffixes = await _suffixes(opener, source, info.scales)
+    scales = [
+        await open_stored(opener, source, scale, found) for scale, found in zip(info.scales, suffixes, strict=True)
+    ]
+    levels = _levels(info, source.name)
     # One odd scale would make TensorStore refuse them all: it is given an info without those that it cannot read.
     kvstore = await opener.overlay(source, "info", info.document)
     opened = await asyncio.gather(
-        *(opener.open(_spec(kvstore, scale), f"{source.name} ({scale.key})") for scale in info.scales)
-    )
-    return split_channels(
-        [arrange(store, "xyzc", fixed={}) for store in opened],
-        entry.options.get("channel"),
-        lambda stores, name: _volume(entry, opener, source, info, stores, name),
-        entry.name,
+        *(_open_scale(opener, info, kvstore, stored, level) for stored, level in zip(scales, levels, strict=True))
     )
 
+    def make(stores: Sequence[ts.TensorStore], name: str) -> Volume:
+        layer = _layer_info(entry, info, levels, stores[0], name, source.name)
+        if info.num_channels > 1:
+            return TensorStoreVolume(layer, stores, source.name, opener.deadline_s)
+        return PrecomputedVolume(layer, stores, source.name, opener.deadline_s, scales)
 
-async def _refuse_suffixes(opener: Opener, source: Source, scales: Sequence[ScaleMetadata]) -> None:
-    """
+    return split_channels(opened, entry.options.get("channel"), make, entry.name)
+
+
+async def _suffixes(opener: Opener, source: Source, scales: Sequence[ScaleMetadata]) -> Sequence[Sequence[str]]:
+    """For each scale the suffixes that its chunks have: local ones, which TensorStore would read as empty.
+
     Raises:
-        InvalidRequest: a scale whose chunks would be read as empty, or whose key leads to where it may not.
+        InvalidRequest: a scale whose key leads to where it may not.
+        BackendError: its folder cannot be read.
     """
-    folders = [(scale, opener.guard.child(source, scale.key).path) for scale in scales]
+    folders = [Path(opener.guard.child(source, scale.key).path) for scale in scales]
     if source.scheme != "file":
-        return
-    plain = [(scale, Path(path)) for scale, path in folders if scale.sharding is None]
+        return [()] * len(scales)
     try:
-        suffixes = await asyncio.to_thread(lambda: [_suffix_of_chunks(path) for _, path in plain])
+        found = [
+            await asyncio.to_thread(_suffixes_in, folder) if scale.sharding is None else set()
+            for scale, folder in zip(scales, folders, strict=True)
+        ]
     except OSError as error:
         raise translate(error, source.name) from error
-    for (scale, _), suffix in zip(plain, suffixes, strict=True):
-        if suffix is not None:
-            raise InvalidRequest(
-                f"{source.name}: the chunks of scale {scale.key} have the suffix {suffix}: they would be read as empty;"
-                " write the volume with compress=False, or serve it over HTTP with Content-Encoding"
-            )
+    return [[suffix for suffix in UNPACK if suffix in suffixes] for suffixes in found]
 
 
-def _suffix_of_chunks(folder: Path) -> str | None:
-    """``.gz``, ``.br``... where local chunks carry the suffix of cloud-volume's compression."""
-    if not folder.is_dir():
-        return None
-    for path in itertools.islice(folder.iterdir(), 64):
-        if path.suffix in {".gz", ".br", ".zstd"} and path.name[0] in "-0123456789":
-            return path.suffix
-    return None
+def _suffixes_in(folder: Path) -> set[str]:
+    """``.gz``, ``.br``... that names of chunks end in. All names are looked at: any may be the only one."""
+    try:
+        with os.scandir(folder) as files:
+            names = (file.name for file in files)
+            return {name[name.rindex(".") :] for name in names if "." in name and name[0] in "-0123456789"}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
-def _spec(kvstore: Mapping[str, Any], scale: ScaleMetadata) -> dict[str, Any]:
-    return {"driver": "neuroglancer_precomputed", "kvstore": kvstore, "scale_index": scale.index}
+async def _open_scale(
+    opener: Opener, info: Info, kvstore: Mapping[str, Any], stored: StoredScale, level: LevelInfo
+) -> ts.TensorStore:
+    scale = stored.scale
+    if scale.index is None or stored.suffixes:
+        return decoded_scale(opener, info, stored, level)
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": kvstore, "scale_index": scale.index}
+    return arrange(await opener.open(spec, f"{stored.what} ({scale.key})"), "xyzc", fixed={})
 
 
-def _volume(
-    entry: LayerEntry, opener: Opener, source: Source, info: Info, stores: Sequence[ts.TensorStore], name: str
-) -> Volume:
-    mags = level_mags([scale.resolution_nm for scale in info.scales], source.name)
-    layer = LayerInfo(
+def _levels(info: Info, what: str) -> tuple[LevelInfo, ...]:
+    mags = level_mags([scale.resolution_nm for scale in info.scales], what)
+    return tuple(
+        LevelInfo(
+            mag=mag,
+            extent=scale.extent,
+            chunk_shape=scale.chunk_size,
+            chunk_origin=scale.extent.start,
+            encoding=scale.encoding,
+        )
+        for mag, scale in zip(mags, info.scales, strict=True)
+    )
+
+
+def _layer_info(
+    entry: LayerEntry, info: Info, levels: tuple[LevelInfo, ...], store: ts.TensorStore, name: str, what: str
+) -> LayerInfo:
+    return LayerInfo(
         name=name,
         category=entry.category or info.category,
-        dtype=little_endian(stores[0], source.name),
-        num_channels=stores[0].shape[0],
+        dtype=little_endian(store, what),
+        num_channels=store.shape[0],
         voxel_size_nm=entry.voxel_size_nm or info.scales[0].resolution_nm,
-        levels=tuple(
-            LevelInfo(
-                mag=mag,
-                extent=spatial_extent(store),
-                chunk_shape=scale.chunk_size,
-                chunk_origin=scale.extent.start,
-                encoding=scale.encoding,
-            )
-            for mag, store, scale in zip(mags, stores, info.scales, strict=True)
-        ),
+        levels=levels,
         format="precomputed",
         notes=info.notes,
     )
-    if info.num_channels > 1:
-        return TensorStoreVolume(layer, stores, source.name, opener.deadline_s)
-    return PrecomputedVolume(layer, stores, source, info.scales, opener)
 
 
 class PrecomputedVolume(TensorStoreVolume):
@@ -130,45 +146,36 @@ class PrecomputedVolume(TensorStoreVolume):
         self,
         info: LayerInfo,
         stores: Sequence[ts.TensorStore],
-        source: Source,
-        scales: Sequence[ScaleMetadata],
-        opener: Opener,
+        what: str,
+        deadline_s: float,
+        scales: Sequence[StoredScale],
     ) -> None:
-        super().__init__(info, stores, source.name, opener.deadline_s)
-        self._source = source
+        super().__init__(info, stores, what, deadline_s)
         self._scales = scales
-        self._opener = opener
-        self._chunks: dict[int, ts.KvStore] = {}
         self._reading: WeakValueDictionary[tuple[int, Vec3], ts.Future[ts.KvStore.ReadResult]] = WeakValueDictionary()
         """Stored chunks on their way, for all who ask for them meanwhile."""
 
     async def stored_chunks(self, level: int, indices: Sequence[Vec3]) -> Sequence[bytes | BackendError | None]:
-        scale = self._scales[level]
-        key = chunk_key if scale.sharding is None else shard_key
-        try:
-            store = self._chunks.get(level) or await self._open_chunks(level)
-        except FAILURES as error:
-            return [translate(error, f"{self._what}, level {level}")] * len(indices)
-
-        def begin(index: Vec3) -> ts.Future[ts.KvStore.ReadResult]:
-            future = self._reading.get((level, index))
-            if future is None:
-                future = self._reading[level, index] = store.read(key(scale, index))
-            return future
-
-        found = await outcomes(begin, indices, self._deadline_s)
+        stored = self._scales[level]
+        if stored.suffixes:
+            return await for_each(partial(self._unpacked, stored), indices)
+        found = await outcomes(partial(self._join, level), indices, self._deadline_s)
         return [self._chunk(level, index, result) for index, result in zip(indices, found, strict=True)]
+
+    def _join(self, level: int, index: Vec3) -> ts.Future[ts.KvStore.ReadResult]:
+        future = self._reading.get((level, index))
+        if future is None:
+            future = self._reading[level, index] = self._scales[level].begin(index)
+        return future
+
+    @staticmethod
+    async def _unpacked(stored: StoredScale, index: Vec3) -> bytes | BackendError | None:
+        try:
+            return await stored.read(index)
+        except BackendError as error:
+            return error
 
     def _chunk(self, level: int, index: Vec3, result: ts.KvStore.ReadResult | Exception) -> bytes | BackendError | None:
         if isinstance(result, Exception):
             return self._failure(result, f"level {level}, chunk {index}")
         return result.value if result.state == "value" else None
-
-    async def _open_chunks(self, level: int) -> ts.KvStore:
-        scale = self._scales[level]
-        spec = self._source.kvstore
-        if scale.sharding is not None:
-            folder = self._opener.guard.child(self._source, scale.key)
-            spec = {"driver": "neuroglancer_uint64_sharded", "metadata": dict(scale.sharding), "base": folder.kvstore}
-        self._chunks[level] = await finished(ts.KvStore.open(spec, context=self._opener.context))
-        return self._chunks[level]

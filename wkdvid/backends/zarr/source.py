@@ -1,4 +1,4 @@
-"""Opens zarr arrays and OME-Zarr images through TensorStore."""
+"""Opens zarr arrays and OME-Zarr images, through TensorStore where it can read them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wkdvid.backends.apart import INSTALL, is_installed
 from wkdvid.backends.array_layer import SIZE_NOTE, UNKNOWN_SIZE, ArrayLayer, ArrayLevel, make_volumes
 from wkdvid.backends.axes import SLOWEST_FIRST, choose_axes
 from wkdvid.backends.opening import Opener
+from wkdvid.backends.zarr.foreign import open_foreign
 from wkdvid.backends.zarr.nodes import LISTED, Node, find_node, image_paths, read_level
 from wkdvid.backends.zarr.ome import OmeLevel, dataset_paths, named_axes, parse_image
 from wkdvid.core.entries import LayerEntry
@@ -82,9 +84,23 @@ async def _array(opener: Opener, group: Node, path: str) -> Node:
 
 
 async def _open(opener: Opener, node: Node, axes: str, place: OmeLevel) -> ArrayLevel:
-    spec = {"driver": node.metadata(opener).driver, "kvstore": await node.kvstore(opener)}
+    """
+    Raises:
+        InvalidRequest: a codec whose package is not installed.
+        InvalidRequest, BackendError: as ``Opener.open``.
+    """
+    foreign = node.metadata(opener).foreign
+    fill_value = None
+    if foreign is None:
+        store = await node.open(opener)
+    elif is_installed("zarr"):
+        store, fill_value = await open_foreign(opener, node)
+    else:
+        raise InvalidRequest(f"{node.source.name}: codec {foreign!r} needs a package: {INSTALL}")
     return ArrayLevel(
-        store=await opener.open(spec, node.source.name),
+        store=store,
+        encoding=foreign,
+        fill_value=fill_value,
         axes=axes,
         voxel_size_nm=place.voxel_size_nm,
         voxel_offset=place.voxel_offset,
