@@ -53,6 +53,7 @@ def rise_of_memory(backend: str, source: str, root: Path, host: str) -> int:
 
 @pytest.mark.parametrize(("backend", "name"), DOCUMENTS.items())
 def test_a_large_document_on_disk_is_not_loaded(tmp_path: Path, backend: str, name: str) -> None:
+    """F26."""
     with (tmp_path / name).open("wb") as file:
         file.truncate(LARGE)
     assert rise_of_memory(backend, ".", tmp_path, "") < LARGE // 4
@@ -60,6 +61,7 @@ def test_a_large_document_on_disk_is_not_loaded(tmp_path: Path, backend: str, na
 
 @pytest.mark.parametrize("kind", ["plain", "bomb"])
 def test_a_large_document_of_a_server_is_not_loaded(tmp_path: Path, kind: str) -> None:
+    """F26."""
     spaces = b" " * LARGE
     packed = Answer(body=gzip.compress(spaces, 1), headers={"Content-Encoding": "gzip"})
     answer = Answer(body=spaces) if kind == "plain" else packed

@@ -241,6 +241,7 @@ async def test_packed_chunks_of_a_server_that_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compress", ["gzip", "br"])
 async def test_suffixed_chunks_are_refused(tmp_path: Path, compress: str) -> None:
+    """F22."""
     write(tmp_path / "v", noise("uint8"), compress=compress)
     with pytest.raises(InvalidEntry, match=r"suffix .*compress=False"):
         await open_layers("precomputed", {"source": "v"}, roots=[tmp_path])
@@ -308,6 +309,7 @@ def _many_scales(info: dict[str, Any]) -> None:
     ],
 )
 async def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, change: Any, message: str) -> None:
+    """F26, of what is declared."""
     write(tmp_path / "v", noise("uint8", (8, 8, 8)))
     info = json.loads((tmp_path / "v/info").read_text())
     change(info)
