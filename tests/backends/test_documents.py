@@ -87,6 +87,21 @@ async def test_the_limit_is_exact(tmp_path: Path, s3: S3, place: str) -> None:
                     await opening
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 100_000, "is not valid JSON"),
+        ('{"a":' * 100_000, "is not valid JSON"),
+        ('{"a":' * 65 + "1" + "}" * 65, "nested more than 64 levels deep"),
+    ],
+)
+async def test_a_deep_document_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """F26."""
+    (tmp_path / "info").write_text(text)
+    with pytest.raises(CorruptChunk, match=said):
+        await open_layers("precomputed", {"source": "."}, roots=[tmp_path])
+
+
 async def test_empty_and_odd_documents(tmp_path: Path, s3: S3) -> None:
     (tmp_path / "info").write_bytes(b"")
     for source in (".", s3.upload(tmp_path)):
