@@ -57,6 +57,7 @@ def test_parts(server: FileServer, part: str, status: int, content: bytes, range
     answer = get(server, Range=part)
     assert (answer.status_code, answer.content, answer.headers.get("Content-Range")) == (status, content, range_)
     assert [(asked.target, asked.path, asked.part) for asked in server.requests] == [("/a%20b", "a b", part)]
+    assert server.sent_bytes == len(content)
     server.ranges = False
     assert get(server, Range=part).content == CONTENT
 
