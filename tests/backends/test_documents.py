@@ -173,6 +173,7 @@ PASSING = [408, 429, 500, 502, 503, 504]
 
 @pytest.mark.parametrize("status", [*PASSING, "cut"])
 async def test_passing_faults_of_chunks_and_documents(tmp_path: Path, status: int | str) -> None:
+    """F1 to F4, F13."""
     (level,) = test_precomputed.write(tmp_path, noise("uint8", (32, 32, 16)))
     chunk = "8_8_40/0-32_0-32_0-16"
 
