@@ -272,7 +272,7 @@ async def test_zlib(tmp_path: Path) -> None:
 
 
 async def test_small_block_is_filled_up(tmp_path: Path) -> None:
-    """A block may be smaller than blockSize anywhere; the rest of it is zeros."""
+    """F21: a block may be smaller than blockSize anywhere; the rest of it is zeros."""
     array = write_array(tmp_path, "a", noise("uint8"), "raw")
     (tmp_path / "a/0/0/0").write_bytes(struct.pack(">HHIII", 0, 3, 2, 1, 1) + b"\x07\x08")
     array[:, :32, :32, :16] = 0
@@ -317,6 +317,7 @@ async def test_unknown_unit_is_noted(tmp_path: Path) -> None:
 
 
 async def test_varlength_blocks_are_refused(tmp_path: Path) -> None:
+    """F21."""
     write_array(tmp_path, "a", noise("uint8"), "raw")
     block = struct.pack(">HHIIII", 1, 3, 32, 32, 16, 4) + b"\0" * 4
     (tmp_path / "a/0/0/0").write_bytes(block)

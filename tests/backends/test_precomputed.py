@@ -307,6 +307,7 @@ def _many_scales(info: dict[str, Any]) -> None:
     ],
 )
 async def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, change: Any, message: str) -> None:
+    """F26, of what is declared."""
     write(tmp_path / "v", noise("uint8", (8, 8, 8)))
     info = json.loads((tmp_path / "v/info").read_text())
     change(info)

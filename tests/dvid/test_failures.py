@@ -89,6 +89,7 @@ def test_large_answers_come_in_pieces(server: Server, voxels: Voxels) -> None:
 
 
 def test_limits_are_named_at_once(server: Server) -> None:
+    """F27."""
     path = f"/api/node/{UUID}/em"
     refusals = {
         "subvolblocks/256_256_256/0_0_0": "64 blocks in one request, the limit is 60 (limits.blocks)",

@@ -120,6 +120,8 @@ class FileServer:
         """Whether parts of a file are served, or the whole where a part is asked for."""
         self.requests: list[Asked] = []
         """In the order of their arrival."""
+        self.sent_bytes = 0
+        """Of all bodies."""
         self._folder = folder
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self._port: int = self._socket.getsockname()[1]
@@ -177,6 +179,7 @@ class FileServer:
             response.force_close()
         await response.prepare(request)
         await _send(request, response, answer, body)
+        self.sent_bytes += len(body)
         return response
 
     def _response(self, answer: Answer, asked: Asked) -> tuple[web.StreamResponse, bytes]:
