@@ -22,6 +22,7 @@ BUILT_IN: Mapping[str, str] = {
     "precomputed": "wkdvid.backends.precomputed.source",
     "zarr": "wkdvid.backends.zarr.source",
     "n5": "wkdvid.backends.n5.source",
+    "tiff": "wkdvid.backends.tiff.source",
     "tensorstore": "wkdvid.backends.tensorstore_spec",
 }
 ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
@@ -63,6 +63,16 @@ async def redirect_of(url: str, what: str) -> str | None:
         return response.headers.get("Location") if response.status in REDIRECTS else None
 
 
+async def serves_ranges(url: str, what: str) -> bool:
+    """Whether a GET of a part is answered otherwise than with the whole. The body is not read.
+
+    Raises:
+        UpstreamUnavailable: there is no answer.
+    """
+    async with _answer(url, what, TIMEOUT_S, {"Range": "bytes=0-0"}) as response:
+        return response.status != HTTPStatus.OK
+
+
 async def fetch_start(url: str, what: str, length: int) -> bytes | None:
     """The first ``length`` bytes of an object, or all where it has fewer; None if it is not there.
 
@@ -99,11 +109,13 @@ async def _start(url: str, what: str, length: int) -> bytes | None:
 
 
 @contextlib.asynccontextmanager
-async def _answer(url: str, what: str, total_s: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _answer(
+    url: str, what: str, total_s: float | None, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[aiohttp.ClientResponse]:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=total_s)) as session,
-            session.get(yarl.URL(url, encoded=True), allow_redirects=False) as response,
+            session.get(yarl.URL(url, encoded=True), allow_redirects=False, headers=headers) as response,
         ):
             yield response
     except (aiohttp.ClientError, OSError):

@@ -36,6 +36,8 @@ class FileServer:
         """Whether parts of a file are served, or the whole where a part is asked for."""
         self.paths: list[str] = []
         """Of every request, in the order of their arrival."""
+        self.sent_bytes = 0
+        """Of all bodies."""
         self.redirect_to: str | None = None
         """Where every request is sent instead: the begin of a URL, before the path."""
         self._server = _Server(("127.0.0.1", 0), _handler(folder, self))
@@ -108,6 +110,7 @@ def _handler(folder: Path, server: FileServer) -> type[BaseHTTPRequestHandler]:
             for name, value in head.items():
                 self.send_header(name, value)
             self.end_headers()
+            server.sent_bytes += len(body)
             self.wfile.write(body)
             self.close_connection = int(head["Content-Length"]) != len(body)
 
