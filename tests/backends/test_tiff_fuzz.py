@@ -44,28 +44,33 @@ def small_files(file: Path) -> Iterator[bytes]:
     pixels = grey(PLANE, 3)[..., 0].transpose(2, 1, 0)
     tifffile.imwrite(file, pixels, photometric="rgb", tile=(16, 32), compression="jpeg2000", byteorder=">")
     yield file.read_bytes()
-    tifffile.imwrite(file, pages_of(noise("float32", STACK)), predictor=3, compression="lzma", rowsperstrip=5)
+    tifffile.imwrite(
+        file,
+        pages_of(noise("float32", STACK)),
+        photometric="minisblack",
+        predictor=3,
+        compression="lzma",
+        rowsperstrip=5,
+    )
     yield file.read_bytes()
 
 
 def damaged(originals: list[bytes], rng: random.Random) -> bytes:
-    """Bits flipped, bytes and words set, a part cut off, or noise in the middle; mostly in directories."""
+    """Bits flipped, bytes and words set, or the end cut off; about half of such a small file is directories."""
     content = bytearray(rng.choice(originals))
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        at = rng.randrange(len(content)) if rng.random() < 0.5 else rng.choice((*range(16), len(content) - 1))
-        if rng.random() < 0.5:
-            at = min(len(content) - 1, max(0, content.rfind(b"\x01", 0, at + 1)))  # near tags: count and type
-        kind = rng.randrange(5)
-        if kind == 0:
-            content[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            content[at] = rng.choice((0, 1, 2, 127, 128, 255))
-        elif kind == 2:
-            content[at : at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4), b"\0\0\1\0"))
-        elif kind == 3:
-            content[at : at + 8] = rng.randbytes(8)
-        else:
-            del content[max(8, at) :]
+        at = rng.randrange(4, len(content))
+        match rng.randrange(5):
+            case 0:
+                content[at] ^= 1 << rng.randrange(8)
+            case 1:
+                content[at] = rng.choice((0, 1, 2, 127, 128, 255))
+            case 2:
+                content[at : at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4), b"\0\0\1\0"))
+            case 3:
+                content[at : at + 8] = rng.randbytes(8)
+            case _ if rng.random() < 0.2:
+                del content[max(8, at) :]
     return bytes(content)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import tensorstore as ts
 
 from wkdvid.backends.failures import status_of, translate
+from wkdvid.backends.numbers import LARGEST
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.source import Source
 from wkdvid.errors import CorruptChunk, UpstreamUnavailable
@@ -47,6 +48,8 @@ class StoredObjects:
 
     async def _read(self, key: str, part: slice | None) -> ts.KvStore.ReadResult | None:
         where = f"{self.source.name} ({key})"
+        if part is not None and max(part.start, part.stop or 0) > LARGEST:
+            raise TooShort(f"{where}: no file has bytes {part.start} to {part.stop}")
         try:
             found = await finished(self._store.read(key, byte_range=part))
         except FAILURES as error:

@@ -58,6 +58,11 @@ class Layout:
     decode: Decode
 
     @property
+    def kind(self) -> tuple[np.dtype[Any], int, bool]:
+        """What the levels of an image have in common."""
+        return self.dtype, self.channels, self.inverted
+
+    @property
     def segments(self) -> int:
         """Of one page, or of one of its channels where they are separate."""
         return ceil_div(self.width, self.segment[0]) * ceil_div(self.height, self.segment[1])

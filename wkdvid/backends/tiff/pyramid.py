@@ -76,9 +76,10 @@ class _Directories:
         self._what = what
         self._layouts: dict[int, Layout] = {}
         """By ``TiffPage.hash``."""
+        self._base = self._read(self._first)
 
     def image(self, time: int) -> TiffImage:
-        base = self._read(self._first)
+        base = self._base
         planes = self._described(base.layout)
         if planes is not None and planes.virtual:
             stack = {int(i): [_following(base, int(i))] for i in planes.pages.flat}
@@ -103,7 +104,8 @@ class _Directories:
             if (member.dtype, member.samplesperpixel) != (self._first.dtype, self._first.samplesperpixel):
                 break
             found = self._read(member)
-            if family and _factor(family[-1].layout, found.layout) is None:
+            coarser = not family or _factor(family[-1].layout, found.layout) is not None
+            if found.layout.kind != self._base.layout.kind or not coarser:
                 break
             family.append(found)
         return family

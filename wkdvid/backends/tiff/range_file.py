@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from wkdvid.backends.numbers import LARGEST
 from wkdvid.core.geometry import ceil_div
 from wkdvid.core.limits import KIB
 from wkdvid.errors import BackendError, InvalidRequest, UpstreamUnavailable
@@ -14,7 +15,7 @@ from wkdvid.errors import BackendError, InvalidRequest, UpstreamUnavailable
 BLOCK_BYTES = 16 * KIB
 """Read at a time: a directory mostly lies beside what it points to."""
 KEPT_BLOCKS = 512
-SIZE = 2**62
+SIZE = LARGEST
 """What tifffile is told: a store does not say how large a file is. What lies beyond its end is empty."""
 
 ReadAhead: TypeAlias = Callable[[int, int], bytes]
