@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from tests.backends.arrays import Array, grey, noise
+from tests.backends.conftest import S3
 from tests.backends.tiffs import pages_of, save_ome, save_with_vips, vips, voxels_of
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.limits import KIB, Limits
@@ -278,7 +279,7 @@ async def test_only_what_is_wanted_is_fetched(tmp_path: Path) -> None:
     write(tmp_path, pages_of(array)[0], tile=(128, 128))
     with FileServer(tmp_path) as server:
         (volume,) = await open_layers("tiff", {"source": f"{server.url}a.tif"}, http_hosts=[server.host])
-        assert server.sent_bytes < 64 * KIB + len(b"a server that is asked for redirects sends all") + 2 * array.nbytes
+        assert server.sent_bytes < 64 * KIB
         server.paths.clear()
         before = server.sent_bytes
         box = Box((130, 140, 0), (200, 250, 1))
@@ -307,6 +308,13 @@ async def test_server_without_ranges(tmp_path: Path) -> None:
         server.ranges = False
         with pytest.raises(InvalidEntry, match="sends whole files only"):
             await open_layers("tiff", {"source": f"{server.url}a.tif"}, http_hosts=[server.host])
+
+
+async def test_from_s3(tmp_path: Path, s3: S3) -> None:
+    array = noise("uint8", PLANE)
+    write(tmp_path, pages_of(array)[0])
+    (volume,) = await open_layers("tiff", {"source": f"{s3.upload(tmp_path)}a.tif"}, s3=s3.options)
+    await check_whole(volume, array)
 
 
 async def test_no_file_is_held_open(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ async def outcome(folder: Path) -> str:
     return "read" if results == {"read"} else "partly read"
 
 
-@pytest.mark.parametrize("cases", [250, pytest.param(20_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("cases", [150, pytest.param(20_000, marks=pytest.mark.soak)])
 async def test_damaged_files(originals: list[bytes], tmp_path: Path, cases: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
     counts: Counter[str] = Counter()

@@ -19,6 +19,8 @@ PAUSES_S = (0.1, 0.2, 0.4)
 REDIRECTS = (301, 302, 303, 307, 308)
 ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}
+"""Of what may be large, where the answer's head alone is wanted."""
 PASSING = (408, 429, 500, 502, 503, 504)
 """As TensorStore sees them."""
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
@@ -59,7 +61,7 @@ async def redirect_of(url: str, what: str) -> str | None:
     Raises:
         UpstreamUnavailable: there is no answer.
     """
-    async with _answer(url, what, TIMEOUT_S) as response:
+    async with _answer(url, what, TIMEOUT_S, FIRST_BYTE) as response:
         return response.headers.get("Location") if response.status in REDIRECTS else None
 
 
@@ -69,7 +71,7 @@ async def serves_ranges(url: str, what: str) -> bool:
     Raises:
         UpstreamUnavailable: there is no answer.
     """
-    async with _answer(url, what, TIMEOUT_S, {"Range": "bytes=0-0"}) as response:
+    async with _answer(url, what, TIMEOUT_S, FIRST_BYTE) as response:
         return response.status != HTTPStatus.OK
 
 

@@ -63,6 +63,8 @@ def read_image(file: RangeFile, time: int, limits: Limits, what: str) -> TiffIma
     except Exception as error:
         file.check()
         raise CorruptChunk(f"{what}: its directories are damaged") from error
+    finally:
+        file.close()  # what decodes tiles may hold it
     file.check()
     return image
 

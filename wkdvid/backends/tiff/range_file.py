@@ -67,6 +67,9 @@ class RangeFile:
         self._position += len(found)
         return found
 
+    def close(self) -> None:
+        self._blocks.clear()
+
     def check(self) -> None:
         """
         Raises:
