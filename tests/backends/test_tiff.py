@@ -58,15 +58,8 @@ def imagej(file: Path) -> Sequence[StoredLevel]:
     return [StoredLevel(array=array)]
 
 
-def planar(file: Path) -> Sequence[StoredLevel]:
-    array = noise("uint8", STACK, channels=3)
-    pages = array.transpose(3, 0, 2, 1)
-    tifffile.imwrite(file, pages, tile=(32, 16), photometric="rgb", planarconfig="separate", compression="lzw")
-    return [StoredLevel(array=array)]
-
-
 WRITERS: Mapping[str, Callable[[Path], Sequence[StoredLevel]]] = {
-    writer.__name__: writer for writer in (deflated, subifds, jpeg, stack, ome, imagej, planar)
+    writer.__name__: writer for writer in (deflated, subifds, jpeg, stack, ome, imagej)
 }
 
 

@@ -80,6 +80,8 @@ class Page:
     """Where each segment begins in the file; 0 where it is not stored."""
     byte_counts: npt.NDArray[np.uint64]
     jpeg_tables: bytes | None
+    shift: int = 0
+    """To be added to the offsets."""
 
 
 def open_directory(file: RangeFile) -> TiffFile:
@@ -143,7 +145,8 @@ def _layout(page: TiffPage, limits: Limits, what: str) -> Layout:
     size = math.prod(layout.tile) * layout.samples * dtype.itemsize
     if size > limits.chunk_bytes:
         raise InvalidRequest(
-            f"{what}: a tile has {size} bytes decoded, the limit is {limits.chunk_bytes} (limits.chunk_bytes)"
+            f"{what}: a tile, or a page without tiles, has {size} bytes decoded,"
+            f" the limit is {limits.chunk_bytes} (limits.chunk_bytes)"
         )
     return layout
 

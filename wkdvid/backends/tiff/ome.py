@@ -14,7 +14,7 @@ import numpy as np
 
 from wkdvid.backends.axes import nm_per_unit
 from wkdvid.backends.numbers import is_size
-from wkdvid.backends.tiff.planes import PartialSize, Planes, Table, arrange_planes
+from wkdvid.backends.tiff.planes import LARGEST_STACK, PartialSize, Planes, Table, arrange_planes
 from wkdvid.errors import CorruptChunk, InvalidRequest
 
 DEFAULT_UNIT = "µm"
@@ -103,7 +103,7 @@ def _tiff_data(pixels: ET.Element, axes: str, what: str) -> Iterator[_TiffData]:
 def _table(parts: Sequence[_TiffData], shape: tuple[int, ...], pages: int, what: str) -> Table:
     """The page of each plane, -1 where there is none."""
     count = math.prod(shape)
-    if not 0 < count <= pages:
+    if not 0 < count <= (max(pages, LARGEST_STACK) if parts else pages):
         raise InvalidRequest(f"{what}: its OME-XML declares {count} planes, the file has {pages} pages")
     table = np.full(count, -1)
     for part in parts or [_TiffData((0,) * len(shape), 0, None)]:

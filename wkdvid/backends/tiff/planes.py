@@ -20,7 +20,7 @@ PartialSize: TypeAlias = tuple[float | None, float | None, float | None]
 
 NO_SIZE: PartialSize = (None, None, None)
 LARGEST_STACK = 100_000
-"""Planes that one page may stand for."""
+"""Planes that a description may promise beyond the pages of its file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

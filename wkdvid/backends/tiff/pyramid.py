@@ -187,7 +187,7 @@ def _factor(fine: Layout, coarse: Layout) -> int | None:
 
 def _following(first: Page, number: int) -> Page:
     """A plane whose voxels follow those of the first page."""
-    return replace(first, offsets=first.offsets + np.uint64(number) * first.byte_counts.sum())
+    return replace(first, shift=number * int(first.byte_counts.sum()))
 
 
 def _time_notes(planes: Planes, time: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from wkdvid.backends.chunk_functions import decoded
 from wkdvid.backends.stored_objects import StoredFile
 from wkdvid.backends.tiff.directory import Layout, Page
-from wkdvid.backends.tiff.encodings import check_pixels
+from wkdvid.backends.tiff.encodings import check_image
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.geometry import Box, ceil_div
 from wkdvid.core.limits import KIB
@@ -69,8 +69,8 @@ class TileReader:
         """The stored segments of a chunk, those together that one read gives: strips mostly lie back to back."""
         layout = self.layout
         indices = self._indices(box)
-        stored = [_Stored(i, int(page.offsets[i]), int(page.byte_counts[i])) for i in indices]
-        stored = [part for part in stored if part.start and part.size]
+        places = [(i, int(page.offsets[i]), int(page.byte_counts[i])) for i in indices]
+        stored = [_Stored(i, start + page.shift, size) for i, start, size in places if start and size]
         if sum(part.size for part in stored) > 2 * len(indices) * layout.segment_bytes + OVERHEAD_BYTES:
             raise CorruptChunk(f"{where}: its stored bytes are far more than its voxels")
         runs: list[list[_Stored]] = []
@@ -95,7 +95,7 @@ class TileReader:
         layout = self.layout
         out = np.full((self.channels, *box.size), layout.nodata, layout.dtype, order="F")
         for index, data in segments:
-            check_pixels(layout.encoding, data, *layout.segment)
+            check_image(layout.encoding, data, *layout.segment, layout.samples)
             samples, (_, _, top, left, _), _ = layout.decode(data, index, jpegtables=page.jpeg_tables)
             width, height = min(layout.segment[0], box.stop[0] - left), min(layout.segment[1], box.stop[1] - top)
             if samples is None or samples.dtype != layout.dtype or samples.shape[3:] != (layout.samples,):
