@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks import cases, codecs, many_datasets, servers, table
+from benchmarks import backends, cases, codecs, many_datasets, servers, table
 from benchmarks.cases import Case
 from benchmarks.load import WrongAnswer
 from benchmarks.measure import Bench
 from benchmarks.servers import MB, Server
 from benchmarks.table import Figure, Problem, Result, Row
 from benchmarks.volumes import SIDE, prepare
+from wkdvid.core.geometry import Box
 
 WORK = Path(__file__).parent / ".work"
 BESIDE_CACHE_MB = 250
@@ -33,6 +34,7 @@ WARM_CACHE, LARGE_SET_CACHE, NO_CACHE = 1024, 32, 1
 """``sources.cache_bytes`` in MiB: room for all that is asked for, for a quarter of it, for no stored chunk."""
 LABEL_BLOCK = "one label block from a decoded 64^3, gzipped"
 LABEL_BLOCK_ROUNDS = 30
+BACKENDS_SIDE = 256
 
 
 @dataclass(slots=True)
@@ -152,6 +154,18 @@ def _run_many_datasets(run: Run, case: Case) -> None:
         run.record_memory(server, rows, f"{many_datasets.COUNT:,} datasets", WARM_CACHE)
 
 
+def run_backends(run: Run) -> None:
+    found = [(format_, side) for format_ in backends.FORMATS for side in backends.BOX_SIDES]
+    wanted = [case for case in found if run.only.search(backends.case_name(*case))]
+    if not wanted:
+        return
+    print(f"\n{table.VERSUS_HEADING}")
+    side = min(run.bench.volume.side, BACKENDS_SIDE)
+    voxels = run.bench.volume.voxels("grey", Box((0, 0, 0), (side, side, side)))
+    for format_, box_side in wanted:
+        run.record(backends.measure(format_, voxels, box_side))
+
+
 def run_label_block(run: Run, medulla: Path | None) -> None:
     if not run.only.search(LABEL_BLOCK):
         return
@@ -170,6 +184,7 @@ def run_all(run: Run, medulla: Path | None) -> None:
     run_cold(run)
     run_many_datasets(run)
     run_label_block(run, medulla)
+    run_backends(run)
     print(f"\n{table.summary(run.results)}")
 
 

@@ -80,6 +80,22 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Versus:
+    """Reads of one box by our backend and by the format's own library."""
+
+    case: str
+    library: str
+    ours_us: tuple[float, float]
+    """Microseconds a read: cold, warm."""
+    theirs_us: tuple[float, float]
+
+    @property
+    def met(self) -> bool:
+        """At least as fast, warm."""
+        return self.ours_us[1] <= self.theirs_us[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """A case that could not be measured."""
 
@@ -91,7 +107,7 @@ class Problem:
         return False
 
 
-Result: TypeAlias = Row | Cold | Figure | Problem
+Result: TypeAlias = Row | Cold | Figure | Versus | Problem
 
 LOAD_HEADING = (
     f"{'case':{WIDTH}}{'requests/s':>11}{'MB/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'of nginx':>10}"
@@ -101,6 +117,10 @@ LOAD_HEADING = (
 COLD_HEADING = (
     f"{'each once, nothing cached':{WIDTH}}{'requests/s':>11}{'s':>9}{'TensorStore s':>15}{'ratio':>8}"
     f"{'of CPU s':>10}  target"
+)
+VERSUS_HEADING = (
+    f"{'one box at a time':{WIDTH}}{'library':16}{'cold us: ours':>14}{'theirs':>9}{'ratio':>8}"
+    f"{'warm us: ours':>16}{'theirs':>9}{'ratio':>8}  target"
 )
 FIGURE_HEADING = f"{'figure':{WIDTH}}{'value':>11}"
 
@@ -115,6 +135,8 @@ def line(result: Result) -> str:
         case Figure():
             target = "" if result.most is None else f"  <= {result.most:,.0f} {result.unit} {_verdict(result.met)}"
             return f"{result.case:{WIDTH}}{result.value:11,.2f} {result.unit}{target}"
+        case Versus():
+            return _versus(result)
         case Problem():
             return f"{result.case:{WIDTH}} FAILED: {result.text}"
 
@@ -133,6 +155,13 @@ def _cold(cold: Cold) -> str:
     measured = f"{cold.case:{WIDTH}}{cold.requests / cold.seconds:11,.0f}{cold.seconds:9.2f}{cold.tensorstore_s:15.2f}"
     ratios = f"{cold.ratio:8.2f}{cold.cpu_s / cold.tensorstore_cpu_s:10.2f}"
     return f"{measured}{ratios}  <= {COLD_TARGET} {_verdict(cold.met)}"
+
+
+def _versus(versus: Versus) -> str:
+    (cold, warm), (their_cold, their_warm) = versus.ours_us, versus.theirs_us
+    colds = f"{cold:14,.0f}{their_cold:9,.0f}{cold / their_cold:8.2f}"
+    warms = f"{warm:16,.0f}{their_warm:9,.0f}{warm / their_warm:8.2f}"
+    return f"{versus.case:{WIDTH}}{versus.library:16}{colds}{warms}  warm <= 1 {_verdict(versus.met)}"
 
 
 def _target(row: Row) -> str:

@@ -28,15 +28,20 @@ from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog
 from wkdvid.core.catalog_store import FileCatalogStore
-from wkdvid.core.guard import Guard, s3_options
+from wkdvid.core.credentials import Credentials, anonymous_access, own_access
+from wkdvid.core.guard import Guard
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
+from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.errors import ConfigError
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.webknossos import routes as webknossos
+from wkdvid.inspection.document import answer
+from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
 
 log = logging.getLogger("wkdvid.server")
@@ -49,6 +54,8 @@ BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
+END_S = 1.0
+"""For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 MALLOC = {
     "MALLOC_ARENA_MAX": "2",
@@ -84,7 +91,7 @@ def create_app(config: Config) -> App:
     app.ctx.started = time.time()
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.before_server_start(partial(_start, config))
-    for blueprint in (webknossos.blueprint(), dvid.blueprint(), home.blueprint()):
+    for blueprint in (webknossos.blueprint(), dvid.blueprint(), inspect.blueprint(), home.blueprint()):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
     app.exception(Exception)(_unexpected)
@@ -119,6 +126,16 @@ async def _stop(app: App) -> None:
     await asyncio.wait([app.ctx.watching])
     await app.ctx.services.catalog.aclose()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
+    await _end_tasks()
+
+
+async def _end_tasks() -> None:
+    """What ``asyncio.run`` does at its end: reads that nobody waits for, and sessions of sources that were replaced."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=END_S)
 
 
 def make_services(config: Config) -> Services:
@@ -128,8 +145,14 @@ def make_services(config: Config) -> Services:
     allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
     cached = config.sources.cache_bytes // worker_count(config) * 3 // 8
-    guard = Guard(config.file_roots, config.sources.http_hosts, s3_options(os.environ))
-    opener = Opener(guard, config.limits, pool_bytes=cached, deadline_s=config.sources.deadline_s)
+    guard = Guard(config.file_roots, config.sources.http_hosts, _credentials(config))
+    opener = Opener(
+        guard,
+        config.limits,
+        pool_bytes=cached,
+        deadline_s=config.sources.deadline_s,
+        secrets=Secrets(config.sources.secrets),
+    )
     backends = Backends(opener)
     store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
     catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
@@ -141,8 +164,15 @@ def make_services(config: Config) -> Services:
         authorizer=_authorizer(config),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
+        inspect=partial(answer, Inspector(opener)),
         executor=executor,
     )
+
+
+def _credentials(config: Config) -> Credentials:
+    """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
+    otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
+    return Credentials(config.sources.credentials, otherwise)
 
 
 def _authorizer(config: Config) -> Authorizer:
@@ -245,10 +275,13 @@ def serve(config: Config, listener: socket.socket, *, reload: bool = False) -> N
 
 
 def _silence(deadline_s: float) -> dict[str, str]:
-    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too."""
+    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too.
+
+    That takes so long that a second try fits into the deadline. What brings a few bytes a second stands still as well.
+    """
     return {
-        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s), 1)),
-        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s * 0.4), 1)),
+        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1024",
     }
 
 

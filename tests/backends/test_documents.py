@@ -19,7 +19,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, InvalidEntry, UpstreamUnavailable
-from wkdvid.testing.file_server import Answer, Fault, FileServer
+from wkdvid.testing.faulty import Answer, Fault, FileServer, broken_off
 from wkdvid.testing.volume_suite import check, make_backends, open_layers, open_with
 
 LARGE = 200_000_000
@@ -160,9 +160,7 @@ async def test_passing_faults_of_chunks_and_documents(tmp_path: Path, status: in
     chunk = "8_8_40/0-32_0-32_0-16"
 
     def answer(path: str) -> int | Answer:
-        body = (tmp_path / path).read_bytes()
-        cut = Answer(body=body[: len(body) // 2], headers={"Content-Length": str(len(body))})
-        return cut if isinstance(status, str) else status
+        return broken_off((tmp_path / path).read_bytes()) if isinstance(status, str) else status
 
     left: list[str] = []
     with FileServer(tmp_path) as server:

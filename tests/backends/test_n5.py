@@ -18,7 +18,7 @@ from tests.backends.arrays import Array, labels, noise, sampled
 from tests.backends.conftest import S3
 from wkdvid.core.geometry import Vec3
 from wkdvid.errors import AuthRejected, CorruptChunk, InvalidEntry
-from wkdvid.testing.file_server import Answer, FileServer
+from wkdvid.testing.faulty import Answer, FileServer, redirected
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
 
 MAGS: Sequence[Vec3] = ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 3))
@@ -313,7 +313,8 @@ async def test_unknown_unit_is_noted(tmp_path: Path) -> None:
     write_array(tmp_path, "a", noise("uint8", (8, 8, 8)), pixelResolution={"unit": "parsec", "dimensions": [4, 4, 40]})
     (volume,) = await open_layers("n5", {"source": "a"}, roots=[tmp_path])
     assert volume.info.voxel_size_nm == (4.0, 4.0, 40.0)
-    assert volume.info.notes == ("The unit of the voxel size is parsec; nanometres are assumed.",)
+    (note,) = volume.info.notes
+    assert note.startswith("The unit of the voxel size is parsec; nanometres are assumed: ")
 
 
 async def test_varlength_blocks_are_refused(tmp_path: Path) -> None:
@@ -362,7 +363,7 @@ async def test_from_s3(tmp_path: Path, s3: S3) -> None:
 async def test_redirected(tmp_path: Path) -> None:
     stored = stored_pyramid(tmp_path, on_levels)
     with FileServer(tmp_path) as files, FileServer(tmp_path) as front:
-        front.redirect_to = files.url
+        front.fault = lambda path: redirected(files.url + path)
         (volume,) = await open_layers("n5", stored.options(front.url), http_hosts=[files.host, front.host])
         check(await volume.read(1, stored.levels[1].extent), stored.levels[1].array)
         assert front.paths == ["a.n5/grey/attributes.json"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.backends import test_n5, test_ome_zarr, test_precomputed, test_zarr
+from tests.backends import test_n5, test_ome_zarr, test_precomputed, test_zarr, wkw_files
 from tests.backends.arrays import noise
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import Backends
@@ -93,7 +93,12 @@ def paintera(folder: Path) -> str:
     return "a/attributes.json"
 
 
-SOURCES = [precomputed, zarr2, zarr3, ome, plate, n5, cosem, paintera]
+def wkw(folder: Path) -> str:
+    wkw_files.write_layer(folder / "a", noise("uint8", SMALL), name="layer")
+    return f"a/{wkw_files.PROPERTIES}"
+
+
+SOURCES = [precomputed, zarr2, zarr3, ome, plate, n5, cosem, paintera, wkw]
 BACKENDS = {"zarr2": "zarr", "zarr3": "zarr", "ome": "zarr", "plate": "zarr", "cosem": "n5", "paintera": "n5"}
 
 

@@ -21,7 +21,7 @@ from wkdvid.core.geometry import Vec3
 from wkdvid.core.limits import Limits
 from wkdvid.core.volume import StoresChunks
 from wkdvid.errors import AuthRejected, InvalidEntry, UpstreamUnavailable
-from wkdvid.testing.file_server import Answer, FileServer
+from wkdvid.testing.faulty import Answer, FileServer, redirected
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
 
 CHUNK: Vec3 = (32, 32, 16)
@@ -119,7 +119,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def stored_volume(folder: Path, levels: Sequence[StoredLevel], tolerance: int = 0) -> StoredVolume:
+def stored_volume(folder: Path, levels: Sequence[StoredLevel], tolerance: int = 0, **facts: bool) -> StoredVolume:
     finest = folder / json.loads((folder / "info").read_text())["scales"][0]["key"]
     return StoredVolume(
         folder=folder,
@@ -128,6 +128,7 @@ def stored_volume(folder: Path, levels: Sequence[StoredLevel], tolerance: int = 
         levels=levels,
         chunk=str(min(finest.iterdir()).relative_to(folder)),
         tolerance=tolerance,
+        **facts,
     )
 
 
@@ -136,7 +137,8 @@ class TestPrecomputed(VolumeSuite):
     @classmethod
     def stored(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StoredVolume:
         folder = tmp_path_factory.mktemp(request.param) / "volume"
-        return stored_volume(folder, write(folder, **KINDS[request.param]))
+        levels = write(folder, **KINDS[request.param])
+        return stored_volume(folder, levels, empty_is_absent=request.param == "sharded")
 
 
 class TestJpeg(VolumeSuite):
@@ -333,7 +335,7 @@ async def test_from_s3(tmp_path: Path, s3: S3, options: Mapping[str, Any]) -> No
 async def test_redirects_are_followed_once(tmp_path: Path) -> None:
     (level,) = write(tmp_path / "v", noise("uint8"))
     with FileServer(tmp_path) as files, FileServer(tmp_path) as front:
-        front.redirect_to = f"{files.url}v/"
+        front.fault = lambda path: redirected(f"{files.url}v/{path}")
         hosts = [files.host, front.host]
         (volume,) = await open_layers("precomputed", {"source": front.url}, http_hosts=hosts)
         check(await volume.read(0, level.extent), level.array)

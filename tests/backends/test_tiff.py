@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,10 +13,10 @@ import tifffile
 
 from tests.backends.arrays import noise
 from tests.backends.tiffs import pages_of, save_ome, save_with_vips
-from wkdvid.core.geometry import Vec3
+from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.volume import Volume
 from wkdvid.errors import CorruptChunk, UpstreamUnavailable
-from wkdvid.testing.file_server import FileServer
+from wkdvid.testing.faulty import FileServer, on
 from wkdvid.testing.volume_suite import (
     StoredLevel,
     StoredVolume,
@@ -27,6 +29,8 @@ from wkdvid.testing.volume_suite import (
 
 PLANE: Vec3 = (75, 66, 1)
 STACK: Vec3 = (45, 34, 5)
+CORNER = Box((0, 0, 0), (1, 1, 1))
+"""Of one tile: when its read fails no other is under way."""
 
 
 def deflated(file: Path) -> Sequence[StoredLevel]:
@@ -88,15 +92,25 @@ class TestTiff(VolumeSuite):
         size = (folder / stored.chunk).stat().st_size
         (folder / stored.chunk).write_bytes(bytes(size))
         with pytest.raises(UpstreamUnavailable, match="has changed since"):
-            await volume.read(0, stored.levels[0].extent)
+            await volume.read(0, CORNER)
+
+    async def test_identical_reads_are_one_at_the_source(self, stored: StoredVolume) -> None:
+        """Of planes too, of which the suite reads nothing here."""
+        with FileServer(stored.folder) as server:
+            (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
+            server.requests.clear()
+            whole = stored.levels[0]
+            for array in await asyncio.gather(*(volume.read(0, whole.extent) for _ in range(64))):
+                check(array, whole.array, stored.tolerance)
+            assert set(Counter(server.requests).values()) == {1}
 
     async def test_absent_chunk_is_the_fill_value(self, stored: StoredVolume) -> None:
         """But a file that is gone is not absent."""
         with FileServer(stored.folder) as server:
             (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
-            server.fault = lambda path: 404
+            server.fault = on("*", 404)
             with pytest.raises(UpstreamUnavailable, match="not there any more"):
-                await volume.read(0, stored.levels[0].extent)
+                await volume.read(0, CORNER)
 
     async def test_chunk_that_goes_and_comes_is_seen_by_opening_again(
         self, stored: StoredVolume, tmp_path: Path

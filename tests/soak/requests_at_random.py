@@ -119,7 +119,7 @@ def _path(dice: random.Random, paths: Sequence[str]) -> bytes:
     slots = {name: _slot(dice, values) for name, values in SLOTS.items()}
     path = bytearray(dice.choice(paths).format(**slots).encode("latin-1"))
     if dice.random() < 0.1:
-        _damage(dice, path)
+        damage(dice, path)
     # These would end the path, and leave the client and the server of different minds about what is asked.
     return b"/" + bytes(byte for byte in path.lstrip(b"/") if byte not in b" \r\n")
 
@@ -128,7 +128,7 @@ def _slot(dice: random.Random, values: Sequence[str]) -> str:
     return dice.choice(ODD_TEXTS if dice.random() < 0.08 else values)
 
 
-def _damage(dice: random.Random, text: bytearray) -> None:
+def damage(dice: random.Random, text: bytearray) -> None:
     """Overwrite, drop or repeat a few bytes."""
     for _ in range(dice.randint(1, 3)):
         place = dice.randrange(len(text) + 1)
@@ -137,19 +137,19 @@ def _damage(dice: random.Random, text: bytearray) -> None:
 
 
 def _body(dice: random.Random) -> bytes:
-    text = bytearray(json.dumps(_changed(dice, dice.choice(BODIES))).encode())
+    text = bytearray(json.dumps(changed(dice, dice.choice(BODIES))).encode())
     if dice.random() < 0.15:
-        _damage(dice, text)
+        damage(dice, text)
     return bytes(text)
 
 
-def _changed(dice: random.Random, value: Any) -> Any:
+def changed(dice: random.Random, value: Any) -> Any:
     """The value with, now and then, a part of it replaced by an odd one, or a key that nobody knows."""
     if dice.random() < 0.04:
         return dice.choice(ODD_VALUES)
     if isinstance(value, list):
-        return [_changed(dice, item) for item in value]
+        return [changed(dice, item) for item in value]
     if isinstance(value, dict):
         unknown = {"unknown": 1} if dice.random() < 0.03 else {}
-        return {key: _changed(dice, item) for key, item in value.items()} | unknown
+        return {key: changed(dice, item) for key, item in value.items()} | unknown
     return value

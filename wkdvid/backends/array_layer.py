@@ -21,7 +21,9 @@ from wkdvid.errors import InvalidRequest
 
 UNKNOWN_SIZE: Float3 = (1.0, 1.0, 1.0)
 """Nanometres, where the source does not say."""
-SIZE_NOTE = "The source does not say its voxel size; 1 nm is assumed."
+SIZE_NOTE = "The source does not say its voxel size; 1 nm is assumed: give it as voxel_size in the entry."
+UNIT_NOTE = "{which}; nanometres are assumed: if it is another, give voxel_size and voxel_unit in the entry."
+"""``which``: what the source says of the unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,10 @@ def _mags(
 ) -> tuple[list[Vec3], tuple[str, ...]]:
     sizes = [level.voxel_size_nm for level in levels]
     if len(sizes) > 1 and len(set(sizes)) == 1:
-        note = "The source gives all levels one voxel size; their mags are those of the arrays' sizes."
+        note = (
+            "The source gives all levels one voxel size, and their mags are those of the arrays' sizes: if they are not"
+            " right, correct the metadata."
+        )
         return mags_of_shapes([spatial_extent(store).size for store in stores], what), (note,)
     return level_mags(sizes, what), ()
 
@@ -149,4 +154,6 @@ def _time_notes(level: ArrayLevel, options: Mapping[str, Any]) -> tuple[str, ...
     count = level.store.shape[level.axes.index("t")] if "t" in level.axes else 1
     if count == 1:
         return ()
-    return (f"The source has {count} time points; t = {options.get('t') or 0} is served.",)
+    return (
+        f"The source has {count} time points; t = {options.get('t') or 0} is served: choose one by t in the entry.",
+    )

@@ -23,20 +23,29 @@ BUILT_IN: Mapping[str, str] = {
     "zarr": "wkdvid.backends.zarr.source",
     "n5": "wkdvid.backends.n5.source",
     "tiff": "wkdvid.backends.tiff.source",
+    "wkw": "wkdvid.backends.wkw.source",
     "tensorstore": "wkdvid.backends.tensorstore_spec",
+    "boss": "wkdvid.backends.bossdb.source",
 }
-ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed"}
+ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed", "bossdb": "boss"}
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``."""
+    """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``.
+
+    By ``MARKERS`` or ``SUFFIXES`` an inspection finds out that an address is of its format.
+    """
 
     options: frozenset[str]
     """What a layer's entry may say beside the options of every layer."""
     open_layer: OpenLayer
     find_layers: FindLayers | None
     """From a nameless entry to those of the layers that the source has, each with what ``open_layer`` needs."""
+    markers: tuple[str, ...] = ()
+    """Keys of documents, one of which is in every folder of the format; the first is what most have."""
+    suffixes: tuple[str, ...] = ()
+    """What the name of a file or folder of the format ends with, in lower case, if that tells."""
 
 
 def load_backends() -> dict[str, Backend]:
@@ -52,7 +61,13 @@ def load_backends() -> dict[str, Backend]:
 def _load(name: str, module_name: str) -> Backend:
     try:
         module = importlib.import_module(module_name)
-        return Backend(frozenset(module.OPTIONS), module.open_layer, getattr(module, "find_layers", None))
+        return Backend(
+            options=frozenset(module.OPTIONS),
+            open_layer=module.open_layer,
+            find_layers=getattr(module, "find_layers", None),
+            markers=tuple(getattr(module, "MARKERS", ())),
+            suffixes=tuple(getattr(module, "SUFFIXES", ())),
+        )
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"backend {name!r} ({module_name}) cannot be loaded: {error}") from error
 

@@ -6,7 +6,7 @@ import contextlib
 
 import tensorstore as ts
 
-from wkdvid.backends.failures import status_of, translate
+from wkdvid.backends.failures import status_of, translate, translate_of
 from wkdvid.backends.numbers import LARGEST
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.source import Source
@@ -46,6 +46,17 @@ class StoredObjects:
         found = await self._read(key, slice(start, stop))
         return None if found is None else found.value
 
+    async def keys(self) -> list[str]:
+        """Of all objects below the folder. No web server tells them.
+
+        Raises:
+            BackendError: they cannot be listed.
+        """
+        try:
+            return [key.decode(errors="replace") for key in await finished(self._store.list())]
+        except FAILURES as error:
+            raise translate(error, self.source.name) from error
+
     async def _read(self, key: str, part: slice | None) -> ts.KvStore.ReadResult | None:
         where = f"{self.source.name} ({key})"
         if part is not None and max(part.start, part.stop or 0) > LARGEST:
@@ -55,7 +66,7 @@ class StoredObjects:
         except FAILURES as error:
             if status_of(error) == "OUT_OF_RANGE":
                 raise TooShort(f"{where}: is shorter than its own index says") from error
-            raise translate(error, where) from error
+            raise translate_of(error, self.source, key) from error
         if found.state != "value":
             return None
         if part is not None and part.stop is not None and len(found.value) != part.stop - part.start:

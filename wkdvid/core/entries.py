@@ -36,6 +36,10 @@ NM_PER_UNIT: Mapping[str, float] = {
 }
 DATASET_OPTIONS = frozenset({"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public"})
 LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression"})
+NOT_OFFERED: Mapping[str, str] = {
+    "credentials": "credentials do not stand in an entry: the operator grants them by address (sources.credentials)",
+}
+"""Options of other programs' entries -> what is done here."""
 COMPRESSIONS = frozenset({"jpeg", "lz4", "none"})
 
 
@@ -213,7 +217,9 @@ class EntryParser:
 
     def _closed(self, path: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
         for option in options:
-            if option not in known:
+            if option in NOT_OFFERED and option not in known:
+                self._problem(f"{path}.{option}", NOT_OFFERED[option])
+            elif option not in known:
                 near = difflib.get_close_matches(option, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
                 self._problem(f"{path}.{option}", f"unknown option; {hint}")

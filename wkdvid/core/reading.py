@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 import numpy as np
 
 from wkdvid.core.catalog import Layer
+from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, ceil_div, volume_of
 from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale, downsample
@@ -52,8 +53,9 @@ class Reader:
         out = np.zeros((layer.info.num_channels, *box.size), layer.info.dtype, order="F")
         inside = box.intersect(scale.extent)
         if inside is not None:
-            for part in self._parts(layer, scale, inside):
-                out[_within(part, box)] = await self._compute(layer, scale, part)
+            with one_deadline():
+                for part in self._parts(layer, scale, inside):
+                    out[_within(part, box)] = await self._compute(layer, scale, part)
         return out
 
     async def read_all(self, layer: Layer, scale: Scale, boxes: Sequence[Box]) -> Sequence[Array | BackendError]:
@@ -63,7 +65,8 @@ class Reader:
         """
         if scale.stored:
             return await layer.volume.read_all(scale.level, boxes)
-        return [await self._outcome(layer, scale, box) for box in boxes]
+        with one_deadline():
+            return [await self._outcome(layer, scale, box) for box in boxes]
 
     async def _outcome(self, layer: Layer, scale: Scale, box: Box) -> Array | BackendError:
         try:

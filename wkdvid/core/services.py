@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from wkdvid.core.access import Action, Authorizer, allowed
 from wkdvid.core.body_cache import BodyCache
@@ -14,6 +15,12 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.errors import NotFound
 
+Inspect: TypeAlias = Callable[[object], Awaitable[Mapping[str, Any]]]
+"""From an entry, or a source alone, to what would be served and what is wrong with it, as JSON.
+
+Raises:
+    RequestError, BackendError: it cannot be served.
+"""
 SETTLE_S = 2.0
 """How long a listing waits for datasets that are being opened for the first time."""
 
@@ -26,6 +33,7 @@ class Services:
     authorizer: Authorizer
     reader: Reader
     bodies: BodyCache
+    inspect: Inspect
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 

@@ -21,6 +21,7 @@ from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest
 
 OPTIONS = frozenset({"source", "axes", "channel", "t"})
 DOCUMENT = "attributes.json"
+MARKERS = (DOCUMENT, f"s0/{DOCUMENT}")
 INHERITED = ("downsamplingFactors", "scales", "pixelResolution", "resolution", "units")
 """What a level takes from the groups above it."""
 GUESSED_LEVELS = 8

@@ -57,8 +57,8 @@ def parse_info(document: Mapping[str, Any], what: str) -> Info:
         raise InvalidRequest(f"{what}: scales: expected a list of at least one scale")
     readable = [(i, _normalised(scale, i, what)) for i, scale in enumerate(raw)]
     notes = [
-        f"scale {i} ({plain(scale.get('key'))}) is stored as {plain(scale['encoding'])}, which cannot be read;"
-        " the others are served"
+        f"Scale {i} ({plain(scale.get('key'))}) is stored as {plain(scale['encoding'])}, which cannot be read;"
+        " the others are served: convert it."
         for i, scale in readable
         if scale["encoding"] not in READABLE
     ]

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import tensorstore as ts
 
@@ -25,6 +26,7 @@ from wkdvid.core.volume import LayerInfo, LevelInfo, Volume
 from wkdvid.errors import BackendError, InvalidRequest
 
 OPTIONS = frozenset({"source", "channel"})
+MARKERS = ("info",)
 
 
 async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
@@ -137,6 +139,8 @@ class PrecomputedVolume(TensorStoreVolume):
         self._scales = scales
         self._opener = opener
         self._chunks: dict[int, ts.KvStore] = {}
+        self._reading: WeakValueDictionary[tuple[int, Vec3], ts.Future[ts.KvStore.ReadResult]] = WeakValueDictionary()
+        """Stored chunks on their way, for all who ask for them meanwhile."""
 
     async def stored_chunks(self, level: int, indices: Sequence[Vec3]) -> Sequence[bytes | BackendError | None]:
         scale = self._scales[level]
@@ -145,7 +149,14 @@ class PrecomputedVolume(TensorStoreVolume):
             store = self._chunks.get(level) or await self._open_chunks(level)
         except FAILURES as error:
             return [translate(error, f"{self._what}, level {level}")] * len(indices)
-        found = await outcomes(lambda index: store.read(key(scale, index)), indices, self._deadline_s)
+
+        def begin(index: Vec3) -> ts.Future[ts.KvStore.ReadResult]:
+            future = self._reading.get((level, index))
+            if future is None:
+                future = self._reading[level, index] = store.read(key(scale, index))
+            return future
+
+        found = await outcomes(begin, indices, self._deadline_s)
         return [self._chunk(level, index, result) for index, result in zip(indices, found, strict=True)]
 
     def _chunk(self, level: int, index: Vec3, result: ts.KvStore.ReadResult | Exception) -> bytes | BackendError | None:

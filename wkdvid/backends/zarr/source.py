@@ -16,6 +16,7 @@ from wkdvid.core.volume import Volume
 from wkdvid.errors import InvalidRequest
 
 OPTIONS = frozenset({"source", "axes", "channel", "t"})
+MARKERS = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 
 
 async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
@@ -66,7 +67,10 @@ async def _multiscale(opener: Opener, group: Node) -> tuple[Mapping[str, Any], t
         paths = await image_paths(opener, group)
         listed = f"; it holds {', '.join(paths[:LISTED])}" if paths else ""
         raise InvalidRequest(f"{group.source.name}: a zarr group that is no image; name one in it{listed}")
-    several = f"The source has {len(multiscales)} multiscale images; the first is served."
+    several = (
+        f"The source has {len(multiscales)} multiscale images, of which the first is served: make groups of their own"
+        " of the others."
+    )
     return multiscales[0], (several,) if len(multiscales) > 1 else ()
 
 

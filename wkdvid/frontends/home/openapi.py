@@ -96,6 +96,8 @@ def _tag(path: str) -> str:
     version = _VERSION.match(path)
     if version:
         return f"webKnossos {version[0].removeprefix('/data/')}"
+    if path == "/api/inspect":
+        return "inspection"
     if path.startswith("/data/") or path == "/api/buildinfo":
         return "webKnossos"
     return "DVID" if path.startswith(("/api/", "/interface/")) else "pages"

@@ -128,6 +128,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
     "GET /openapi.json": Operation("This description", "OpenAPI 3.0."),
     "GET /assets/{name}": Operation("What the pages load", "A file.", OCTETS),
+    "POST /api/inspect": Operation(
+        'Look at a source, as a registration would: {"source": URL}, or an entry with its backend',
+        "Layers and levels, a sample of their chunks, what would be served, and what is wrong.",
+        body=JSON,
+    ),
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
     **_WEBKNOSSOS,
     **_DVID,

@@ -13,6 +13,7 @@ from itertools import product
 
 from wkdvid.core.body_cache import Body, Key
 from wkdvid.core.catalog import Layer
+from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, divide_down, multiply
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
@@ -48,7 +49,8 @@ async def read_buckets(services: Services, layer: Layer, requests: Sequence[Buck
     if None in bodies:
         _check_size(services, layer, requests)
         missing = [request for request, body in zip(requests, bodies, strict=True) if body is None]
-        found = await _read(services, layer, missing)
+        with one_deadline():
+            found = await _read(services, layer, missing)
         bodies = [found.get(request) if body is None else body for request, body in zip(requests, bodies, strict=True)]
     return Buckets(
         [body for body in bodies if body],
