@@ -16,6 +16,7 @@ from wkdvid.backends.beginnings import read_start
 from wkdvid.backends.failures import translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.guard import Guard
+from wkdvid.core.hosts import serves_ranges
 from wkdvid.core.limits import Limits
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Source
@@ -68,6 +69,23 @@ class Opener:
         if probe_key is not None and source.is_http:
             source = await self.guard.follow_redirects(source, probe_key)
         return source
+
+    async def file(self, text: object) -> tuple[Source, str]:
+        """The admitted file that a user's URL or path names, as the folder that it lies in and its key there.
+
+        Raises:
+            InvalidRequest: as ``source``; or a web server that sends whole files only.
+            BackendError: the server cannot be asked.
+        """
+        source, key = (await self.source(text)).split()
+        if source.is_http:
+            source = await self.guard.follow_redirects(source, key)
+            if not await serves_ranges(source.address_of(key), f"{source.name}{key}", source.access.headers()):
+                raise InvalidRequest(
+                    f"{source.name}{key}: its server sends whole files only, not the parts that are asked for"
+                    " (byte ranges)"
+                )
+        return source, key
 
     async def read_start(self, source: Source, key: str, length: int) -> bytes | None:
         """The first ``length`` bytes of a stored object, all of a smaller one, or None if the source has no such key.

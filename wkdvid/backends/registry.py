@@ -22,6 +22,7 @@ BUILT_IN: Mapping[str, str] = {
     "precomputed": "wkdvid.backends.precomputed.source",
     "zarr": "wkdvid.backends.zarr.source",
     "n5": "wkdvid.backends.n5.source",
+    "tiff": "wkdvid.backends.tiff.source",
     "wkw": "wkdvid.backends.wkw.source",
     "tensorstore": "wkdvid.backends.tensorstore_spec",
     "boss": "wkdvid.backends.bossdb.source",

@@ -20,6 +20,8 @@ PAUSES_S = (0.1, 0.2, 0.4)
 REDIRECTS = (301, 302, 303, 307, 308)
 ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+FIRST_BYTE: Mapping[str, str] = MappingProxyType({"Range": "bytes=0-0"})
+"""Of what may be large, where the answer's head alone is wanted."""
 PASSING = (408, 429, 500, 502, 503, 504)
 """As TensorStore sees them."""
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -62,8 +64,20 @@ async def redirect_of(url: str, what: str, headers: Mapping[str, str] = NO_HEADE
     Raises:
         UpstreamUnavailable: there is no answer.
     """
-    async with _answer(url, what, headers, TIMEOUT_S) as response:
+    async with _answer(url, what, {**headers, **FIRST_BYTE}, TIMEOUT_S) as response:
         return response.headers.get("Location") if response.status in REDIRECTS else None
+
+
+async def serves_ranges(url: str, what: str, headers: Mapping[str, str] = NO_HEADERS) -> bool:
+    """Whether a GET of a part is answered otherwise than with the whole. The body is not read.
+
+    Args:
+        headers: Sent along.
+    Raises:
+        UpstreamUnavailable: there is no answer.
+    """
+    async with _answer(url, what, {**headers, **FIRST_BYTE}, TIMEOUT_S) as response:
+        return response.status != HTTPStatus.OK
 
 
 async def fetch_start(url: str, what: str, length: int, headers: Mapping[str, str] = NO_HEADERS) -> bytes | None:

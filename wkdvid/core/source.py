@@ -120,6 +120,19 @@ class Source:
         begin = "" if self.scheme in ("gs", "s3") else "/"
         return begin + "".join(f"{part}/" for part in parts)
 
+    def split(self) -> tuple[Source, str]:
+        """A source that is one file: the folder that it lies in, and its key there.
+
+        Raises:
+            InvalidRequest: the top of a store, or a URL whose last part holds an encoded ``/``.
+        """
+        name = self.path.rstrip("/").rpartition("/")[2]
+        key = unquote(name) if self.is_http else name
+        if not key or "/" in key:
+            raise InvalidRequest(f"source: {self.name!r} does not name a file")
+        label = f"{'/'.join(self.label.split('/')[:-2]) or '.'}/" if self.label else ""
+        return replace(self, path=self.path[: -len(name) - 1], label=label), key
+
 
 def read_source(text: str) -> Source:
     """Read a path, or a file, http(s), gs or s3 URL, with ``precomputed://`` etc. before it or not; no policy.
