@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from wkdvid.core.access import Action, Authorizer, allowed
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog, Dataset, State
+from wkdvid.core.jobs import Jobs
 from wkdvid.core.limits import Limits
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
@@ -26,6 +27,7 @@ class Services:
     authorizer: Authorizer
     reader: Reader
     bodies: BodyCache
+    jobs: Jobs
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 

@@ -98,4 +98,6 @@ def _tag(path: str) -> str:
         return f"webKnossos {version[0].removeprefix('/data/')}"
     if path.startswith("/data/") or path == "/api/buildinfo":
         return "webKnossos"
+    if path.startswith("/api/jobs"):
+        return "jobs"
     return "DVID" if path.startswith(("/api/", "/interface/")) else "pages"
