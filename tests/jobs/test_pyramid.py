@@ -130,10 +130,14 @@ def test_the_stored_levels_are_what_is_read(server: Server) -> None:
 
 def test_levels_of_another_source_are_not_served(tmp_path: Path) -> None:
     """The source is larger than it was: its pyramid would end too early."""
-    write_precomputed(tmp_path / "em", [((1, 1, 1), np.full((130, 64, 64), 9, np.uint8))])
+    write_precomputed(tmp_path / "em", [((1, 1, 1), np.full((130, 64, 64), 9, np.uint8))], encoding="jpeg")
     entry = {"precomputed": {"my lab": {"brain": {"layers": {"em": {"source": "em"}}}}}}
     with running(tmp_path, entry, workers=2) as server:
+        blocks = f"/api/node/{server.get('/data/datasets').json()[0]['uuid']}/em/specificblocks?blocks=0,0,0,1,0,0"
+        handed_on = server.get(blocks).content
         make(server, "em")
+        assert server.get(blocks).content == handed_on
+        assert handed_on.count((tmp_path / "em" / "1-1-1" / "0-64_0-64_0-64").read_bytes()) == 2
         shutil.rmtree(tmp_path / "em")
         write_precomputed(tmp_path / "em", [((1, 1, 1), np.full((200, 64, 64), 7, np.uint8))])
         assert server.post("/data/triggers/reload/my%20lab/brain").status_code == 200

@@ -92,6 +92,11 @@ class PyramidKind:
         return len(joined.info.levels) > len(volume.info.levels)
 
     async def discard(self, job: Job) -> None:
+        """Unless it was finished in the moment in which it was cancelled: then it is served."""
+        await self._catalog.catch_up()
+        dataset = self._catalog.by_key.get(_key(job))
+        if dataset is not None and dataset.entry.pyramids.get(job.layer) == _folder(job):
+            return
         await asyncio.to_thread(shutil.rmtree, self._data_dir / _folder(job), ignore_errors=True)
 
 

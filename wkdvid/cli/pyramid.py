@@ -62,7 +62,7 @@ def _watched(server: RunningServer, job: Mapping[str, Any]) -> Mapping[str, Any]
             bar.total = job["total"] or None
             bar.update(job["done"] - bar.n)
     if job["state"] in ("queued", "running"):
-        raise Refused(f"the server at {server.url} went away; it goes on when it runs again")
+        raise Refused(f"the server at {server.url} went away; the job goes on when it runs again")
     return job
 
 

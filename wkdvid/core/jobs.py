@@ -277,8 +277,9 @@ class JobRunner:
             try:
                 while self._lock.acquire() and (job := await self._next()) is not None:
                     await self._run(job)
-            except (WkdvidError, OSError) as error:  # the database's: a job that was running is taken up again
-                log.warning("jobs: %s", error)
+            except Exception as error:  # mostly the database's: a job that was running is taken up again
+                unexpected = None if isinstance(error, WkdvidError) else error
+                log.warning("jobs: %s", error, exc_info=unexpected)
             await asyncio.sleep(POLL_S)
 
     async def _next(self) -> Job | None:
@@ -298,6 +299,7 @@ class JobRunner:
             ended = working.result()
         finally:
             working.cancel()
+            await asyncio.wait([working])
         if ended is not None:
             state, message = ended
             log.info("job %s (%s of %s, %s): %s; %s", job.id, job.kind, job.dataset, job.layer, state.value, message)
