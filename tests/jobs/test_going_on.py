@@ -197,26 +197,8 @@ def test_an_unknown_job_is_not_found(server: Server, method: str, path: str) -> 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_what_is_cancelled_leaves_nothing(data_dir: Path) -> None:
+def test_interrupting_the_command_leaves_the_job_and_cancelling_leaves_nothing(data_dir: Path) -> None:
     with running(data_dir, ENTRY, workers=2) as server:
-        job = submit(server)
-        comes_to(server, job["id"], partial(has_done, 0))
-        assert requests.delete(f"{server.base}/api/jobs/{job['id']}", timeout=60).json()["state"] == "cancelled"
-        assert server.get(f"/api/jobs/{job['id']}").json()["state"] == "cancelled"
-        again = requests.delete(f"{server.base}/api/jobs/{job['id']}", timeout=60)
-        assert (again.status_code, "is cancelled already" in again.text) == (400, True)
-        end = time.monotonic() + 30
-        while list((data_dir / "volumes").rglob(job["id"])) and time.monotonic() < end:
-            time.sleep(0.05)
-        assert list((data_dir / "volumes").rglob(job["id"])) == []
-        assert "pyramids" not in (data_dir / "datasets.json").read_text()
-        refused = wkdvid("pyramid", "org/data", "em", "--cancel", "--server", server.base, cwd=data_dir)
-        assert (refused.returncode, "there is nothing to cancel" in refused.stderr) == (1, True)
-        assert submit(server)["id"] != job["id"]
-
-
-def test_interrupting_the_command_leaves_the_server_at_work(data_dir: Path) -> None:
-    with running(data_dir, ENTRY) as server:
         watching = subprocess.Popen(
             command("pyramid", "org/data", "em", "--server", server.base), stderr=subprocess.PIPE, text=True
         )
@@ -226,7 +208,18 @@ def test_interrupting_the_command_leaves_the_server_at_work(data_dir: Path) -> N
         (job,) = server.get("/api/jobs").json()
         comes_to(server, job["id"], partial(has_done, 0))
         watching.send_signal(signal.SIGINT)
+        cancelled = requests.delete(f"{server.base}/api/jobs/{job['id']}", timeout=60)
+        assert cancelled.json()["state"] == "cancelled"
         _, said = watching.communicate(timeout=60)
         assert watching.returncode == 130
         assert "wkdvid pyramid 'org/data' em --cancel" in said
-        assert server.get(f"/api/jobs/{job['id']}").json()["state"] in ("running", "done")
+
+        again = requests.delete(f"{server.base}/api/jobs/{job['id']}", timeout=60)
+        assert (again.status_code, "is cancelled already" in again.text) == (400, True)
+        while list((data_dir / "volumes").rglob(job["id"])) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert list((data_dir / "volumes").rglob(job["id"])) == []
+        assert "pyramids" not in (data_dir / "datasets.json").read_text()
+        refused = wkdvid("pyramid", "org/data", "em", "--cancel", "--server", server.base, cwd=data_dir)
+        assert (refused.returncode, "there is nothing to cancel" in refused.stderr) == (1, True)
+        assert submit(server)["id"] != job["id"]

@@ -17,7 +17,7 @@ from tests.cli.program import wkdvid
 from tests.servers import Server, running
 from tests.volumes import Voxels, write_precomputed
 
-SIZE = (300, 250, 201)
+SIZE = (270, 131, 70)
 START = (7, -3, 65)
 MAGS = ((2, 2, 2), (4, 4, 4), (8, 8, 8))
 """All that are offered of a volume of this size beside the stored one."""

@@ -68,7 +68,7 @@ class PyramidKind:
         levels = missing_levels(volume.info)
         plan = manifest(layer, volume.info)
         if not levels or await self._is_made(entry, layer, volume):
-            return _Nothing(plan)
+            return _Nothing(plan, volume)
         self._opener.check_levels(len(volume.info.levels) + len(levels), job.layer)
         folder = _folder(job)
 
@@ -79,10 +79,15 @@ class PyramidKind:
         return _Making(plan, self._data_dir / folder, volume, levels, self._opener, self._reader, register)
 
     async def _source(self, entry: DatasetEntry, name: str) -> tuple[LayerEntry, Volume]:
+        found: tuple[LayerEntry, Volume] | None = None
         for layer, volume in await self._backends.open_sources(entry):
             if volume.info.name == name:
-                return layer, volume
-        raise NotFound(f"dataset {entry.key} has no layer {name!r}")
+                found = layer, volume
+            else:
+                await volume.aclose()
+        if found is None:
+            raise NotFound(f"dataset {entry.key} has no layer {name!r}")
+        return found
 
     async def _is_made(self, entry: DatasetEntry, layer: LayerEntry, volume: Volume) -> bool:
         folder = entry.pyramids.get(volume.info.name)
@@ -115,6 +120,7 @@ class _Nothing:
     """The work on a layer that lacks no level."""
 
     plan: Mapping[str, Any]
+    source: Volume
     stages: Sequence[Stage] = ()
 
     async def begin(self, *, anew: bool) -> None:
@@ -125,6 +131,9 @@ class _Nothing:
 
     async def finish(self) -> str:
         return "nothing to do: no level is missing"
+
+    async def aclose(self) -> None:
+        await self.source.aclose()
 
 
 class _Making:
@@ -182,3 +191,6 @@ class _Making:
     async def finish(self) -> str:
         await asyncio.to_thread(write_document, self._folder / MANIFEST, dict(self.plan))
         return await self._register()
+
+    async def aclose(self) -> None:
+        await self._volume.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ POLL_S = 1.0
 """Between two looks for a job to run."""
 WAITS_S = (0.5, 1.0, 2.0)
 """Before a task that failed is tried again."""
+MAX_TASKS = 10_000_000
+"""Of a job: what a source declares must not fill the memory. Of images they read a million gigavoxels."""
+BATCH = 1000
+"""Tasks that are listed at a time."""
 CHANGES_S = 0.25
 """Between two looks at the progress of a job that somebody watches."""
 
@@ -134,6 +139,10 @@ class Work(Protocol):
 
     async def finish(self) -> str:
         """Make what was made known, when all tasks are done. Returns what came of it, in plain words."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of what is open, however it has ended."""
         ...
 
 
@@ -273,14 +282,20 @@ class JobRunner:
 
     async def watch(self) -> None:
         """Run what there is to run, until cancelled."""
-        while True:
-            try:
-                while self._lock.acquire() and (job := await self._next()) is not None:
-                    await self._run(job)
-            except Exception as error:  # mostly the database's: a job that was running is taken up again
-                unexpected = None if isinstance(error, WkdvidError) else error
-                log.warning("jobs: %s", error, exc_info=unexpected)
-            await asyncio.sleep(POLL_S)
+        try:
+            while True:
+                await self._run_all()
+                await asyncio.sleep(POLL_S)
+        finally:
+            self._lock.release()
+
+    async def _run_all(self) -> None:
+        try:
+            while self._lock.acquire() and (job := await self._next()) is not None:
+                await self._run(job)
+        except Exception as error:  # mostly the database's: a job that was running is taken up again
+            unexpected = None if isinstance(error, WkdvidError) else error
+            log.warning("jobs: %s", error, exc_info=unexpected)
 
     async def _next(self) -> Job | None:
         for job in await self._store.discardable():
@@ -309,7 +324,10 @@ class JobRunner:
         """How it ended; None where it was stopped."""
         try:
             work = await self._kinds[job.kind].prepare(job)
-            message = await run.through(job, work)
+            try:
+                message = await run.through(job, work)
+            finally:
+                await work.aclose()
         except (JobFailed, BackendError, RequestError) as error:
             return JobState.FAILED, str(error)
         except DatabaseUnavailable:
@@ -331,19 +349,23 @@ class _Run:
 
     async def through(self, job: Job, work: Work) -> str | None:
         """What came of it; None where it was stopped."""
+        total = sum(stage.count for stage in work.stages)
+        if total > MAX_TASKS:
+            raise JobFailed(f"the layer is too large: {total} tasks, the limit is {MAX_TASKS}")
         anew = job.plan != work.plan
         await work.begin(anew=anew)
         if anew:
-            await self._store.begin(job.id, work.plan, sum(stage.count for stage in work.stages))
+            await self._store.begin(job.id, work.plan, total)
         done = await self._store.done_tasks(job.id)
         first = 0
         for i, stage in enumerate(work.stages):
-            left = [n for n in range(stage.count) if first + n not in done]
-            await self._stage(job, work, i, first, left)
+            left = (n for n in range(stage.count) if first + n not in done)
+            while batch := list(itertools.islice(left, BATCH)):
+                await self._batch(job, work, i, first, batch)
             first += stage.count
         return None if self.stopped else await work.finish()
 
-    async def _stage(self, job: Job, work: Work, stage: int, first: int, numbers: Sequence[int]) -> None:
+    async def _batch(self, job: Job, work: Work, stage: int, first: int, numbers: Sequence[int]) -> None:
         async def do(number: int) -> None:
             if not self.stopped:
                 await self._task(work, stage, work.stages[stage].box(number))

@@ -15,7 +15,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("dataset", sa.String(300), nullable=False),
-        sa.Column("layer", sa.String(128), nullable=False),
+        sa.Column("layer", sa.String(160), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("done", sa.Integer, nullable=False),
         sa.Column("total", sa.Integer, nullable=False),
