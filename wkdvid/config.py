@@ -108,6 +108,14 @@ class MetadataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobsConfig:
+    """``[jobs]``."""
+
+    workers: int = 2
+    """Tasks of a job at a time, each in a thread and in memory of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that an operator can set."""
 
@@ -117,6 +125,7 @@ class Config:
     datasets: DatasetsConfig = field(default_factory=DatasetsConfig)
     webknossos: WebknossosConfig = field(default_factory=WebknossosConfig)
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
+    jobs: JobsConfig = field(default_factory=JobsConfig)
     limits: Limits = field(default_factory=Limits)
     data_dir: Path = Path("data")
     """Where state lives, and where relative sources begin."""
@@ -146,6 +155,7 @@ SCHEMA = Schema(
         "datasets": DatasetsConfig,
         "webknossos": WebknossosConfig,
         "metadata": MetadataConfig,
+        "jobs": JobsConfig,
         "limits": Limits,
     }
 )

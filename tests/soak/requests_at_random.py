@@ -65,6 +65,9 @@ READS: Sequence[str] = (
     "/api/node/{uuid}/{choice}",
     "/api/help/{type}",
     "/api/config/datasets",
+    "/api/jobs",
+    "/api/jobs/{choice}",
+    "/api/jobs/{choice}/events",
     "/assets/{layer}",
     "/{backend}/{layer}",
 )
@@ -78,6 +81,7 @@ WRITES: Sequence[str] = (
     "/api/node/{uuid}/{choice}",
     "/api/server/settings",
     "/api/repos",
+    "/api/jobs",
 )
 """Sent with a body."""
 LAYERS = ("grey", "segmentation")
@@ -99,6 +103,7 @@ BODIES: Sequence[Any] = (
             }
         }
     },
+    {"kind": "pyramid", "dataset": "sample/n5", "layer": "grey"},
     {"driver": "zarr3", "kvstore": {"driver": "file", "path": "sample/zarr/grey/0/"}},
     [[0, 0, 0], [71, 69, 55], [-1, 0, 0]],
 )

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
+from wkdvid.backends.stored_pyramid import with_pyramid
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
 from wkdvid.core.volume import Volume
@@ -94,11 +95,24 @@ class Backends:
             InvalidEntry: with the JSON path of the layer that the source does not fit.
             BackendError: a source cannot be read.
         """
+        opened: list[tuple[str | None, Volume]] = []
+        for layer, volume in await self.open_sources(entry):
+            pyramid = entry.pyramids.get(volume.info.name)
+            joined = volume if pyramid is None else await with_pyramid(volume, layer, pyramid, self._opener)
+            opened.append((layer.compression, joined))
+        return opened
+
+    async def open_sources(self, entry: DatasetEntry) -> Sequence[tuple[LayerEntry, Volume]]:
+        """The layers of an entry as their sources have them, without pyramids that are stored apart.
+
+        Raises:
+            InvalidEntry, BackendError: as ``open_layers``.
+        """
         if entry.problems:
             raise InvalidEntry(entry.problems)
         problems: list[str] = []
         failure: BackendError | None = None
-        volumes: list[tuple[str | None, Volume]] = []
+        volumes: list[tuple[LayerEntry, Volume]] = []
         layers = await self._found(entry.layers)
         for layer, opened in zip(layers, await for_each(self._open, layers), strict=True):
             if isinstance(opened, InvalidRequest):
@@ -106,7 +120,7 @@ class Backends:
             elif isinstance(opened, BackendError):
                 failure = failure or type(opened)(f"{layer.path}: {plain(opened, LONGEST_MESSAGE)}")
             else:
-                volumes += [(layer.compression, volume) for volume in opened]
+                volumes += [(layer, volume) for volume in opened]
         if problems:
             raise InvalidEntry(problems)
         if failure is not None:

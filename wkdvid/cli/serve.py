@@ -47,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, *, reload: bool) -> int:
     _check_files(config)
+    from wkdvid.metadata.engine import migrate
     from wkdvid.server import listen, serve
+
+    migrate(config.metadata.database_url)
 
     host, port = config.server.address
     listener = listen(host, port)

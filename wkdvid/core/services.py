@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from wkdvid.core.access import Action, Authorizer, allowed
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog, Dataset, State
+from wkdvid.core.jobs import Jobs
 from wkdvid.core.limits import Limits
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
@@ -34,6 +35,7 @@ class Services:
     reader: Reader
     bodies: BodyCache
     inspect: Inspect
+    jobs: Jobs
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 

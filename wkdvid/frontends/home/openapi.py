@@ -100,4 +100,6 @@ def _tag(path: str) -> str:
         return "inspection"
     if path.startswith("/data/") or path == "/api/buildinfo":
         return "webKnossos"
+    if path.startswith("/api/jobs"):
+        return "jobs"
     return "DVID" if path.startswith(("/api/", "/interface/")) else "pages"
