@@ -155,6 +155,7 @@ def path_of(uri: str, dataset: str) -> str:
         "action": "status",
         "branch": "master",
         "typename": "uint8blk",
+        "job": "none",
         **{f"part{i}": part for i, part in enumerate(PARTS)},
     }
     return re.sub(r"<(\w+)[^>]*>", lambda match: values[match[1]], uri)
@@ -166,6 +167,7 @@ def body_of(uri: str) -> Any:
         "/data/datasets": DOCUMENT,
         "/api/config/dataset": {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": "v/"}},
         "/api/server/settings": {"throttle": "3"},
+        "/api/jobs": {"kind": "pyramid", "dataset": "org/open", "layer": "image"},
     }
     return bodies.get(re.sub(r"^/data/v\d+", "/data", uri), [BUCKET])
 

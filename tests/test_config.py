@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from wkdvid.config import SCHEMA, Config, load_config
+from wkdvid.core.credentials import Credential, check_present
 from wkdvid.errors import ConfigError
 
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
@@ -187,6 +188,111 @@ def test_secret_that_cannot_be_read(tmp_path: Path, value: str, complaint: str) 
     message = refusal(tmp_path, f'[access]\nadmin_token = "{value}"')
     assert complaint in message
     assert "s3cr3t" not in message
+
+
+CREDENTIALS = """
+[sources.secrets]
+"$BOSS_TOKEN" = ["https://api.lab.org/"]
+[[sources.credentials]]
+prefix = "s3://lab/em/"
+profile = "em"
+endpoint = "https://minio.lab.org:9000"
+requester_pays = true
+[[sources.credentials]]
+prefix = "https://files.lab.org/em/"
+bearer = "$TOKEN"
+headers = { "X-Key" = "$KEY" }
+"""
+
+
+def test_credentials_of_sources_are_references(tmp_path: Path) -> None:
+    environ = {"TOKEN": "s3cr3t-token", "KEY": "s3cr3t-key"}
+    config = load_config(write(tmp_path, CREDENTIALS), environ, {})
+    s3, web = config.sources.credentials
+    assert (s3.prefix, s3.profile, s3.requester_pays, s3.environment) == ("s3://lab/em/", "em", True, False)
+    assert (web.bearer, web.headers) == ("$TOKEN", {"X-Key": "$KEY"})
+    assert config.sources.secrets == {"$BOSS_TOKEN": ("https://api.lab.org/",)}
+    assert "s3cr3t" not in repr(config)
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ('profile = "em"', "[0].prefix: missing"),
+        ('prefix = "lab/em"\nenvironment = true', "[0]: environment is not for file; of file there are none"),
+        ('prefix = "ftp://lab/em"\nenvironment = true', "[0]: prefix: source: scheme 'ftp' is not offered"),
+        ('prefix = "s3://lab"', "[0]: nothing is granted for s3://lab; of s3 there are environment, profile"),
+        ('prefix = "s3://lab"\nbearer = "$TOKEN"', "[0]: bearer is not for s3"),
+        ('prefix = "gs://lab"\nprofile = "em"', "[0]: profile is not for gs; of gs there are environment, service"),
+        ('prefix = "s3://lab"\nprofile = "em"\nenvironment = true', "[0]: environment and profile for s3://lab: one"),
+        ('prefix = "s3://lab"\nprofil = "em"', "[0]: unknown key 'profil'; did you mean 'profile'?"),
+        ('prefix = "s3://lab"\nprofile = 3', "[0].profile: not a text"),
+        ('prefix = "https://lab.org"\nbearer = "s3cr3t"', "[0].bearer: a secret is not written here"),
+        ('prefix = "https://lab.org"\nheaders = { X = "s3cr3t" }', "[0].headers: a secret is not written here"),
+        ('prefix = "https://lab.org"\nheaders = ["$TOKEN"]', "[0].headers: not a table"),
+        ('prefix = "https://lab.org"\nheaders = { "X Y" = "$TOKEN" }', "[0]: headers: 'X Y' cannot be the name"),
+        ('prefix = "s3://lab"\nprofile = "a"\n[[sources.credentials]]\nprefix = "s3://lab/"\nprofile = "b"', "already"),
+    ],
+)
+def test_credentials_that_are_refused(tmp_path: Path, table: str, complaint: str) -> None:
+    message = refusal(tmp_path, f"[[sources.credentials]]\n{table}")
+    assert complaint in message
+    assert "s3cr3t" not in message
+
+
+@pytest.mark.parametrize(
+    ("credential", "complaint"),
+    [
+        (Credential(prefix="https://lab.org", bearer="$MISSING"), r"\$MISSING: no such secret"),
+        (Credential(prefix="https://lab.org", bearer="$EMPTY"), r"\$EMPTY: no such secret"),
+        (Credential(prefix="https://lab.org", headers={"X": "$LINES"}), r"\$LINES: .* none that can stand in a header"),
+        (Credential(prefix="https://lab.org", bearer="file:/nowhere"), "file:/nowhere: no such secret"),
+        (Credential(prefix="gs://lab", service_account=Path("/nowhere.json")), "there is no file /nowhere.json"),
+    ],
+)
+def test_credentials_that_are_not_there(credential: Credential, complaint: str) -> None:
+    environ = {"TOKEN": "t", "EMPTY": "", "LINES": "s3cr3t\r\nX: y"}
+    check_present([Credential(prefix="https://lab.org/em", bearer="$TOKEN")], environ)
+    with pytest.raises(ConfigError, match=complaint) as refused:
+        check_present([credential], environ)
+    assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("credentials = 3", "sources.credentials: not a list of tables"),
+        ("credentials = [3]", "sources.credentials: not a list of tables"),
+        ("secrets = 3", "sources.secrets: not a table"),
+        ('secrets = { "s3cr3t" = ["https://lab.org"] }', "sources.secrets: a secret is not written here"),
+        ('secrets = { "$TOKEN" = 3 }', "sources.secrets: 3 is not a list"),
+    ],
+)
+def test_lists_of_credentials_that_are_none(tmp_path: Path, text: str, complaint: str) -> None:
+    message = refusal(tmp_path, f"[sources]\n{text}")
+    assert complaint in message
+    assert "s3cr3t" not in message
+
+
+def test_tokens_of_a_service_account_outlast_the_opening(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text("{}", encoding="utf-8")
+    table = f'[[sources.credentials]]\nprefix = "gs://lab"\nservice_account = "{tmp_path}/key.json"\n'
+    assert load_config(write(tmp_path, table), {}, {}).sources.credentials
+    assert "sources.refresh_s is under 1800" in refusal(tmp_path, f"[sources]\nrefresh_s = 1800\n{table}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "private"),
+    [
+        ({}, True),
+        ({"access.mode": "token"}, False),
+        ({"access.allow_open_network": True}, True),
+        ({"access.allow_open_network": True, "server.http_address": "0.0.0.0:8000"}, False),
+    ],
+)
+def test_only_an_open_server_on_loopback_is_its_operators_alone(settings: dict[str, object], private: bool) -> None:
+    assert load_config(None, {}, {"data_dir": "nowhere", **settings}).private is private
 
 
 def test_a_dvid_config_is_taken_over(tmp_path: Path) -> None:

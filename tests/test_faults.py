@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import requests
 
 from tests.servers import Server, running
-from tests.sources import Behaviour, web_server
 from tests.volumes import Voxels, write_precomputed
+from wkdvid.testing.faulty import DRIPPING, LOGIN_PAGE, SILENT, Answer, FileServer, none, on
 
 SIDE = 256
 UUID = "abcdef"
 LAYER = "org/far/layers/image"
+CHUNKS = "v/1-1-1/*"
 
 
 def bucket(x: int, y: int, z: int) -> dict[str, object]:
@@ -29,30 +31,48 @@ def voxels() -> Voxels:
     return np.random.default_rng(2).integers(1, 255, (SIDE, SIDE, SIDE), np.uint8)
 
 
-@pytest.fixture
-def far(tmp_path: Path, voxels: Voxels) -> Iterator[tuple[Server, Behaviour]]:
-    """A server whose one dataset lies on a web server, with a deadline of 2 s."""
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory, voxels: Voxels) -> Iterator[tuple[Server, FileServer]]:
+    """A server with a deadline of 2 s and two datasets, one of which lies on a web server."""
+    tmp_path = tmp_path_factory.mktemp("far")
     write_precomputed(tmp_path / "files" / "v", [((1, 1, 1), voxels)])
-    with web_server(tmp_path / "files") as (host, behaviour):
-        layers = {"image": {"source": f"http://{host}/v", "type": "image"}}
-        entries = {"precomputed": {"org": {"far": {"layers": layers, "uuid": UUID}}}}
-        environ = {"WKDVID_SOURCES__HTTP_HOSTS": host, "WKDVID_SOURCES__DEADLINE_S": "2"}
+    write_precomputed(tmp_path / "files" / "photo", [((1, 1, 1), voxels[:64, :64, :64])], encoding="jpeg")
+    with FileServer(tmp_path / "files") as source:
+        layers = {name: {"source": source.url + path} for name, path in (("image", "v"), ("photo", "photo"))}
+        near = {"layers": {"photo": {"source": str(tmp_path / "files/photo")}}}
+        entries = {"precomputed": {"org": {"far": {"layers": layers, "uuid": UUID}, "near": near}}}
+        environ = {
+            "WKDVID_SOURCES__HTTP_HOSTS": source.host,
+            "WKDVID_SOURCES__FILE_ROOTS": str(tmp_path),
+            "WKDVID_SOURCES__DEADLINE_S": "2",
+        }
         with running(tmp_path / "data", entries, environ=environ) as server:
-            assert server.get("/data/datasets/org/far").json()["dataSource"]["dataLayers"]
-            yield server, behaviour
+            yield server, source
 
 
-def test_failed_buckets_are_named_failed_and_recover(far: tuple[Server, Behaviour], voxels: Voxels) -> None:
+@pytest.fixture
+def far(started: tuple[Server, FileServer]) -> tuple[Server, FileServer]:
+    """With nothing wrong and nothing in the caches."""
+    server, source = started
+    source.fault = none
+    assert server.post("/data/triggers/reload/org/far").status_code == 200
+    assert server.get("/data/datasets/org/far").json()["dataSource"]["dataLayers"]
+    source.requests.clear()
+    return server, source
+
+
+def test_failed_buckets_are_named_failed_and_recover(far: tuple[Server, FileServer], voxels: Voxels) -> None:
+    """F2."""
     server, source = far
     assert server.buckets(LAYER, bucket(0, 0, 0)).content == voxels[:32, :32, :32].tobytes("F")
-    source.status, source.failures_left = 500, -1
+    source.fault = on(CHUNKS, 500)
     answer = server.buckets(LAYER, bucket(0, 0, 0), bucket(128, 0, 0), bucket(1024, 0, 0))
     assert answer.status_code == 200
     assert answer.headers["Failure-Bucket-Indices"] == "[1]"
     assert answer.headers["Empty-Bucket-Indices"] == "[2]"
     assert answer.headers["MISSING-BUCKETS"] == "[1, 2]"
     assert answer.content == voxels[:32, :32, :32].tobytes("F")
-    source.status = None
+    source.fault = none
     answer = server.buckets(LAYER, bucket(128, 0, 0))
     assert (answer.headers["MISSING-BUCKETS"], answer.content) == ("[]", voxels[128:160, :32, :32].tobytes("F"))
 
@@ -61,54 +81,60 @@ def test_failed_buckets_are_named_failed_and_recover(far: tuple[Server, Behaviou
 @pytest.mark.parametrize(
     "path", ["raw/0_1_2/64_64_64/64_64_64", "specificblocks?blocks=1,1,1,2,2,2", "subvolblocks/64_64_64/128_0_0"]
 )
-def test_dvid_says_that_the_source_failed(far: tuple[Server, Behaviour], path: str, status: int, answered: int) -> None:
+def test_dvid_says_that_the_source_failed(
+    far: tuple[Server, FileServer], path: str, status: int, answered: int
+) -> None:
+    """F2, F4, F5."""
     server, source = far
-    source.status, source.failures_left = status, -1
+    source.fault = on(CHUNKS, status)
     answer = server.get(f"/api/node/{UUID}/image/{path}")
     assert answer.status_code == answered
     assert len(answer.content) < 1000
-    source.status = None
+    source.fault = none
     assert server.get(f"/api/node/{UUID}/image/{path}").status_code == 200
 
 
-def test_a_cutout_says_that_the_source_failed(far: tuple[Server, Behaviour]) -> None:
+def test_a_cutout_says_that_the_source_failed(far: tuple[Server, FileServer]) -> None:
     server, source = far
-    source.status, source.failures_left = 503, -1
+    source.fault = on(CHUNKS, 503)
     answer = server.get(f"/data/datasets/{LAYER}/data?x=0&y=0&z=0&width=32&height=32&depth=32&mag=1")
     assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
 
 
-def test_two_failures_are_tried_again(far: tuple[Server, Behaviour], voxels: Voxels) -> None:
+def test_two_failures_are_tried_again(far: tuple[Server, FileServer], voxels: Voxels) -> None:
+    """F1."""
     server, source = far
-    source.status, source.failures_left = 503, 2
+    source.fault = on(CHUNKS, 503, times=2)
     answer = server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/64_64_64")
     assert answer.content == voxels[64:72, 64:72, 64:72].tobytes("F")
 
 
-def test_an_absent_chunk_is_the_fill_value(far: tuple[Server, Behaviour], tmp_path: Path) -> None:
-    server, _ = far
-    (tmp_path / "files" / "v" / "1-1-1" / "64-128_64-128_64-128").unlink()
+def test_an_absent_chunk_is_the_fill_value(far: tuple[Server, FileServer]) -> None:
+    """F7."""
+    server, source = far
+    source.fault = on("v/1-1-1/64-128_64-128_64-128", 404)
     answer = server.get(f"/api/node/{UUID}/image/raw/0_1_2/64_64_64/64_64_64")
     assert (answer.status_code, answer.content) == (200, bytes(64**3))
     assert server.buckets(LAYER, bucket(64, 64, 64)).headers["Empty-Bucket-Indices"] == "[0]"
 
 
-def test_a_silent_source_costs_the_deadline_and_no_more(far: tuple[Server, Behaviour]) -> None:
+@pytest.mark.parametrize("standstill", [SILENT, DRIPPING, Answer(per_byte_s=0.2)], ids=["F10", "F11", "F11 faster"])
+def test_a_source_that_stands_still_costs_the_deadline_and_no_more(
+    far: tuple[Server, FileServer], standstill: Answer
+) -> None:
+    """And is left for a second try before the next request's deadline."""
     server, source = far
-    source.delay_s = 10
-    before = time.monotonic()
+    source.fault = on(CHUNKS, standstill)
     answer = server.buckets(LAYER, bucket(0, 0, 0), bucket(64, 64, 64))
     assert answer.headers["Failure-Bucket-Indices"] == "[0, 1]"
-    assert time.monotonic() - before < source.delay_s
-    source.delay_s = 0
-    end = time.monotonic() + 20  # reads of the same chunk join the transfer that stands still, until that is given up
-    while server.buckets(LAYER, bucket(0, 0, 0)).headers["MISSING-BUCKETS"] != "[]":
-        assert time.monotonic() < end
+    source.fault = none
+    assert server.buckets(LAYER, bucket(0, 0, 0)).headers["MISSING-BUCKETS"] == "[]"
 
 
-def test_a_corrupt_chunk_fails_alone(far: tuple[Server, Behaviour], tmp_path: Path, voxels: Voxels) -> None:
-    server, _ = far
-    (tmp_path / "files" / "v" / "1-1-1" / "0-64_0-64_0-64").write_bytes(b"<html>please log in</html>")
+def test_a_corrupt_chunk_fails_alone(far: tuple[Server, FileServer], voxels: Voxels) -> None:
+    """F14."""
+    server, source = far
+    source.fault = on("v/1-1-1/0-64_0-64_0-64", LOGIN_PAGE)
     answer = server.buckets(LAYER, bucket(0, 0, 0), bucket(64, 0, 0))
     assert answer.headers["Failure-Bucket-Indices"] == "[0]"
     assert answer.content == voxels[64:96, :32, :32].tobytes("F")
@@ -116,10 +142,59 @@ def test_a_corrupt_chunk_fails_alone(far: tuple[Server, Behaviour], tmp_path: Pa
     assert "html" not in server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/0_0_0").text
 
 
-@pytest.mark.parametrize("protocol", ["webknossos", "dvid"])
-def test_a_client_that_goes_away_stops_the_reading(far: tuple[Server, Behaviour], protocol: str) -> None:
+def test_many_reads_have_one_deadline(far: tuple[Server, FileServer]) -> None:
+    """F10: these are computed one after the other. A client that waits much longer than the deadline would give up."""
     server, source = far
-    source.delay_s = 0.25
+    source.fault = on(CHUNKS, SILENT)
+    wanted = [{"position": [64 * n, 0, 0], "mag": [2, 2, 2], "cubeSize": 32} for n in range(4)]
+    wanted += [{"position": [128 * n, 64, 0], "mag": [4, 4, 4], "cubeSize": 32} for n in range(2)]
+    answer = requests.post(f"{server.base}/data/datasets/{LAYER}/data", json=wanted, timeout=8)
+    assert answer.headers["Failure-Bucket-Indices"] == "[0, 1, 2, 3, 4, 5]"
+
+
+@pytest.mark.parametrize(
+    ("chunk", "request_of"),
+    [
+        ("v/1-1-1/64-128_0-64_0-64", lambda server: server.buckets(LAYER, bucket(64, 0, 0))),
+        ("v/1-1-1/64-128_0-64_0-64", lambda server: server.get(f"/api/node/{UUID}/image_1/raw/0_1_2/32_32_32/32_0_0")),
+        (
+            "photo/1-1-1/0-64_0-64_0-64",
+            lambda server: server.get(f"/api/node/{UUID}/photo/specificblocks?blocks=0,0,0"),
+        ),
+    ],
+    ids=["decoded", "computed", "handed on"],
+)
+def test_a_hundred_clients_are_one_read(
+    far: tuple[Server, FileServer], chunk: str, request_of: Callable[[Server], requests.Response]
+) -> None:
+    """F29."""
+    server, source = far
+    source.fault = on(chunk, Answer(delay_s=0.5))
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: request_of(server), range(100)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert source.count(chunk) == 1
+
+
+def test_a_dataset_that_is_gone_is_unavailable_alone(far: tuple[Server, FileServer]) -> None:
+    """F9."""
+    server, source = far
+    source.fault = on("*/info", 404)
+    server.post("/data/triggers/reload/org/far")
+    assert server.buckets(LAYER, bucket(0, 0, 0)).status_code == 503
+    assert server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/0_0_0").status_code == 503
+    listed = {dataset["name"]: dataset for dataset in server.get("/data/datasets").json()}
+    assert (listed["far"]["state"], listed["near"]["state"]) == ("unavailable", "open")
+    assert "there is no info file" in listed["far"]["reason"]
+    assert server.buckets("org/near/layers/photo", bucket(0, 0, 0)).headers["MISSING-BUCKETS"] == "[]"
+
+
+@pytest.mark.parametrize("protocol", ["webknossos", "dvid"])
+def test_a_client_that_goes_away_stops_the_reading(far: tuple[Server, FileServer], protocol: str) -> None:
+    """F28."""
+    server, source = far
+    source.fault = on(CHUNKS, Answer(delay_s=0.25))
     chunks = [(x, y, z) for x in range(4) for y in range(4) for z in range(4)]
     body = json.dumps([bucket(64 * x, 64 * y, 64 * z) for x, y, z in chunks]).encode()
     host, port = server.base.removeprefix("http://").split(":")
@@ -135,8 +210,8 @@ def test_a_client_that_goes_away_stops_the_reading(far: tuple[Server, Behaviour]
         connection.sendall(request)
         time.sleep(0.15)
     time.sleep(0.2)
-    asked = source.chunks
+    asked = source.count(CHUNKS)
     time.sleep(1.5)
     assert 0 < asked < 64
-    assert source.chunks <= asked + 2
+    assert source.count(CHUNKS) <= asked + 2
     assert server.get("/data/health").text == "Ok"

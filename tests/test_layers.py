@@ -25,6 +25,7 @@ RANKS = {
     "dvid_config": 4,
     "frontends": 4,
     "testing": 4,
+    "inspection": 5,
     "server": 5,
     "cli": 6,
     "": 6,

@@ -73,12 +73,20 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
+OTHERS = ("codecs", "testing", "__pycache__")
+
+
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in ("testing", "__pycache__")),
+        *(
+            (path.name, [])
+            for path in (ROOT / "wkdvid").iterdir()
+            if path.name not in ("codecs", "testing", "__pycache__")
+        ),
+        ("codecs", ["codecs"]),
         ("testing", ["testing"]),
-        ("../tests", ["dev", "testing"]),
+        ("../tests", ["codecs", "dev", "testing"]),
         ("../benchmarks", ["dev", "testing"]),
     ],
 )

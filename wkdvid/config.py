@@ -14,7 +14,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from wkdvid.core.credentials import Credential, check_credential
 from wkdvid.core.limits import GIB, Bytes, Limits
+from wkdvid.core.secrets import Reference
+from wkdvid.core.service_account import LEAST_LEFT
+from wkdvid.core.source import read_source
 from wkdvid.dvid_config import DVID_SECTIONS, NgprecomputedStore, ignored, is_dvid_key, ngprecomputed_stores
 from wkdvid.errors import ConfigError
 from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, nearest
@@ -63,6 +67,10 @@ class SourcesConfig:
     """Directories that local sources may lie in, besides the data directory."""
     http_hosts: frozenset[str] = frozenset()
     """``host`` or ``host:port`` that sources may name over http, or at a private address."""
+    credentials: tuple[Credential, ...] = ()
+    """What of the server's credentials goes to which addresses."""
+    secrets: Mapping[Reference, tuple[str, ...]] = field(default_factory=dict)
+    """Secrets that the catalog's entries may refer to, each with the addresses that it may be sent to."""
     cache_bytes: Bytes = GIB
     """Bytes of cached voxels per machine, divided among the workers."""
     deadline_s: Seconds = 20.0
@@ -100,6 +108,14 @@ class MetadataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobsConfig:
+    """``[jobs]``."""
+
+    workers: int = 2
+    """Tasks of a job at a time, each in a thread and in memory of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that an operator can set."""
 
@@ -109,6 +125,7 @@ class Config:
     datasets: DatasetsConfig = field(default_factory=DatasetsConfig)
     webknossos: WebknossosConfig = field(default_factory=WebknossosConfig)
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
+    jobs: JobsConfig = field(default_factory=JobsConfig)
     limits: Limits = field(default_factory=Limits)
     data_dir: Path = Path("data")
     """Where state lives, and where relative sources begin."""
@@ -124,6 +141,11 @@ class Config:
         """Directories of local sources, the data directory first, as ``Guard`` takes them."""
         return (self.data_dir, *self.sources.file_roots)
 
+    @property
+    def private(self) -> bool:
+        """Whether nobody reaches the server but its operator, on this machine."""
+        return self.access.mode == "open" and is_loopback(self.server.address[0])
+
 
 SCHEMA = Schema(
     {
@@ -133,6 +155,7 @@ SCHEMA = Schema(
         "datasets": DatasetsConfig,
         "webknossos": WebknossosConfig,
         "metadata": MetadataConfig,
+        "jobs": JobsConfig,
         "limits": Limits,
     }
 )
@@ -169,6 +192,7 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
         ignored=ignored(document),
     )
     _check(config)
+    _check_credentials(config.sources)
     return config
 
 
@@ -271,3 +295,19 @@ def _check(config: Config) -> None:
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")
+
+
+def _check_credentials(sources: SourcesConfig) -> None:
+    prefixes: set[str] = set()
+    for i, credential in enumerate(sources.credentials):
+        where = f"sources.credentials[{i}]"
+        try:
+            check_credential(credential)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        address = read_source(credential.prefix).url
+        if address in prefixes:
+            raise ConfigError(f"{where}: {address} has credentials already; one table for each prefix")
+        prefixes.add(address)
+        if credential.service_account is not None and sources.refresh_s >= LEAST_LEFT.total_seconds():
+            raise ConfigError(f"{where}: tokens last as long if sources.refresh_s is under {LEAST_LEFT.seconds} s")

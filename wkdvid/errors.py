@@ -2,6 +2,8 @@
 
 WkdvidError
 ├── ConfigError                 a bad configuration file, option, environment variable or datasets.json
+├── DatabaseUnavailable         our own database does not answer, or refuses
+├── JobFailed                   long work that cannot go on; the message says at which box and why
 ├── RequestError                the caller's fault
 │   ├── InvalidRequest          a value that cannot be understood or is out of its range
 │   ├── UnsupportedRequest      understood, but not offered for this layer
@@ -31,6 +33,14 @@ class WkdvidError(Exception):
 
 class ConfigError(WkdvidError):
     code = "config"
+
+
+class DatabaseUnavailable(WkdvidError):
+    code = "database_unavailable"
+
+
+class JobFailed(WkdvidError):
+    code = "job_failed"
 
 
 class RequestError(WkdvidError):

@@ -13,7 +13,8 @@ def configure_logging() -> None:
             "disable_existing_loggers": False,
             "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-            "loggers": {"wkdvid": {"level": "INFO"}},
+            # What tifffile finds wrong, tag by tag, with a file that is opened again and again, its reason says once.
+            "loggers": {"wkdvid": {"level": "INFO"}, "tifffile": {"level": "CRITICAL"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
         }
     )

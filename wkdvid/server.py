@@ -22,22 +22,34 @@ from sanic.response import HTTPResponse
 from sanic.worker.loader import AppLoader
 
 from wkdvid.backends.opening import Opener
+from wkdvid.backends.pyramid_job import KIND as PYRAMID
+from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog
 from wkdvid.core.catalog_store import FileCatalogStore
-from wkdvid.core.guard import Guard, s3_options
+from wkdvid.core.credentials import Credentials, anonymous_access, own_access
+from wkdvid.core.guard import Guard
+from wkdvid.core.host_lock import HostLock
+from wkdvid.core.jobs import JobRunner, Jobs, JobStore
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
+from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.errors import ConfigError
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.inspect import routes as inspect
+from wkdvid.frontends.jobs import routes as jobs
 from wkdvid.frontends.webknossos import routes as webknossos
+from wkdvid.inspection.document import answer
+from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
+from wkdvid.metadata.engine import open_engine
+from wkdvid.metadata.jobs import SqlJobStore
 
 log = logging.getLogger("wkdvid.server")
 
@@ -49,7 +61,11 @@ BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
+END_S = 1.0
+"""For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
+JOB_DEADLINE_S = 120.0
+"""For one read of a job: nobody waits for it."""
 MALLOC = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_TRIM_THRESHOLD_": "1073741824",
@@ -84,10 +100,17 @@ def create_app(config: Config) -> App:
     app.ctx.started = time.time()
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.before_server_start(partial(_start, config))
-    for blueprint in (webknossos.blueprint(), dvid.blueprint(), home.blueprint()):
+    for blueprint in (
+        webknossos.blueprint(),
+        dvid.blueprint(),
+        inspect.blueprint(),
+        jobs.blueprint(),
+        home.blueprint(),
+    ):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
     app.exception(Exception)(_unexpected)
+    app.before_server_stop(_let_watchers_go)
     app.after_server_stop(_stop)
     return app
 
@@ -108,28 +131,48 @@ def _limits(config: Config) -> Mapping[str, object]:
 
 
 async def _start(config: Config, app: App) -> None:
-    services = make_services(config)
+    job_store = SqlJobStore(open_engine(config.metadata.database_url))
+    services = make_services(config, job_store)
     app.ctx.services = services
     await services.catalog.catch_up()
-    app.ctx.watching = asyncio.create_task(services.catalog.watch(), name="watch catalog")
+    runner = make_runner(config, services, job_store)
+    app.ctx.watching = [
+        asyncio.create_task(services.catalog.watch(), name="watch catalog"),
+        asyncio.create_task(runner.watch(), name="run jobs"),
+    ]
+
+
+async def _let_watchers_go(app: App) -> None:
+    """Who watches a job holds a connection, which the server would wait for."""
+    app.ctx.services.jobs.closing = True
 
 
 async def _stop(app: App) -> None:
-    app.ctx.watching.cancel()
-    await asyncio.wait([app.ctx.watching])
+    for watching in app.ctx.watching:
+        watching.cancel()
+    await asyncio.wait(app.ctx.watching)
     await app.ctx.services.catalog.aclose()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
+    await _end_tasks()
 
 
-def make_services(config: Config) -> Services:
+async def _end_tasks() -> None:
+    """What ``asyncio.run`` does at its end: reads that nobody waits for, and sessions of sources that were replaced."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=END_S)
+
+
+def make_services(config: Config, job_store: JobStore) -> Services:
     """What front ends need, for one worker.
 
     Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
     allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
     cached = config.sources.cache_bytes // worker_count(config) * 3 // 8
-    guard = Guard(config.file_roots, config.sources.http_hosts, s3_options(os.environ))
-    opener = Opener(guard, config.limits, pool_bytes=cached, deadline_s=config.sources.deadline_s)
+    opener = _opener(config, cached, config.sources.deadline_s)
     backends = Backends(opener)
     store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
     catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
@@ -141,8 +184,30 @@ def make_services(config: Config) -> Services:
         authorizer=_authorizer(config),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
+        inspect=partial(answer, Inspector(opener)),
+        jobs=Jobs(job_store, (PYRAMID,)),
         executor=executor,
     )
+
+
+def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
+    """What works on jobs, if this worker is the one of its host to do so."""
+    opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
+    pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
+    lock = HostLock(config.data_dir / ".wkdvid" / "jobs.lock")
+    return JobRunner(job_store, {PYRAMID: pyramids}, lock, config.jobs.workers)
+
+
+def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
+    guard = Guard(config.file_roots, config.sources.http_hosts, _credentials(config))
+    secrets = Secrets(config.sources.secrets)
+    return Opener(guard, config.limits, pool_bytes=pool_bytes, deadline_s=deadline_s, secrets=secrets)
+
+
+def _credentials(config: Config) -> Credentials:
+    """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
+    otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
+    return Credentials(config.sources.credentials, otherwise)
 
 
 def _authorizer(config: Config) -> Authorizer:
@@ -245,10 +310,13 @@ def serve(config: Config, listener: socket.socket, *, reload: bool = False) -> N
 
 
 def _silence(deadline_s: float) -> dict[str, str]:
-    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too."""
+    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too.
+
+    That takes so long that a second try fits into the deadline. What brings a few bytes a second stands still as well.
+    """
     return {
-        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s), 1)),
-        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s * 0.4), 1)),
+        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1024",
     }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 from wkdvid.core.limits import Bytes
+from wkdvid.core.secrets import FILE, Reference, is_reference
 from wkdvid.errors import ConfigError
 
 WholeNumber: TypeAlias = Annotated[int, "0 or more"]
@@ -87,9 +89,41 @@ def _file_key(section: str, attribute: str) -> str:
 
 def _typed(name: str, hint: object, setting: Setting, environ: Mapping[str, str]) -> object:
     try:
-        return _secret(setting.value, environ) if hint == Secret else _READERS.get(hint, _choice(hint))(setting.value)
+        return _secret(setting.value, environ) if hint == Secret else _reader(hint)(setting.value)
     except ValueError as error:
         raise ConfigError(f"{setting.where}: {name}: {error}") from None
+
+
+def _reader(hint: object) -> Callable[[object], object]:
+    if hint in _READERS:
+        return _READERS[hint]
+    item = get_args(hint)[0]
+    if get_origin(hint) is tuple and isinstance(item, type) and is_dataclass(item):
+        return partial(_tables, item)
+    return _choice(hint)
+
+
+def _tables(kind: type[Any], value: object) -> tuple[Any, ...]:
+    """A list of tables, each of which is one dataclass. Such a list stands in the file alone."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError("not a list of tables, as they stand in the file")
+    return tuple(_table(kind, f"[{i}]", item) for i, item in enumerate(value))
+
+
+def _table(kind: type[Any], where: str, table: Mapping[str, object]) -> Any:
+    hints = get_type_hints(kind, include_extras=True)
+    values = {}
+    for key, value in table.items():
+        if key not in hints:
+            raise ValueError(f"{where}: unknown key {key!r}{nearest(key, list(hints))}")
+        try:
+            values[key] = _reader(hints[key])(value)
+        except ValueError as error:
+            raise ValueError(f"{where}.{key}: {error}") from None
+    for one in fields(kind):
+        if one.name not in values and one.default is one.default_factory is MISSING:
+            raise ValueError(f"{where}.{one.name}: missing")
+    return kind(**values)
 
 
 def _secret(value: object, environ: Mapping[str, str]) -> str:
@@ -99,9 +133,9 @@ def _secret(value: object, environ: Mapping[str, str]) -> str:
         if not environ.get(name):
             raise ValueError(f"environment variable {name} is not set")
         return environ[name]
-    if isinstance(value, str) and value.startswith("file:"):
+    if isinstance(value, str) and value.startswith(FILE):
         try:
-            return Path(value.removeprefix("file:")).read_text(encoding="utf-8").strip()
+            return Path(value.removeprefix(FILE)).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             raise ValueError("the file that it names cannot be read") from None
     raise ValueError("a secret is not written here; give '$VARIABLE' or 'file:PATH'")
@@ -168,6 +202,27 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(str(item) if isinstance(item, Path) else item) for item in items)
 
 
+def _reference(value: object) -> Reference:
+    """What is no reference may be the secret itself: it is not repeated."""
+    if not is_reference(value):
+        raise ValueError(f"a secret is not written here; give '$VARIABLE' or '{FILE}PATH'")
+    return str(value)
+
+
+def _by_reference(value: object) -> Mapping[Reference, tuple[str, ...]]:
+    return {_reference(key): _texts(item) for key, item in _members(value)}
+
+
+def _references(value: object) -> Mapping[str, Reference]:
+    return {key: _reference(item) for key, item in _members(value)}
+
+
+def _members(value: object) -> Iterable[tuple[str, object]]:
+    if not isinstance(value, dict):
+        raise ValueError("not a table, as it stands in the file")
+    return value.items()
+
+
 def _choice(hint: object) -> Callable[[object], str]:
     def read(value: object) -> str:
         if value not in get_args(hint):
@@ -186,6 +241,10 @@ _READERS: Mapping[object, Callable[[object], object]] = {
     str: _text,
     str | None: lambda value: None if value == "" else _text(value),
     Path: _path,
+    Path | None: _path,
+    Reference | None: _reference,
+    Mapping[str, Reference]: _references,
+    Mapping[Reference, tuple[str, ...]]: _by_reference,
     tuple[str, ...]: _texts,
     frozenset[str]: lambda value: frozenset(_texts(value)),
     tuple[Path, ...]: lambda value: tuple(_path(item) for item in _texts(value)),

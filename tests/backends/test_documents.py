@@ -19,7 +19,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, InvalidEntry, UpstreamUnavailable
-from wkdvid.testing.file_server import Answer, Fault, FileServer
+from wkdvid.testing.faulty import Answer, Fault, FileServer, broken_off
 from wkdvid.testing.volume_suite import check, make_backends, open_layers, open_with
 
 LARGE = 200_000_000
@@ -53,6 +53,7 @@ def rise_of_memory(backend: str, source: str, root: Path, host: str) -> int:
 
 @pytest.mark.parametrize(("backend", "name"), DOCUMENTS.items())
 def test_a_large_document_on_disk_is_not_loaded(tmp_path: Path, backend: str, name: str) -> None:
+    """F26."""
     with (tmp_path / name).open("wb") as file:
         file.truncate(LARGE)
     assert rise_of_memory(backend, ".", tmp_path, "") < LARGE // 4
@@ -60,6 +61,7 @@ def test_a_large_document_on_disk_is_not_loaded(tmp_path: Path, backend: str, na
 
 @pytest.mark.parametrize("kind", ["plain", "bomb"])
 def test_a_large_document_of_a_server_is_not_loaded(tmp_path: Path, kind: str) -> None:
+    """F26."""
     spaces = b" " * LARGE
     packed = Answer(body=gzip.compress(spaces, 1), headers={"Content-Encoding": "gzip"})
     answer = Answer(body=spaces) if kind == "plain" else packed
@@ -83,6 +85,21 @@ async def test_the_limit_is_exact(tmp_path: Path, s3: S3, place: str) -> None:
             else:
                 with pytest.raises(CorruptChunk, match=rf"more than {limit} bytes.*limits\.metadata_bytes"):
                     await opening
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 100_000, "is not valid JSON"),
+        ('{"a":' * 100_000, "is not valid JSON"),
+        ('{"a":' * 65 + "1" + "}" * 65, "nested more than 64 levels deep"),
+    ],
+)
+async def test_a_deep_document_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """F26."""
+    (tmp_path / "info").write_text(text)
+    with pytest.raises(CorruptChunk, match=said):
+        await open_layers("precomputed", {"source": "."}, roots=[tmp_path])
 
 
 async def test_empty_and_odd_documents(tmp_path: Path, s3: S3) -> None:
@@ -156,13 +173,12 @@ PASSING = [408, 429, 500, 502, 503, 504]
 
 @pytest.mark.parametrize("status", [*PASSING, "cut"])
 async def test_passing_faults_of_chunks_and_documents(tmp_path: Path, status: int | str) -> None:
+    """F1 to F4, F13."""
     (level,) = test_precomputed.write(tmp_path, noise("uint8", (32, 32, 16)))
     chunk = "8_8_40/0-32_0-32_0-16"
 
     def answer(path: str) -> int | Answer:
-        body = (tmp_path / path).read_bytes()
-        cut = Answer(body=body[: len(body) // 2], headers={"Content-Length": str(len(body))})
-        return cut if isinstance(status, str) else status
+        return broken_off((tmp_path / path).read_bytes()) if isinstance(status, str) else status
 
     left: list[str] = []
     with FileServer(tmp_path) as server:

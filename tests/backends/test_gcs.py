@@ -11,7 +11,7 @@ from tests.backends import test_n5, test_ome_zarr, test_precomputed
 from tests.backends.arrays import labels, noise
 from wkdvid.core.limits import Limits
 from wkdvid.errors import CorruptChunk, InvalidEntry
-from wkdvid.testing.file_server import FileServer
+from wkdvid.testing.faulty import FileServer
 from wkdvid.testing.volume_suite import StoredVolume, check, open_layers
 
 

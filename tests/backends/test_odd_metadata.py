@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numcodecs import LZ4, Delta
 
-from tests.backends import test_n5, test_ome_zarr, test_precomputed, test_zarr
-from tests.backends.arrays import noise
+from tests.backends import test_n5, test_ome_zarr, test_precomputed, test_zarr, wkw_files
+from tests.backends.arrays import labels, noise
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import Backends
 from wkdvid.core.guard import Guard
@@ -42,6 +43,30 @@ SMALL = (8, 8, 8)
 def precomputed(folder: Path) -> str:
     test_precomputed.write(folder / "a", noise("uint8", SMALL), sharding=test_precomputed.SHARDING)
     return "a/info"
+
+
+def foreign_precomputed(folder: Path) -> str:
+    array, sharding = labels("uint8", SMALL), test_precomputed.SHARDING
+    test_precomputed.write(folder / "a", array, encoding="crackle", sharding=sharding)
+    return "a/info"
+
+
+def foreign_zarr2(folder: Path) -> str:
+    test_zarr.write_array(
+        folder / "a", noise("uint8", SMALL), zarr_format=2, compressors=LZ4(), filters=[Delta(dtype="|u1")]
+    )
+    return "a/.zarray"
+
+
+def foreign_zarr3(folder: Path) -> str:
+    lz4 = {"name": "numcodecs.lz4", "configuration": {}}
+    test_zarr.write_array(folder / "a", noise("uint8", SMALL), chunks=(4, 4, 4), shards=(8, 8, 8), compressors=lz4)
+    return "a/zarr.json"
+
+
+def foreign_n5(folder: Path) -> str:
+    test_n5.write_array(folder, "a", noise("uint8", SMALL), "lz4")
+    return "a/attributes.json"
 
 
 def zarr2(folder: Path) -> str:
@@ -93,7 +118,13 @@ def paintera(folder: Path) -> str:
     return "a/attributes.json"
 
 
-SOURCES = [precomputed, zarr2, zarr3, ome, plate, n5, cosem, paintera]
+def wkw(folder: Path) -> str:
+    wkw_files.write_layer(folder / "a", noise("uint8", SMALL), name="layer")
+    return f"a/{wkw_files.PROPERTIES}"
+
+
+FOREIGN = [foreign_precomputed, foreign_zarr2, foreign_zarr3, foreign_n5]
+SOURCES = [precomputed, zarr2, zarr3, ome, plate, n5, cosem, paintera, wkw, *FOREIGN]
 BACKENDS = {"zarr2": "zarr", "zarr3": "zarr", "ome": "zarr", "plate": "zarr", "cosem": "n5", "paintera": "n5"}
 
 
@@ -117,12 +148,14 @@ def check_sendable(text: str) -> None:
     assert len(text) < 3000
 
 
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3 specification")
 @pytest.mark.parametrize("write", SOURCES)
 async def test_one_member_wrong(tmp_path: Path, write: Callable[[Path], str]) -> None:
     path = tmp_path / write(tmp_path)
     original = json.loads(path.read_text())
     backends = Backends(Opener(Guard((tmp_path,), frozenset()), Limits(), pool_bytes=MIB, deadline_s=20))
-    backend = BACKENDS.get(write.__name__, write.__name__)
+    name = write.__name__.removeprefix("foreign_")
+    backend = BACKENDS.get(name, name)
     (entry,), _ = backends.parse({backend: {"lab": {"data": {"layers": {"layer": {"source": "a"}}}}}})
     served = refused = 0
     for document in (original, *odd_documents(original)):

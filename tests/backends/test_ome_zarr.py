@@ -16,7 +16,7 @@ from tests.backends.conftest import S3
 from tests.backends.test_zarr import write_array
 from wkdvid.core.geometry import Vec3
 from wkdvid.errors import AuthRejected, InvalidEntry
-from wkdvid.testing.file_server import FileServer
+from wkdvid.testing.faulty import FileServer, redirected
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
 
 ANISOTROPIC: Sequence[Vec3] = ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 3))
@@ -203,7 +203,9 @@ async def test_several_images_of_a_group(tmp_path: Path) -> None:
     attributes["multiscales"] *= 2
     (tmp_path / "a/.zattrs").write_text(json.dumps(attributes))
     (volume,) = await open_layers("zarr", {"source": "a"}, roots=[tmp_path])
-    assert volume.info.notes == ("The source has 2 multiscale images; the first is served.",)
+    assert volume.info.notes == (
+        "The source has 2 multiscale images, of which the first is served: make groups of their own of the others.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ async def test_from_s3(tmp_path: Path, s3: S3, version: int) -> None:
 async def test_redirected(tmp_path: Path, version: int) -> None:
     stored = stored_image(tmp_path, version, False)
     with FileServer(tmp_path) as files, FileServer(tmp_path) as front:
-        front.redirect_to = files.url
+        front.fault = lambda path: redirected(files.url + path)
         (volume,) = await open_layers("zarr", stored.options(front.url), http_hosts=[files.host, front.host])
         check(await volume.read(1, stored.levels[1].extent), stored.levels[1].array)
         assert len(front.paths) == (2 if version == 2 else 1)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tensorstore as ts
 
-from tests.sources import Behaviour, web_server
 from wkdvid.backends.stored_objects import StoredObjects, open_objects
 from wkdvid.core.source import file_source, read_source
 from wkdvid.errors import AuthRejected, TooLarge, UpstreamUnavailable
+from wkdvid.testing.faulty import FileServer, on
 
 CONTEXT = ts.Context({"http_request_retries": {"max_retries": 1}})
 
@@ -39,20 +38,15 @@ async def test_whole_ones_within_a_limit(tmp_path: Path) -> None:
         await objects.read_small("object", 99)
 
 
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[tuple[str, Behaviour]]:
-    (tmp_path / "object").write_bytes(b"1234567")
-    with web_server(tmp_path) as served:
-        yield served
-
-
 @pytest.mark.parametrize(("status", "error"), [(503, UpstreamUnavailable), (403, AuthRejected)])
-async def test_failures_are_no_absence(web: tuple[str, Behaviour], status: int, error: type[Exception]) -> None:
-    host, behaviour = web
-    objects = await open_objects(read_source(f"http://{host}/"), CONTEXT)
-    assert await objects.read_small("object", 7) == b"1234567"
-    behaviour.status, behaviour.failures_left = status, -1
-    with pytest.raises(error):
-        await objects.length("object")
-    with pytest.raises(error):
-        await objects.read_small("object", 7)
+async def test_failures_are_no_absence(tmp_path: Path, status: int, error: type[Exception]) -> None:
+    (tmp_path / "object").write_bytes(b"1234567")
+    with FileServer(tmp_path) as server:
+        objects = await open_objects(read_source(server.url), CONTEXT)
+        assert await objects.read_small("object", 7) == b"1234567"
+        assert await objects.length("object") == 7
+        server.fault = on("*", status)
+        with pytest.raises(error):
+            await objects.length("object")
+        with pytest.raises(error):
+            await objects.read_small("object", 7)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from PIL import Image
 
+from tests.backends.arrays import noise
+from tests.backends.wkw_files import write_layer
 from tests.cli.program import wkdvid
 from tests.volumes import write_precomputed
 from wkdvid.sample import write_sample
+from wkdvid.testing.faulty import FileServer
 
 SIZES = [[72, 70, 56], [36, 35, 28]]
 
@@ -68,15 +69,29 @@ def test_every_format_is_found_out(folder: Path, volume: str, dtype: str, encodi
     assert {level["encoding"] for level in layer["levels"]} == {encoding}
 
 
+def test_layers_of_webknossos_datasets(tmp_path: Path) -> None:
+    write_layer(tmp_path / "lab", noise("uint16", (40, 33, 20)), mags=[(1, 1, 1), (2, 2, 1)], encoding="lz4")
+    for source in ("lab", "lab/em"):
+        found = inspect(source, tmp_path)
+        (layer,) = found["layers"]
+        assert (found["backend"], layer["dtype"], layer["voxelSizeNm"]) == ("wkw", "uint16", [8, 8, 40])
+        assert [(level["mag"], level["size"], level["encoding"]) for level in layer["levels"]] == [
+            ([1, 1, 1], [40, 33, 20], "lz4"),
+            ([2, 2, 1], [20, 17, 20], "lz4"),
+        ]
+
+
 def test_text_for_people(folder: Path) -> None:
     done = wkdvid("inspect", "precomputed://sample/precomputed/grey", cwd=folder)
     assert done.stdout.splitlines() == [
         f"file://{folder.resolve()}/sample/precomputed/grey/: precomputed",
         "",
         "grey: color, uint8, voxels of 8 x 8 x 8 nm",
-        "  level  mag    voxels    offset  chunk     encoding",
-        "  0      1 1 1  72 70 56  0 0 0   64 64 64  raw",
-        "  1      2 2 2  36 35 28  0 0 0   64 64 64  raw",
+        "  level  mag    voxels    offset  chunk     encoding  chunks looked at",
+        "  0      1 1 1  72 70 56  0 0 0   64 64 64  raw       4 of 4: 4 with data",
+        "  1      2 2 2  36 35 28  0 0 0   64 64 64  raw       1 of 1: 1 with data",
+        "  webKnossos: layer grey (uint8), mags 1-1-1, 2-2-2",
+        "  DVID: grey, grey_1 (uint8blk), mags 1-1-1, 2-2-2",
     ]
 
 
@@ -91,7 +106,7 @@ def test_one_level_and_large_chunks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "words"),
     [
-        ("float64", "Neuroglancer and webKnossos cannot draw voxels of type float64."),
+        ("float64", "Neuroglancer and webKnossos cannot draw voxels of type float64: convert it"),
         ("int16", "Voxels of type int16 are not offered over DVID"),
         ("uint64", "webKnossos shows voxels of type uint64 as a segmentation only"),
     ],
@@ -114,11 +129,39 @@ def test_a_good_volume_has_no_problems(folder: Path) -> None:
     assert problems("sample/precomputed/grey", folder) == ""
 
 
+def test_a_picture_of_each_layer(folder: Path, tmp_path: Path) -> None:
+    arguments = ("inspect", "sample/zarr/grey", "--png", tmp_path / "one.png")
+    assert wkdvid(*arguments, cwd=folder).returncode == 0
+    with Image.open(tmp_path / "one.png") as picture:
+        assert picture.size == (72, 70)
+    array = zarr.create_array(tmp_path / "two.zarr", shape=(2, 4, 5, 6), chunks=(1, 4, 5, 6), dtype="uint16")
+    array[:] = 3
+    assert wkdvid("inspect", "two.zarr", "--png", "two.png", cwd=tmp_path).returncode == 0
+    assert {path.name for path in tmp_path.glob("two-*")} == {"two-two.zarr_c0.png", "two-two.zarr_c1.png"}
+
+
+def test_a_picture_that_cannot_be_taken_and_what_is_found_all_the_same(tmp_path: Path) -> None:
+    write_precomputed(tmp_path / "em", [((1, 1, 1), np.ones((8, 8, 8), np.uint8))])
+    (tmp_path / "em/1-1-1/0-8_0-8_0-8").write_bytes(b"<html>")
+    done = wkdvid("inspect", "em", "--png", "em.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 of 1: 1 failed" in done.stdout
+    assert "write or copy them again." in done.stdout
+    assert done.stderr.startswith("wkdvid inspect: em: em/, level 0")
+    assert not (tmp_path / "em.png").exists()
+
+
+def test_the_type_can_be_said(folder: Path) -> None:
+    done = wkdvid("inspect", "sample/n5/segmentation", "--type", "segmentation", cwd=folder)
+    assert "DVID: segmentation (labelmap), mags 1-1-1, 2-2-2" in done.stdout
+    assert "  - " not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        (".", "no precomputed, zarr or N5 volume is there"),
-        ("missing", "no precomputed, zarr or N5 volume is there"),
+        (".", "volume is there"),
+        ("missing", "volume is there"),
         ("zarr://sample/precomputed/grey", "is this a zarr folder?"),
         ("ftp://host/em", "scheme 'ftp' is not offered"),
         ("https://user:secret@host/em", "holds credentials"),
@@ -142,20 +185,13 @@ def test_a_damaged_volume_is_said_to_be_damaged(tmp_path: Path) -> None:
 
 @pytest.fixture
 def web(folder: Path) -> Iterator[str]:
-    """The folder over HTTP, at the address of a host that no configuration lists."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
-            """Not into the tests' output."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    """The folder over HTTP, at the address of a host that no configuration lists; ends in ``/``."""
+    with FileServer(folder) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize("volume", ["precomputed/grey", "zarr/grey", "n5/grey"])
 def test_over_http_with_the_users_own_rights(web: str, volume: str, tmp_path: Path) -> None:
-    found = inspect(f"{web}/sample/{volume}", tmp_path)
+    found = inspect(f"{web}sample/{volume}", tmp_path)
     assert found["backend"] == Path(volume).parent.name
     assert [level["size"] for level in found["layers"][0]["levels"]] == SIZES

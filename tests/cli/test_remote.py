@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shutil
 import socket
@@ -10,13 +9,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cli.program import wkdvid
 from tests.servers import Server, free_port, running
 from wkdvid.sample import write_sample
+from wkdvid.testing.faulty import Answer, FileServer, redirected
 
 TOKEN = "administrator's-secret"
 
@@ -144,62 +143,25 @@ def _answer_nonsense(listener: socket.socket) -> None:
         connection.sendall(b"SSH-2.0-no\r\n")
 
 
-class _Web(http.server.BaseHTTPRequestHandler):
-    """A web server of another kind, which answers every GET with a page and refuses the rest with one."""
-
-    def do_GET(self) -> None:
-        page = b"<html>\n<title>Welcome</title>\n</html>\n"
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(page)))
-        self.end_headers()
-        self.wfile.write(page)
-
-    def log_message(self, *args: Any) -> None:
-        """Not into the tests' output."""
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["list"], "is not wkdvid"), (["remove", "a/b"], "the server answered 501 Unsupported method ('DELETE')")],
+    [(["list"], "is not wkdvid"), (["remove", "a/b"], "the server answered 501 Not Implemented")],
 )
 def test_a_web_server_of_another_kind_is_no_traceback(arguments: list[str], words: str, tmp_path: Path) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web) as web:
-        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        done = wkdvid(*arguments, "--server", f"http://127.0.0.1:{web.server_port}", cwd=tmp_path)
-        web.shutdown()
-        thread.join()
+    page = Answer(status=200 if arguments == ["list"] else 501, body=b"<html>\n<title>Welcome</title>\n</html>\n")
+    with FileServer(tmp_path) as web:
+        web.fault = lambda path: page
+        done = wkdvid(*arguments, "--server", web.url, cwd=tmp_path)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert words in done.stderr
 
 
 def test_a_token_follows_no_redirect(tmp_path: Path) -> None:
     """Two hosts: the first one sends the client on to the second, which must hear nothing."""
-    heard: list[str] = []
-
-    class Second(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            heard.append(self.path)
-            self.send_error(404)
-
-    class First(Second):
-        def do_GET(self) -> None:
-            self.send_response(302)
-            self.send_header("Location", f"http://127.0.0.1:{second.server_port}/stolen")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    with (
-        http.server.HTTPServer(("127.0.0.1", 0), Second) as second,
-        http.server.HTTPServer(("127.0.0.1", 0), First) as first,
-    ):
-        for one in (first, second):
-            threading.Thread(target=one.serve_forever, daemon=True).start()
-        done = wkdvid("list", "--server", f"http://127.0.0.1:{first.server_port}", "--token", TOKEN, cwd=tmp_path)
-        for one in (first, second):
-            one.shutdown()
-    assert (done.returncode, heard) == (1, [])
+    with FileServer(tmp_path) as second, FileServer(tmp_path) as first:
+        first.fault = lambda path: redirected(f"{second.url}stolen")
+        done = wkdvid("list", "--server", first.url, "--token", TOKEN, cwd=tmp_path)
+    assert (done.returncode, len(first.requests), second.requests) == (1, 1, [])
     assert "302" in done.stderr
 
 

@@ -96,6 +96,22 @@ def test_corrupt(data: bytes) -> None:
         jpeg.decode_block(data, (16, 16, 4))
 
 
+def test_what_begins_and_ends_as_a_block() -> None:
+    shape = (16, 16, 16)
+    sound = jpeg.encode_block(np.zeros(shape, np.uint8, order="F"))
+    assert jpeg.is_block(sound, shape)
+    for wrong in (
+        sound[:-1],
+        sound[1:],
+        sound[:20],
+        b"",
+        b"<html>",
+        jpeg.encode_image(np.zeros((256, 16, 3), np.uint8)),
+    ):
+        assert not jpeg.is_block(wrong, shape)
+    assert not jpeg.is_block(sound, (16, 16, 32))
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_damaged_data_is_refused_or_decoded(data: st.DataObject) -> None:

@@ -7,7 +7,8 @@ import pytest
 import tensorstore as ts
 
 from tests.backends.s3 import s3_server
-from wkdvid.core.guard import Guard, check_name, s3_options
+from wkdvid.core.credentials import Credentials, own_access, s3_options
+from wkdvid.core.guard import Guard, check_name
 from wkdvid.core.hosts import is_public
 from wkdvid.errors import InvalidRequest, UpstreamUnavailable
 
@@ -374,7 +375,7 @@ def s3_endpoint() -> Iterator[str]:
 
 class TestS3:
     def read(self, environ: dict[str, str], url: str) -> bytes:
-        guard = Guard((), frozenset(), s3_options(environ))
+        guard = Guard((), frozenset(), Credentials(otherwise=own_access(environ)))
         store = ts.KvStore.open(guard.parse_source(url).kvstore).result()
         return bytes(store.read("info").result(timeout=20).value)
 
@@ -389,10 +390,12 @@ class TestS3:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         assert self.read(environ, "s3://bucket/closed") == b"closed"
-        source = Guard((), frozenset(), s3_options(environ)).parse_source("s3://bucket/closed")
+        source = Guard((), frozenset(), Credentials(otherwise=own_access(environ))).parse_source("s3://bucket/closed")
         assert source.kvstore["aws_credentials"] == {"type": "environment"}
 
     def test_a_profile_and_no_region_without_an_endpoint(self) -> None:
-        options = dict(s3_options({"AWS_PROFILE": "lab", "AWS_REGION": "eu-west-1"}))
-        assert options == {"aws_credentials": {"type": "profile", "profile": "lab"}}
+        files = {"AWS_SHARED_CREDENTIALS_FILE": "/keys", "AWS_CONFIG_FILE": "/nowhere/config"}
+        options = dict(s3_options({"AWS_PROFILE": "lab", "AWS_REGION": "eu-west-1", **files}))
+        named = {"profile": "lab", "credentials_file": "/keys", "config_file": "/dev/null"}
+        assert options == {"aws_credentials": {"type": "profile", **named}}
         assert ts.KvStore.Spec({"driver": "s3", "bucket": "bucket", **options}).url == "s3://bucket/"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,29 +12,10 @@ import requests
 from tests.dvid.shelf import cut, wire_bytes
 from tests.servers import Server, running
 from tests.volumes import Voxels, write_precomputed
+from wkdvid.testing.faulty import FileServer, none, on
 
 UUID = "abcdef01"
 SIDE = 256
-
-
-class Store(ThreadingHTTPServer):
-    """Serves a folder; paths that hold ``broken`` are answered 503."""
-
-    daemon_threads = True
-    broken: str | None = None
-
-
-class Handler(SimpleHTTPRequestHandler):
-    server: Store
-
-    def do_GET(self) -> None:
-        if self.server.broken is not None and self.server.broken in self.path:
-            self.send_error(503)
-        else:
-            super().do_GET()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -46,33 +24,24 @@ def voxels() -> Voxels:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, voxels: Voxels) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory, voxels: Voxels) -> Iterator[FileServer]:
     folder = tmp_path_factory.mktemp("store")
     write_precomputed(folder / "em", [((1, 1, 1), voxels)])
-
-    def handler(*args: Any) -> Handler:
-        return Handler(*args, directory=str(folder))
-
-    with Store(("127.0.0.1", 0), handler) as store:
-        thread = threading.Thread(target=store.serve_forever)
-        thread.start()
+    with FileServer(folder) as store:
         yield store
-        store.shutdown()
-        thread.join()
 
 
 @pytest.fixture
-def server(tmp_path: Path, store: Store) -> Iterator[Server]:
+def server(tmp_path: Path, store: FileServer) -> Iterator[Server]:
     """A fresh one for each test: nothing is in its caches."""
-    address = f"127.0.0.1:{store.server_address[1]}"
-    layers = {"em": {"source": f"http://{address}/em", "compression": "none"}}
+    layers = {"em": {"source": f"{store.url}em", "compression": "none"}}
     environ = {
-        "WKDVID_SOURCES__HTTP_HOSTS": address,
+        "WKDVID_SOURCES__HTTP_HOSTS": store.host,
         "WKDVID_LIMITS__WORKING_BYTES": "1MiB",
         "WKDVID_LIMITS__RESPONSE_BYTES": "32MiB",
         "WKDVID_LIMITS__BLOCKS": "60",
     }
-    store.broken = None
+    store.fault = none
     with running(
         tmp_path, {"precomputed": {"lab": {"em": {"uuid": UUID, "layers": layers}}}}, environ=environ
     ) as server:
@@ -80,24 +49,24 @@ def server(tmp_path: Path, store: Store) -> Iterator[Server]:
         yield server
 
 
-def test_a_failed_block_fails_the_request(server: Server, store: Store) -> None:
+def test_a_failed_block_fails_the_request(server: Server, store: FileServer) -> None:
     path = f"/api/node/{UUID}/em"
-    store.broken = "64-128_0-64_0-64"
+    store.fault = on("*64-128_0-64_0-64*", 503)
     for request in ("specificblocks?blocks=0,0,0,1,0,0", "subvolblocks/64_64_64/64_0_0", "raw/0_1_2/8_8_8/70_8_8"):
         response = server.get(f"{path}/{request}")
         assert response.status_code == 503, response.content[:100]
         assert response.headers["X-Request-Id"]
-    store.broken = None
+    store.fault = none
     assert len(server.get(f"{path}/specificblocks?blocks=0,0,0,1,0,0").content) == 2 * (16 + 64**3)
 
 
-def test_a_late_failure_breaks_the_connection_off(server: Server, store: Store) -> None:
-    store.broken = "192-256_0-64_0-64"
+def test_a_late_failure_breaks_the_connection_off(server: Server, store: FileServer) -> None:
+    store.fault = on("*192-256_0-64_0-64*", 503)
     blocks = "0,0,0,1,0,0,2,0,0,3,0,0"  # sent two by two
     for path in (f"specificblocks?blocks={blocks}", "blocks/0_0_0/4"):
         with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
             server.get(f"/api/node/{UUID}/em/{path}")
-    store.broken = "_192-256"
+    store.fault = on("*_192-256*", 503)
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         server.get(f"/api/node/{UUID}/em/raw/0_1_2/64_64_256/0_0_0")
 
@@ -120,6 +89,7 @@ def test_large_answers_come_in_pieces(server: Server, voxels: Voxels) -> None:
 
 
 def test_limits_are_named_at_once(server: Server) -> None:
+    """F27."""
     path = f"/api/node/{UUID}/em"
     refusals = {
         "subvolblocks/256_256_256/0_0_0": "64 blocks in one request, the limit is 60 (limits.blocks)",

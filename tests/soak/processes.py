@@ -1,4 +1,4 @@
-"""What a running server holds: its processes, their memory and open files, and what it has logged."""
+"""What a running server holds: its processes, their threads, memory and open files, and what it has logged."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ def kill(server: Server) -> None:
 
 def open_files(server: Server) -> int:
     return sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in processes(server))
+
+
+def threads(server: Server) -> int:
+    return sum(len(list(Path(f"/proc/{process}/task").iterdir())) for process in processes(server))
 
 
 def resident_bytes(server: Server) -> int:

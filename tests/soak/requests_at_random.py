@@ -65,6 +65,9 @@ READS: Sequence[str] = (
     "/api/node/{uuid}/{choice}",
     "/api/help/{type}",
     "/api/config/datasets",
+    "/api/jobs",
+    "/api/jobs/{choice}",
+    "/api/jobs/{choice}/events",
     "/assets/{layer}",
     "/{backend}/{layer}",
 )
@@ -78,6 +81,7 @@ WRITES: Sequence[str] = (
     "/api/node/{uuid}/{choice}",
     "/api/server/settings",
     "/api/repos",
+    "/api/jobs",
 )
 """Sent with a body."""
 LAYERS = ("grey", "segmentation")
@@ -99,6 +103,7 @@ BODIES: Sequence[Any] = (
             }
         }
     },
+    {"kind": "pyramid", "dataset": "sample/n5", "layer": "grey"},
     {"driver": "zarr3", "kvstore": {"driver": "file", "path": "sample/zarr/grey/0/"}},
     [[0, 0, 0], [71, 69, 55], [-1, 0, 0]],
 )
@@ -119,7 +124,7 @@ def _path(dice: random.Random, paths: Sequence[str]) -> bytes:
     slots = {name: _slot(dice, values) for name, values in SLOTS.items()}
     path = bytearray(dice.choice(paths).format(**slots).encode("latin-1"))
     if dice.random() < 0.1:
-        _damage(dice, path)
+        damage(dice, path)
     # These would end the path, and leave the client and the server of different minds about what is asked.
     return b"/" + bytes(byte for byte in path.lstrip(b"/") if byte not in b" \r\n")
 
@@ -128,7 +133,7 @@ def _slot(dice: random.Random, values: Sequence[str]) -> str:
     return dice.choice(ODD_TEXTS if dice.random() < 0.08 else values)
 
 
-def _damage(dice: random.Random, text: bytearray) -> None:
+def damage(dice: random.Random, text: bytearray) -> None:
     """Overwrite, drop or repeat a few bytes."""
     for _ in range(dice.randint(1, 3)):
         place = dice.randrange(len(text) + 1)
@@ -137,19 +142,19 @@ def _damage(dice: random.Random, text: bytearray) -> None:
 
 
 def _body(dice: random.Random) -> bytes:
-    text = bytearray(json.dumps(_changed(dice, dice.choice(BODIES))).encode())
+    text = bytearray(json.dumps(changed(dice, dice.choice(BODIES))).encode())
     if dice.random() < 0.15:
-        _damage(dice, text)
+        damage(dice, text)
     return bytes(text)
 
 
-def _changed(dice: random.Random, value: Any) -> Any:
+def changed(dice: random.Random, value: Any) -> Any:
     """The value with, now and then, a part of it replaced by an odd one, or a key that nobody knows."""
     if dice.random() < 0.04:
         return dice.choice(ODD_VALUES)
     if isinstance(value, list):
-        return [_changed(dice, item) for item in value]
+        return [changed(dice, item) for item in value]
     if isinstance(value, dict):
         unknown = {"unknown": 1} if dice.random() < 0.03 else {}
-        return {key: _changed(dice, item) for key, item in value.items()} | unknown
+        return {key: changed(dice, item) for key, item in value.items()} | unknown
     return value

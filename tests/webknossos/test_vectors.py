@@ -83,6 +83,7 @@ def test_empty_batch(server: Server) -> None:
 
 
 def test_unknown_mag_is_empty(server: Server) -> None:
+    """F24."""
     answer = server.buckets("org/ds/layers/v", bucket(0, 0, 0, mag=(3, 3, 3)))
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["Empty-Bucket-Indices"] == "[0]"
@@ -192,6 +193,7 @@ def test_bad_bodies_are_400_and_say_where(server: Server, body: bytes) -> None:
 
 
 def test_too_many_buckets(server: Server) -> None:
+    """F27."""
     answer = server.buckets("org/ds/layers/v", *[bucket(0, 0, 0)] * 4097)
     assert answer.status_code == 413
     assert "4096" in answer.json()["messages"][0]["error"]

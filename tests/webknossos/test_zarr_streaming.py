@@ -18,9 +18,9 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from tests.servers import Server, running
-from tests.sources import Behaviour, web_server
 from tests.volumes import Voxels, write_precomputed
 from wkdvid.core.geometry import Box, Vec3, divide_up, mag_text
+from wkdvid.testing.faulty import FileServer, none, on
 
 DATASET_ID = hashlib.sha256(b"lab/ds").hexdigest()[:24]
 TREES: Mapping[str, Literal[2, 3]] = {
@@ -42,6 +42,7 @@ TYPES: Mapping[str, tuple[str, int]] = {
     "cells": ("uint64", 1),
 }
 LARGEST = 2**63
+CHUNKS = "*_*_*"
 
 
 def made_up(name: str, mag: Vec3) -> Voxels:
@@ -287,35 +288,35 @@ def test_hidden_datasets_are_not_found(server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Behaviour]]:
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, FileServer]]:
     folder = tmp_path_factory.mktemp("failing")
     write_precomputed(folder / "web" / "v", [((1, 1, 1), np.ones((64, 64, 64), np.uint8))])
-    with web_server(folder / "web") as (host, behaviour):
-        datasets = {"precomputed": {"lab": {"ds": {"layers": {"v": {"source": f"http://{host}/v"}}}}}}
-        with running(folder, datasets, environ={"WKDVID_SOURCES__HTTP_HOSTS": host}) as server:
-            yield server, behaviour
+    with FileServer(folder / "web") as source:
+        datasets = {"precomputed": {"lab": {"ds": {"layers": {"v": {"source": f"{source.url}v"}}}}}}
+        with running(folder, datasets, environ={"WKDVID_SOURCES__HTTP_HOSTS": source.host}) as server:
+            yield server, source
 
 
 @pytest.mark.parametrize("status", [500, 503, 403])
-def test_what_failed_is_never_absent_nor_kept(failing: tuple[Server, Behaviour], status: int) -> None:
+def test_what_failed_is_never_absent_nor_kept(failing: tuple[Server, FileServer], status: int) -> None:
     """A reader takes 404 for data that was never written, and paints it black."""
-    server, behaviour = failing
+    server, source = failing
     path = f"/data/v15/zarr/{DATASET_ID}/v/1/0.0.0.{0 if status == 500 else 1}"
     server.post("/data/triggers/checkInboxBlocking")
-    behaviour.status, behaviour.failures_left = status, -1
+    source.fault = on(CHUNKS, status)
     answer = server.get(path)
     assert answer.status_code == (502 if status == 403 else 503)
     assert answer.json()["messages"][0]["error"]
-    behaviour.status = None
+    source.fault = none
     assert server.get(path).content == bytes([1]) * 32768
 
 
-def test_absent_chunks_are_zeros(failing: tuple[Server, Behaviour]) -> None:
-    server, behaviour = failing
+def test_absent_chunks_are_zeros(failing: tuple[Server, FileServer]) -> None:
+    server, source = failing
     server.post("/data/triggers/checkInboxBlocking")
-    behaviour.status, behaviour.failures_left = 404, -1
+    source.fault = on(CHUNKS, 404)
     answer = server.get(f"/data/v15/zarr/{DATASET_ID}/v/1/0.1.0.0")
-    behaviour.status = None
+    source.fault = none
     assert (answer.status_code, answer.content) == (200, bytes(32768))
 
 

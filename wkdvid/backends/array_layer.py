@@ -21,7 +21,9 @@ from wkdvid.errors import InvalidRequest
 
 UNKNOWN_SIZE: Float3 = (1.0, 1.0, 1.0)
 """Nanometres, where the source does not say."""
-SIZE_NOTE = "The source does not say its voxel size; 1 nm is assumed."
+SIZE_NOTE = "The source does not say its voxel size; 1 nm is assumed: give it as voxel_size in the entry."
+UNIT_NOTE = "{which}; nanometres are assumed: if it is another, give voxel_size and voxel_unit in the entry."
+"""``which``: what the source says of the unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,10 @@ class ArrayLevel:
     voxel_offset: Vec3 = ZERO
     """Where the array's first voxel lies, in voxels of the level."""
     files: StoredFiles | None = None
+    encoding: str | None = None
+    """Of its chunks, where the store does not say it."""
+    fill_value: float | int | None = None
+    """Of voxels that were never written, where the store does not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,7 @@ def make_volumes(entry: LayerEntry, opener: Opener, layer: ArrayLayer) -> Sequen
             voxel_size_nm=entry.voxel_size_nm or levels[0].voxel_size_nm,
             levels=infos,
             format=layer.format,
-            fill_value=_fill_value(levels[0].store),
+            fill_value=_fill_value(levels[0]),
             largest_segment_id=layer.largest_segment_id,
             notes=notes,
         )
@@ -106,7 +112,10 @@ def _mags(
 ) -> tuple[list[Vec3], tuple[str, ...]]:
     sizes = [level.voxel_size_nm for level in levels]
     if len(sizes) > 1 and len(set(sizes)) == 1:
-        note = "The source gives all levels one voxel size; their mags are those of the arrays' sizes."
+        note = (
+            "The source gives all levels one voxel size, and their mags are those of the arrays' sizes: if they are not"
+            " right, correct the metadata."
+        )
         return mags_of_shapes([spatial_extent(store).size for store in stores], what), (note,)
     return level_mags(sizes, what), ()
 
@@ -119,7 +128,7 @@ def _level(mag: Vec3, store: ts.TensorStore, level: ArrayLevel) -> LevelInfo:
         extent=extent,
         chunk_shape=shape,
         chunk_origin=_spatial(store.chunk_layout.grid_origin, extent.start),
-        encoding=stored_encoding(level.store),
+        encoding=level.encoding or stored_encoding(level.store),
     )
 
 
@@ -149,8 +158,9 @@ def _compressor(codecs: Iterable[Mapping[str, Any]]) -> str:
     return found
 
 
-def _fill_value(store: ts.TensorStore) -> int | float:
-    value: int | float = 0 if store.fill_value is None else np.asarray(store.fill_value).flat[0].item()
+def _fill_value(level: ArrayLevel) -> int | float:
+    told = level.store.fill_value if level.fill_value is None else level.fill_value
+    value: int | float = 0 if told is None else np.asarray(told).flat[0].item()
     return value
 
 
@@ -158,4 +168,6 @@ def _time_notes(level: ArrayLevel, options: Mapping[str, Any]) -> tuple[str, ...
     count = level.store.shape[level.axes.index("t")] if "t" in level.axes else 1
     if count == 1:
         return ()
-    return (f"The source has {count} time points; t = {options.get('t') or 0} is served.",)
+    return (
+        f"The source has {count} time points; t = {options.get('t') or 0} is served: choose one by t in the entry.",
+    )

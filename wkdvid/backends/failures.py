@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wkdvid.core.source import Source
 from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
 
 _BY_STATUS: Mapping[str, tuple[type[BackendError], str]] = {
@@ -25,6 +26,8 @@ _CAUSES: Mapping[str, str] = {
     "couldn't connect to server": "the source's host cannot be connected to",
 }
 """What libcurl says where TensorStore tells only that it tried again and again."""
+_NO_CREDENTIALS = (AuthRejected, "the server has not the credentials that it should be read with")
+"""TensorStore fails before it asks: there is no such profile, or no file of credentials."""
 _REFUSED = _BY_STATUS["PERMISSION_DENIED"]
 _FAILED = _BY_STATUS["UNKNOWN"]
 _CORRUPT = (CorruptChunk, "the stored bytes do not fit their metadata")
@@ -36,10 +39,20 @@ def translate(error: Exception, what: str) -> BackendError:
         return error  # of a function that reads chunks; it says what and where
     if isinstance(error, OSError) and error.errno is not None:  # of the operating system, not of TensorStore
         kind, text = _REFUSED if isinstance(error, PermissionError) else _FAILED
+    elif "credentials provider" in str(error):
+        kind, text = _NO_CREDENTIALS
     else:
         kind, text = _BY_STATUS.get(status_of(error), _CORRUPT)
         text = next((better for told, better in _CAUSES.items() if told in str(error).lower()), text)
     return kind(f"{what}: {text}")
+
+
+def translate_of(error: Exception, source: Source, key: str) -> BackendError:
+    """The failure of reading an object of a source. A refusal says so where the server has shown no credentials."""
+    failure = translate(error, f"{source.name} ({key})")
+    if isinstance(failure, AuthRejected) and source.scheme != "file" and not source.access.granted:
+        return AuthRejected(f"{failure}; no credentials of the server are granted for it (sources.credentials)")
+    return failure
 
 
 def status_of(error: Exception) -> str:

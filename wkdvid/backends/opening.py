@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import tensorstore as ts
 
 from wkdvid.backends.beginnings import read_start
-from wkdvid.backends.failures import translate
+from wkdvid.backends.failures import translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.guard import Guard
+from wkdvid.core.hosts import serves_ranges
 from wkdvid.core.limits import Limits
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Source
@@ -49,6 +51,8 @@ class Opener:
         self.deadline_s = deadline_s
         self.secrets = secrets
         self.context = ts.Context(_context(pool_bytes))
+        self.shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+        """What a backend shares between its layers, for as long as one of them holds it."""
 
     async def source(self, text: object, probe_key: str | None = None) -> Source:
         """The admitted source that a user's URL or path names, redirects followed.
@@ -66,20 +70,36 @@ class Opener:
             source = await self.guard.follow_redirects(source, probe_key)
         return source
 
+    async def file(self, text: object) -> tuple[Source, str]:
+        """The admitted file that a user's URL or path names, as the folder that it lies in and its key there.
+
+        Raises:
+            InvalidRequest: as ``source``; or a web server that sends whole files only.
+            BackendError: the server cannot be asked.
+        """
+        source, key = (await self.source(text)).split()
+        if source.is_http:
+            source = await self.guard.follow_redirects(source, key)
+            if not await serves_ranges(source.address_of(key), f"{source.name}{key}", source.access.headers()):
+                raise InvalidRequest(
+                    f"{source.name}{key}: its server sends whole files only, not the parts that are asked for"
+                    " (byte ranges)"
+                )
+        return source, key
+
     async def read_start(self, source: Source, key: str, length: int) -> bytes | None:
         """The first ``length`` bytes of a stored object, all of a smaller one, or None if the source has no such key.
 
         Raises:
             BackendError: it could not be judged whether it is there.
         """
-        where = f"{source.name} ({key})"
         try:
             async with asyncio.timeout(self.deadline_s):
                 return await read_start(source, key, length, self.context)
         except TimeoutError as error:
-            raise UpstreamUnavailable(f"{where}: no answer within {self.deadline_s:g} s") from error
+            raise UpstreamUnavailable(f"{source.name} ({key}): no answer within {self.deadline_s:g} s") from error
         except FAILURES as error:
-            raise translate(error, where) from error
+            raise translate_of(error, source, key) from error
 
     async def read_json(self, source: Source, key: str) -> dict[str, Any] | None:
         """One JSON object of metadata, or None if the source has no such key.
@@ -94,7 +114,7 @@ class Opener:
             return None
         if len(text) > limit:
             raise CorruptChunk(f"{source.name}: {key} has more than {limit} bytes, the limit (limits.metadata_bytes)")
-        return await asyncio.to_thread(_parsed, text, f"{source.name}: {key}")
+        return await asyncio.to_thread(parse_document, text, f"{source.name}: {key}")
 
     async def read_documents(self, places: Sequence[tuple[Source, str]]) -> list[dict[str, Any] | None]:
         """Several JSON objects at a time, each from a folder by its key; None for what is not there.
@@ -153,11 +173,15 @@ class Opener:
             raise UpstreamUnavailable(f"{what}: no answer within {self.deadline_s:g} s") from error
         except FAILURES as error:
             raise translate(error, what) from error
-        self._check_chunk(store, what)
+        self.check_chunk(store, what)
         return store
 
-    def _check_chunk(self, store: ts.TensorStore, what: str) -> None:
-        """Decoding holds a whole chunk: a source must not declare one that fills the memory."""
+    def check_chunk(self, store: ts.TensorStore, what: str) -> None:
+        """Decoding holds a whole chunk: a source must not declare one that fills the memory.
+
+        Raises:
+            InvalidRequest: chunks over ``limits.chunk_bytes``.
+        """
         shape = store.chunk_layout.read_chunk.shape or store.shape
         size = math.prod(length or 1 for length in shape) * store.dtype.numpy_dtype.itemsize
         if size > self.limits.chunk_bytes:
@@ -167,7 +191,11 @@ class Opener:
             )
 
 
-def _parsed(text: bytes, what: str) -> dict[str, Any]:
+def parse_document(text: bytes, what: str) -> dict[str, Any]:
+    """
+    Raises:
+        CorruptChunk: not a JSON object, or one that is nested too deeply.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 import tensorstore as ts
 
 from wkdvid.core.concurrent import IN_FLIGHT
+from wkdvid.core.deadline import until
 from wkdvid.errors import BackendError
 
 Item = TypeVar("Item")
@@ -64,7 +65,7 @@ async def outcomes(
     awaited one after the other, and those that are done by then are not awaited at all. Cancelling abandons the rest.
 
     Args:
-        deadline_s: For all together. What has not ended by then has failed with TimeoutError.
+        deadline_s: For all together, as ``deadline.until`` counts. What has not ended by then failed with TimeoutError.
     """
     if len(items) == 1:
         return [await _one(begin, items[0], deadline_s)]
@@ -76,7 +77,7 @@ async def outcomes(
         running.popleft()
 
     try:
-        async with asyncio.timeout(deadline_s):
+        async with until(deadline_s):
             for item in items:
                 if len(running) == IN_FLIGHT:
                     await finish_first()
@@ -93,7 +94,7 @@ async def outcomes(
 
 async def _one(begin: Callable[[Item], ts.Future[Any]], item: Item, deadline_s: float) -> Any | Exception:
     try:
-        async with asyncio.timeout(deadline_s):
+        async with until(deadline_s):
             return await finished(begin(item))
     except FAILURES as error:
         return error

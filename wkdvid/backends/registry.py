@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
+from wkdvid.backends.stored_pyramid import with_pyramid
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
 from wkdvid.core.volume import Volume
@@ -22,20 +23,30 @@ BUILT_IN: Mapping[str, str] = {
     "precomputed": "wkdvid.backends.precomputed.source",
     "zarr": "wkdvid.backends.zarr.source",
     "n5": "wkdvid.backends.n5.source",
+    "tiff": "wkdvid.backends.tiff.source",
+    "wkw": "wkdvid.backends.wkw.source",
     "tensorstore": "wkdvid.backends.tensorstore_spec",
+    "boss": "wkdvid.backends.bossdb.source",
 }
-ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed"}
+ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed", "bossdb": "boss"}
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``."""
+    """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``.
+
+    By ``MARKERS`` or ``SUFFIXES`` an inspection finds out that an address is of its format.
+    """
 
     options: frozenset[str]
     """What a layer's entry may say beside the options of every layer."""
     open_layer: OpenLayer
     find_layers: FindLayers | None
     """From a nameless entry to those of the layers that the source has, each with what ``open_layer`` needs."""
+    markers: tuple[str, ...] = ()
+    """Keys of documents, one of which is in every folder of the format; the first is what most have."""
+    suffixes: tuple[str, ...] = ()
+    """What the name of a file or folder of the format ends with, in lower case, if that tells."""
 
 
 def load_backends() -> dict[str, Backend]:
@@ -51,7 +62,13 @@ def load_backends() -> dict[str, Backend]:
 def _load(name: str, module_name: str) -> Backend:
     try:
         module = importlib.import_module(module_name)
-        return Backend(frozenset(module.OPTIONS), module.open_layer, getattr(module, "find_layers", None))
+        return Backend(
+            options=frozenset(module.OPTIONS),
+            open_layer=module.open_layer,
+            find_layers=getattr(module, "find_layers", None),
+            markers=tuple(getattr(module, "MARKERS", ())),
+            suffixes=tuple(getattr(module, "SUFFIXES", ())),
+        )
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"backend {name!r} ({module_name}) cannot be loaded: {error}") from error
 
@@ -78,11 +95,24 @@ class Backends:
             InvalidEntry: with the JSON path of the layer that the source does not fit.
             BackendError: a source cannot be read.
         """
+        opened: list[tuple[str | None, Volume]] = []
+        for layer, volume in await self.open_sources(entry):
+            pyramid = entry.pyramids.get(volume.info.name)
+            joined = volume if pyramid is None else await with_pyramid(volume, layer, pyramid, self._opener)
+            opened.append((layer.compression, joined))
+        return opened
+
+    async def open_sources(self, entry: DatasetEntry) -> Sequence[tuple[LayerEntry, Volume]]:
+        """The layers of an entry as their sources have them, without pyramids that are stored apart.
+
+        Raises:
+            InvalidEntry, BackendError: as ``open_layers``.
+        """
         if entry.problems:
             raise InvalidEntry(entry.problems)
         problems: list[str] = []
         failure: BackendError | None = None
-        volumes: list[tuple[str | None, Volume]] = []
+        volumes: list[tuple[LayerEntry, Volume]] = []
         layers = await self._found(entry.layers)
         for layer, opened in zip(layers, await for_each(self._open, layers), strict=True):
             if isinstance(opened, InvalidRequest):
@@ -90,7 +120,7 @@ class Backends:
             elif isinstance(opened, BackendError):
                 failure = failure or type(opened)(f"{layer.path}: {plain(opened, LONGEST_MESSAGE)}")
             else:
-                volumes += [(layer.compression, volume) for volume in opened]
+                volumes += [(layer, volume) for volume in opened]
         if problems:
             raise InvalidEntry(problems)
         if failure is not None:

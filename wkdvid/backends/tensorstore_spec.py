@@ -97,14 +97,27 @@ async def _readable(opener: Opener, place: Place) -> Mapping[str, Any]:
     if place.driver in ZARR_VERSIONS:
         node = await read_node(opener, place.source, ZARR_VERSIONS[place.driver])
         if node is not None:
-            node.metadata(opener)
+            _check_codec(node.metadata(opener).foreign, "zarr", place)
             return await node.kvstore(opener)
     if place.driver == "n5":
         attributes = await opener.read_json(place.source, DOCUMENT)
         if attributes is not None:
-            readable = parse_array(attributes, place.source.name).document
-            return await opener.overlay(place.source, DOCUMENT, {**attributes, **readable})
+            array = parse_array(attributes, place.source.name)
+            _check_codec("lz4" if array.is_lz4 else None, "n5", place)
+            return await opener.overlay(place.source, DOCUMENT, {**attributes, **array.document})
     return place.source.kvstore
+
+
+def _check_codec(foreign: str | None, backend: str, place: Place) -> None:
+    """
+    Raises:
+        InvalidRequest: a codec that TensorStore lacks.
+    """
+    if foreign is not None:
+        raise InvalidRequest(
+            f"{place.source.name}: codec {foreign!r} cannot be read through a TensorStore spec;"
+            f" register the folder under the backend {backend!r}"
+        )
 
 
 def _axes(option: object, place: Place, store: ts.TensorStore) -> str:

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 import tensorstore as ts
 
-from wkdvid.backends.failures import translate
-from wkdvid.backends.outcomes import outcomes
+from wkdvid.backends.failures import status_of, translate
+from wkdvid.backends.outcomes import FAILURES, finished, outcomes
 from wkdvid.core.geometry import Box
 from wkdvid.core.volume import Array, LayerInfo, StoredFiles
 from wkdvid.errors import BackendError, InvalidRequest, UpstreamUnavailable
@@ -57,6 +57,22 @@ class TensorStoreVolume:
             self._zeros(box) if inside is None else self._result(level, box, inside, next(found))
             for box, inside in zip(boxes, insides, strict=True)
         ]
+
+    async def absent(self, level: int, boxes: Sequence[Box], context: ts.Context) -> Sequence[bool] | None:
+        """Of boxes that lie within one chunk each: whether that was never written. None: the format does not tell.
+
+        Args:
+            boxes: Inside the extent, and known to be readable.
+            context: By which the volume was opened.
+        """
+        spec = self._stores[level].spec()
+        try:
+            strict = {**spec.to_json(), "fill_missing_data_reads": False}
+            store = await finished(ts.open(strict, read=True, open=True, context=context))
+        except FAILURES:  # a function that reads chunks has no JSON
+            return None
+        found = await outcomes(partial(self._begin, store), boxes, self._deadline_s)
+        return [isinstance(one, Exception) and status_of(one) == "NOT_FOUND" for one in found]
 
     @staticmethod
     def _begin(store: ts.TensorStore, box: Box) -> ts.Future[Array]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -86,31 +87,52 @@ class RunningServer:
             raise ConfigError(f"--server: {url!r} is not an http or https URL")
         return cls(url.rstrip("/"), args.token or os.environ.get("WKDVID_ADMIN_TOKEN"))
 
-    def ask(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> bytes:
-        """Send one request below ``/data``.
+    def ask(self, method: str, path: str, document: Mapping[str, Any] | None = None, below: str = "/data") -> bytes:
+        """Send one request.
+
+        Args:
+            below: What the path begins with.
 
         Raises:
             Refused: it answered with an error, or not at all.
         """
         import json
+
+        body = None if document is None else json.dumps(document).encode()
+        with self._answer(method, f"{below}/{path}", body) as response:
+            return response.read()
+
+    def events(self, path: str) -> Iterator[Any]:
+        """The server-sent events of a path below ``/api``, each read as JSON, until the server has sent the last one.
+
+        Raises:
+            Refused: as ``ask``; also where the connection breaks off.
+        """
+        import json
+
+        with self._answer("GET", f"/api/{path}", None) as response:
+            for line in response:
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
+
+    @contextmanager
+    def _answer(self, method: str, path: str, body: bytes | None) -> Iterator[HTTPResponse]:
         from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
         parts = urlsplit(self.url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
-        body = None if document is None else json.dumps(document).encode()
         try:
-            connection.request(method, f"{parts.path}/data/{path}", body, self._headers())
+            connection.request(method, f"{parts.path}{path}", body, self._headers())
             response = connection.getresponse()
-            answer = response.read()
+            if response.status != 200:
+                raise Refused(_reasons(response, response.read()))
+            yield response
         except (OSError, HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
             raise Refused(f"no server answers at {self.url} ({reason}); 'wkdvid serve' starts one") from error
         finally:
             connection.close()
-        if response.status != 200:
-            raise Refused(_reasons(response, answer))
-        return answer
 
     def _headers(self) -> dict[str, str]:
         authorization = {"Authorization": f"Bearer {self.token}"} if self.token else {}

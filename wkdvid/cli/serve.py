@@ -47,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, *, reload: bool) -> int:
     _check_files(config)
+    from wkdvid.metadata.engine import migrate
     from wkdvid.server import listen, serve
+
+    migrate(config.metadata.database_url)
 
     host, port = config.server.address
     listener = listen(host, port)
@@ -66,9 +69,10 @@ def _check_files(config: Config) -> None:
     """What is wrong with them is said here, once, and not by every worker.
 
     Raises:
-        ConfigError: the catalog cannot be read, or the data directory not be written.
+        ConfigError: the catalog cannot be read, the data directory not be written, or a secret is not there.
     """
     from wkdvid.core.catalog_store import read_document
+    from wkdvid.core.credentials import check_present
     from wkdvid.errors import ConfigError
 
     try:
@@ -81,6 +85,7 @@ def _check_files(config: Config) -> None:
         read_document(config.datasets.path)
     except OSError as error:
         raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
+    check_present(config.sources.credentials, os.environ)
 
 
 def _with_port(config: Config, port: int) -> Config:

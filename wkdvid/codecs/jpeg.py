@@ -16,6 +16,8 @@ QUALITY = 80
 """DVID's default."""
 _LARGEST_SIDE = 65500
 """libjpeg's limit in pixels; DVID's is 65535."""
+_END = b"\xff\xd9"
+"""The marker that an image ends with (ITU T.81, B.1.1.3)."""
 
 
 def encode_block(block: NDArray[np.uint8], quality: int = QUALITY) -> bytes:
@@ -48,10 +50,23 @@ def decode_block(data: Buffer, shape: Vec3) -> NDArray[np.uint8]:
         CorruptChunk: not a JPEG, damaged, of more than one component, or not of as many pixels as voxels.
     """
     try:
-        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
-        if (colors, int(height) * int(width)) != ("Gray", volume_of(shape)):
-            raise CorruptChunk(f"jpeg: {colors} of {width} x {height} pixels, expected Gray of {volume_of(shape)}")
+        _check_header(data, shape)
         pixels: NDArray[Any] = simplejpeg.decode_jpeg(data, "GRAY")
     except ValueError as error:
         raise CorruptChunk(f"jpeg: {error}") from None
     return pixels.reshape(shape[::-1]).T
+
+
+def is_block(data: bytes, shape: Vec3) -> bool:
+    """Whether the bytes begin as a gray image of as many pixels as voxels, and end as one; no more is looked at."""
+    try:
+        _check_header(data, shape)
+    except (CorruptChunk, ValueError):
+        return False
+    return data.endswith(_END)
+
+
+def _check_header(data: Buffer, shape: Vec3) -> None:
+    height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+    if (colors, int(height) * int(width)) != ("Gray", volume_of(shape)):
+        raise CorruptChunk(f"jpeg: {colors} of {width} x {height} pixels, expected Gray of {volume_of(shape)}")

@@ -16,6 +16,7 @@ import numpy as np
 from wkdvid.codecs import four_bit
 from wkdvid.core.body_cache import Body, Key
 from wkdvid.core.catalog import Layer
+from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, divide_down, multiply
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
@@ -59,7 +60,8 @@ async def read_buckets(services: Services, layer: Layer, wanted: Sequence[Bucket
     if not missing:
         return [body for body in bodies if body is not None]
     _check_size(services, layer, wanted)
-    found = await _read(services, layer, missing)
+    with one_deadline():
+        found = await _read(services, layer, missing)
     return [found[bucket] if body is None else body for bucket, body in zip(wanted, bodies, strict=True)]
 
 

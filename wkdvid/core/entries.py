@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from wkdvid.core.geometry import Float3
@@ -34,8 +34,14 @@ NM_PER_UNIT: Mapping[str, float] = {
     **dict.fromkeys(("pm", "picometer", "picometers"), 1e-3),
     **dict.fromkeys(("å", "angstrom", "angstroms", "ångström"), 0.1),
 }
-DATASET_OPTIONS = frozenset({"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public"})
+DATASET_OPTIONS = frozenset(
+    {"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public", "pyramids"}
+)
 LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression"})
+NOT_OFFERED: Mapping[str, str] = {
+    "credentials": "credentials do not stand in an entry: the operator grants them by address (sources.credentials)",
+}
+"""Options of other programs' entries -> what is done here."""
 COMPRESSIONS = frozenset({"jpeg", "lz4", "none"})
 
 
@@ -75,6 +81,8 @@ class DatasetEntry:
     uuid: str
     dataset_id: str
     public: bool
+    pyramids: Mapping[str, str] = field(default_factory=dict)
+    """Layer -> the source that holds levels of it that its own source lacks; ``wkdvid pyramid`` makes them."""
     options: Mapping[str, Any]
     """The entry exactly as it was written."""
     problems: tuple[str, ...] = ()
@@ -151,6 +159,7 @@ class EntryParser:
             uuid=self._text(path, options, "uuid", r"[A-Za-z0-9._-]{1,64}") or default_uuid(key),
             dataset_id=self._text(path, options, "dataset_id", r"[0-9a-f]{24}") or default_uuid(key)[:24],
             public=self._flag(path, options, "public", default=True),
+            pyramids=self._pyramids(path, options.get("pyramids", {})),
             options=options,
         )
 
@@ -213,7 +222,9 @@ class EntryParser:
 
     def _closed(self, path: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
         for option in options:
-            if option not in known:
+            if option in NOT_OFFERED and option not in known:
+                self._problem(f"{path}.{option}", NOT_OFFERED[option])
+            elif option not in known:
                 near = difflib.get_close_matches(option, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
                 self._problem(f"{path}.{option}", f"unknown option; {hint}")
@@ -235,6 +246,12 @@ class EntryParser:
             return value
         self._problem(f"{path}.{name}", f"expected text of the form {pattern}, got {value!r}")
         return None
+
+    def _pyramids(self, path: str, pyramids: object) -> Mapping[str, str]:
+        if isinstance(pyramids, dict) and all(isinstance(source, str) for source in pyramids.values()):
+            return pyramids
+        self._problem(f"{path}.pyramids", "expected an object of layers, each with the path or URL of a folder")
+        return {}
 
     def _flag(self, path: str, options: Mapping[str, Any], name: str, *, default: bool) -> bool:
         value = options.get(name, default)
@@ -282,6 +299,18 @@ def put_entry(document: Document, entry: DatasetEntry) -> None:
         if not isinstance(place, dict):
             raise InvalidRequest(f"datasets.json: {name}: expected an object, got {_kind(place)}; mend the file first")
     place[entry.key.dataset] = dict(entry.options)
+
+
+def put_pyramid(document: Document, entry: DatasetEntry, layer: str, source: str) -> None:
+    """Note where levels of a layer are stored.
+
+    Raises:
+        InvalidRequest: the dataset is gone, or is not what the entry says any more.
+    """
+    place = document.get(entry.backend, {}).get(entry.key.organization, {}).get(entry.key.dataset)
+    if place != dict(entry.options):
+        raise InvalidRequest(f"{entry.key} was removed or registered anew meanwhile")
+    place["pyramids"] = {**entry.pyramids, layer: source}
 
 
 def remove_entry(document: Document, key: DatasetKey) -> bool:

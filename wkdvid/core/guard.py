@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
+from wkdvid.core.credentials import ANONYMOUS_S3, Credentials
 from wkdvid.core.hosts import is_public, redirect_of, resolve
 from wkdvid.core.source import (
     MAX_LENGTH,
@@ -29,11 +29,10 @@ from wkdvid.core.source import (
 )
 from wkdvid.errors import InvalidRequest
 
-__all__ = ["ANONYMOUS_S3", "Guard", "Source", "check_name", "s3_options"]
+__all__ = ["ANONYMOUS_S3", "Guard", "Source", "check_name"]
 
 NameKind: TypeAlias = Literal["organization", "dataset", "layer"]
 
-ANONYMOUS_S3: Mapping[str, object] = MappingProxyType({"aws_credentials": {"type": "anonymous"}})
 ARRAY_DRIVERS = ("neuroglancer_precomputed", "zarr", "zarr2", "zarr3", "n5")
 SPEC_MEMBERS = (
     "driver",
@@ -52,6 +51,7 @@ KVSTORE_MEMBERS = {
     "s3": ("driver", "bucket", "path"),
 }
 MAX_REDIRECTS = 3
+NO_CREDENTIALS = Credentials()
 
 _NAME = re.compile(r"[A-Za-z0-9_.$@ -]{1,128}")
 
@@ -73,24 +73,6 @@ def check_name(kind: NameKind, text: str) -> str:
     )
 
 
-def s3_options(environ: Mapping[str, str]) -> Mapping[str, object]:
-    """What the operator's environment adds to every S3 spec: endpoint with its region, and the kind of credentials.
-
-    The spec names where the credentials are, never holds them. Without an endpoint TensorStore finds the region of
-    each bucket itself, which a fixed region would prevent.
-    """
-    options: dict[str, object] = dict(ANONYMOUS_S3)
-    if environ.get("AWS_ACCESS_KEY_ID"):
-        options["aws_credentials"] = {"type": "environment"}
-    elif profile := environ.get("AWS_PROFILE"):
-        options["aws_credentials"] = {"type": "profile", "profile": profile}
-    if endpoint := environ.get("AWS_ENDPOINT_URL"):
-        options["endpoint"] = endpoint.rstrip("/")
-        if region := environ.get("AWS_REGION"):
-            options["aws_region"] = region
-    return MappingProxyType(options)
-
-
 class Guard:
     """Makes checked sources out of text, keys and specs that users or their files give."""
 
@@ -98,7 +80,7 @@ class Guard:
         self,
         file_roots: tuple[Path, ...],
         http_hosts: frozenset[str],
-        s3: Mapping[str, object] = ANONYMOUS_S3,
+        credentials: Credentials = NO_CREDENTIALS,
     ) -> None:
         """Take what the operator allows.
 
@@ -106,14 +88,14 @@ class Guard:
             file_roots: Directories that file sources may lie in. The first, the data directory, is where relative
                 paths begin. None at all: no file source.
             http_hosts: ``host`` or ``host:port`` that may be named by http and may have a private address.
-            s3: Members added to each S3 spec; see ``s3_options``.
+            credentials: What is sent along to which address.
         """
         self._roots = tuple(Path(os.path.realpath(root)) for root in file_roots)
         names = [Path(root.name if i else "") for i, root in enumerate(file_roots)]
         spellings = (*(root.absolute() for root in file_roots), *self._roots)
         self._shown_roots = tuple(zip(spellings, names * 2, strict=True))
         self._hosts = frozenset(host.lower() for host in http_hosts)
-        self._s3 = s3
+        self._credentials = credentials
 
     def local_path(self, path: str | Path) -> Path:
         """The real path, all links followed, of something that lies in one of the roots.
@@ -134,12 +116,15 @@ class Guard:
     async def check_host(self, source: Source) -> None:
         """Refuse an http(s) host that is not listed and not wholly on the public internet; others pass.
 
-        Buckets pass: their hosts are the provider's, or the endpoint that the operator's environment names.
+        Buckets pass: their hosts are the provider's, or the endpoint that the operator names. For those of Google
+        the tokens are made that they are asked with.
 
         Raises:
             InvalidRequest: http, or an address that is private, to a host that is not in ``sources.http_hosts``.
-            UpstreamUnavailable: the name cannot be resolved.
+            UpstreamUnavailable: the name cannot be resolved, or there is no token.
+            AuthRejected: the key to be used for a token is not accepted.
         """
+        await self._credentials.prepare(source)
         if not source.is_http or self._is_listed(source):
             return
         host, port = source.host
@@ -203,13 +188,18 @@ class Guard:
         here = source
         for _ in range(MAX_REDIRECTS + 1):
             await self.check_host(here)
-            location = (
-                await redirect_of(here.address_of(probe_key), f"source: {source.name!r}") if here.is_http else None
-            )
+            location = await self._location(here, probe_key, source.name)
             if location is None:
                 return here if here is source else replace(here, format_hint=source.format_hint, label=source.name)
             here = self._moved(here, probe_key, location)
         raise InvalidRequest(f"source: {source.url!r} is redirected more than {MAX_REDIRECTS} times")
+
+    @staticmethod
+    async def _location(here: Source, probe_key: str, name: str) -> str | None:
+        """Where to a source is redirected. What is sent along is granted for this hop: the next has its own."""
+        if not here.is_http:
+            return None
+        return await redirect_of(here.address_of(probe_key), f"source: {name!r}", here.access.headers())
 
     def _inside(self, path: str | Path, given: str) -> Path:
         if self._roots and not UNPRINTABLE.search(str(path)):
@@ -225,7 +215,7 @@ class Guard:
         if source.scheme == "file":
             real = self._inside(source.path, given)
             return replace(source, path=f"{real}/".replace("//", "/"), label=self._label(source.path))
-        return replace(source, options=self._s3) if source.scheme == "s3" else source
+        return replace(source, access=self._credentials.access(source))
 
     def _label(self, path: str) -> str:
         """A file source as anybody may see it: relative to the data directory, or beginning with its root's name."""

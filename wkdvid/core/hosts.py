@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from types import MappingProxyType
 
 import aiohttp
 import yarl
@@ -19,8 +20,11 @@ PAUSES_S = (0.1, 0.2, 0.4)
 REDIRECTS = (301, 302, 303, 307, 308)
 ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+FIRST_BYTE: Mapping[str, str] = MappingProxyType({"Range": "bytes=0-0"})
+"""Of what may be large, where the answer's head alone is wanted."""
 PASSING = (408, 429, 500, 502, 503, 504)
 """As TensorStore sees them."""
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
 
 
@@ -51,19 +55,32 @@ async def resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
     return [ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
 
 
-async def redirect_of(url: str, what: str) -> str | None:
+async def redirect_of(url: str, what: str, headers: Mapping[str, str] = NO_HEADERS) -> str | None:
     """The Location that a GET is redirected to, or None if it is answered otherwise. The body is not read.
 
     Args:
         what: The source, for messages: a URL holds secrets, and what a source is redirected to is not for everybody.
+        headers: Sent along; to this address alone, as redirects are not followed.
     Raises:
         UpstreamUnavailable: there is no answer.
     """
-    async with _answer(url, what, TIMEOUT_S) as response:
+    async with _answer(url, what, {**headers, **FIRST_BYTE}, TIMEOUT_S) as response:
         return response.headers.get("Location") if response.status in REDIRECTS else None
 
 
-async def fetch_start(url: str, what: str, length: int) -> bytes | None:
+async def serves_ranges(url: str, what: str, headers: Mapping[str, str] = NO_HEADERS) -> bool:
+    """Whether a GET of a part is answered otherwise than with the whole. The body is not read.
+
+    Args:
+        headers: Sent along.
+    Raises:
+        UpstreamUnavailable: there is no answer.
+    """
+    async with _answer(url, what, {**headers, **FIRST_BYTE}, TIMEOUT_S) as response:
+        return response.status != HTTPStatus.OK
+
+
+async def fetch_start(url: str, what: str, length: int, headers: Mapping[str, str] = NO_HEADERS) -> bytes | None:
     """The first ``length`` bytes of an object, or all where it has fewer; None if it is not there.
 
     Nothing more is loaded, whatever the server says or leaves out about the size. Redirects are not followed. The
@@ -76,14 +93,14 @@ async def fetch_start(url: str, what: str, length: int) -> bytes | None:
     """
     for pause_s in PAUSES_S:
         try:
-            return await _start(url, what, length)
+            return await _start(url, what, length, headers)
         except UpstreamUnavailable:
             await asyncio.sleep(pause_s)
-    return await _start(url, what, length)
+    return await _start(url, what, length, headers)
 
 
-async def _start(url: str, what: str, length: int) -> bytes | None:
-    async with _answer(url, what, None) as response:
+async def _start(url: str, what: str, length: int, headers: Mapping[str, str]) -> bytes | None:
+    async with _answer(url, what, headers, None) as response:
         if response.status in ABSENT:
             return None
         if response.status in REFUSED:
@@ -99,11 +116,13 @@ async def _start(url: str, what: str, length: int) -> bytes | None:
 
 
 @contextlib.asynccontextmanager
-async def _answer(url: str, what: str, total_s: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _answer(
+    url: str, what: str, headers: Mapping[str, str], total_s: float | None
+) -> AsyncIterator[aiohttp.ClientResponse]:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=total_s)) as session,
-            session.get(yarl.URL(url, encoded=True), allow_redirects=False) as response,
+            session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False) as response,
         ):
             yield response
     except (aiohttp.ClientError, OSError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 
 from wkdvid.core.geometry import ONE, Box, Vec3, divide_down, multiply, volume_of
 from wkdvid.core.volume import Array, Category, LevelInfo
@@ -116,44 +117,49 @@ def downsample(source: Array, origin: Vec3, factors: Vec3, extent: Box, category
 
 
 def _downsample_image(source: Array, origin: Vec3, factors: Vec3, extent: Box) -> Array:
-    inside = [_voxels_inside(origin[i], source.shape[i + 1], factors[i], extent, i) for i in range(3)]
-    along = (n.reshape([-1 if axis == i else 1 for axis in range(4)]) for i, n in enumerate(inside, 1))
-    count = np.maximum(reduce(np.multiply, along), 1)
+    count = _counts(source, origin, factors, extent)
     if source.dtype.kind == "f":
-        mean = _sum_blocks(source.astype(np.float64), factors) / count
+        mean = _sum_blocks(source, factors, np.float64) / count
     elif source.dtype.itemsize < 8:
-        mean = (_sum_blocks(source.astype(np.int64), factors) + count // 2) // count
+        # 16^3 voxels of 16 bits still fit into 32 bits, and half the memory is three times the speed.
+        sums = _sum_blocks(source, factors, np.int32 if source.dtype.itemsize <= 2 else np.int64)
+        mean = (sums + count // 2) // count
     else:
         mean = _mean_of_64_bits(source, factors, count)
     return np.asfortranarray(mean.astype(source.dtype))
 
 
-def _mean_of_64_bits(source: Array, factors: Vec3, count: Array) -> Array:
+def _mean_of_64_bits(source: Array, factors: Vec3, count: Array | int) -> Array:
     """Exact, by halves of 32 bits whose sums do not overflow."""
-    high = _sum_blocks((source >> 32).astype(np.int64), factors)
-    low = _sum_blocks((source & 0xFFFFFFFF).astype(np.int64), factors)
+    high = _sum_blocks(source >> 32, factors, np.int64)
+    low = _sum_blocks(source & 0xFFFFFFFF, factors, np.int64)
     whole, rest = np.divmod(high, count)
     mean: Array = (whole.astype(source.dtype) << 32) + (((rest << 32) + low + count // 2) // count).astype(source.dtype)
     return mean
 
 
-def _sum_blocks(array: Array, factors: Vec3) -> Array:
+def _sum_blocks(array: Array, factors: Vec3, dtype: npt.DTypeLike) -> Array:
+    """Sums of blocks of ``factors`` voxels, one of them at least 2; no larger copy of the array is made before."""
     for axis, factor in enumerate(factors, 1):
-        array = _sum_pairs(array, axis, factor)
-    return array
-
-
-def _sum_pairs(array: Array, axis: int, factor: int) -> Array:
-    while factor > 1:
-        even, odd = _halves(array, axis)
-        array = even + odd
-        factor //= 2
+        for _ in range(factor.bit_length() - 1):
+            even, odd = _halves(array, axis)
+            array = np.add(even, odd, dtype=dtype, casting="unsafe")
     return array
 
 
 def _halves(array: Array, axis: int) -> tuple[Array, Array]:
     before = (slice(None),) * axis
     return array[(*before, slice(0, None, 2))], array[(*before, slice(1, None, 2))]
+
+
+def _counts(source: Array, origin: Vec3, factors: Vec3, extent: Box) -> Array | int:
+    """How many voxels inside the extent make each one: one number where it is the same for all, which is quicker."""
+    inside = [_voxels_inside(origin[i], source.shape[i + 1], factors[i], extent, i) for i in range(3)]
+    if all((n == factor).all() for n, factor in zip(inside, factors, strict=True)):
+        return volume_of(factors)
+    along = (n.reshape([-1 if axis == i else 1 for axis in range(4)]) for i, n in enumerate(inside, 1))
+    counts: Array = np.maximum(reduce(np.multiply, along), 1)
+    return counts
 
 
 def _voxels_inside(origin: int, length: int, factor: int, extent: Box, axis: int) -> Array:

@@ -9,10 +9,11 @@ from concurrent.futures import Executor
 import numpy as np
 
 from wkdvid.core.catalog import Layer
+from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, ceil_div, volume_of
 from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale, downsample
-from wkdvid.core.volume import Array
+from wkdvid.core.volume import Array, Volume
 from wkdvid.errors import BackendError, TooLarge
 
 
@@ -47,13 +48,18 @@ class Reader:
         Raises:
             BackendError: as ``Volume.read``.
         """
+        return await self.read_volume(layer.volume, scale, box)
+
+    async def read_volume(self, volume: Volume, scale: Scale, box: Box) -> Array:
+        """As ``read``, of a volume that is in no dataset; ``scale`` is one of its levels."""
         if scale.stored:
-            return await layer.volume.read(scale.level, box)
-        out = np.zeros((layer.info.num_channels, *box.size), layer.info.dtype, order="F")
+            return await volume.read(scale.level, box)
+        out = np.zeros((volume.info.num_channels, *box.size), volume.info.dtype, order="F")
         inside = box.intersect(scale.extent)
         if inside is not None:
-            for part in self._parts(layer, scale, inside):
-                out[_within(part, box)] = await self._compute(layer, scale, part)
+            with one_deadline():
+                for part in self._parts(volume, scale, inside):
+                    out[_within(part, box)] = await self._compute(volume, scale, part)
         return out
 
     async def read_all(self, layer: Layer, scale: Scale, boxes: Sequence[Box]) -> Sequence[Array | BackendError]:
@@ -63,7 +69,8 @@ class Reader:
         """
         if scale.stored:
             return await layer.volume.read_all(scale.level, boxes)
-        return [await self._outcome(layer, scale, box) for box in boxes]
+        with one_deadline():
+            return [await self._outcome(layer, scale, box) for box in boxes]
 
     async def _outcome(self, layer: Layer, scale: Scale, box: Box) -> Array | BackendError:
         try:
@@ -75,9 +82,9 @@ class Reader:
         """How many boxes of that size to ``read_all``: half the working memory; the rest is for what they become."""
         return max(self._limits.working_bytes // 2 // item_bytes, 1)
 
-    def _parts(self, layer: Layer, scale: Scale, box: Box) -> Iterator[Box]:
+    def _parts(self, volume: Volume, scale: Scale, box: Box) -> Iterator[Box]:
         """Cut a box until the source voxels of each part fit into the working memory."""
-        if box.voxels * volume_of(scale.factors) * layer.info.voxel_bytes <= self._limits.working_bytes // 4:
+        if box.voxels * volume_of(scale.factors) * volume.info.voxel_bytes <= self._limits.working_bytes // 4:
             yield box
             return
         axis = box.size.index(max(box.size))
@@ -88,15 +95,15 @@ class Reader:
             return
         first = list(box.start)
         first[axis] = middle[axis]
-        yield from self._parts(layer, scale, Box(box.start, (middle[0], middle[1], middle[2])))
-        yield from self._parts(layer, scale, Box((first[0], first[1], first[2]), box.stop))
+        yield from self._parts(volume, scale, Box(box.start, (middle[0], middle[1], middle[2])))
+        yield from self._parts(volume, scale, Box((first[0], first[1], first[2]), box.stop))
 
-    async def _compute(self, layer: Layer, scale: Scale, box: Box) -> Array:
+    async def _compute(self, volume: Volume, scale: Scale, box: Box) -> Array:
         wanted = box.scaled_up(scale.factors)
-        source = await layer.volume.read(scale.level, wanted)
-        extent = layer.info.levels[scale.level].extent
+        source = await volume.read(scale.level, wanted)
+        extent = volume.info.levels[scale.level].extent
         return await asyncio.get_running_loop().run_in_executor(
-            self._executor, downsample, source, wanted.start, scale.factors, extent, layer.info.category
+            self._executor, downsample, source, wanted.start, scale.factors, extent, volume.info.category
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from wkdvid.core.catalog import OPENINGS, Catalog, Layer, OpenLayers, ParseEntries, arrange_layers
 from wkdvid.core.concurrent import for_each
-from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, remove_entry
+from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, put_pyramid, remove_entry
 from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
 
 
@@ -70,6 +70,14 @@ class Registrar:
                 raise NotFound(f"there is no dataset {key}")
 
         await self._catalog.update(take_out, {})
+
+    async def add_pyramid(self, entry: DatasetEntry, layer: str, source: str) -> None:
+        """Have the levels that are stored in a folder served with a layer, by every worker.
+
+        Raises:
+            InvalidRequest: the dataset is gone, or is not what ``entry`` says any more.
+        """
+        await self._catalog.update(lambda stored: put_pyramid(stored, entry, layer, source), {})
 
     async def reload(self, key: DatasetKey | None) -> None:
         """Open the sources of one dataset afresh, or of all, in every worker.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from wkdvid.core.access import Action, Authorizer, allowed
 from wkdvid.core.body_cache import Body, BodyCache, Key
 from wkdvid.core.catalog import Catalog, Dataset, State
+from wkdvid.core.jobs import Jobs
 from wkdvid.core.limits import Limits
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
@@ -18,6 +19,12 @@ from wkdvid.errors import NotFound
 
 Result = TypeVar("Result")
 
+Inspect: TypeAlias = Callable[[object], Awaitable[Mapping[str, Any]]]
+"""From an entry, or a source alone, to what would be served and what is wrong with it, as JSON.
+
+Raises:
+    RequestError, BackendError: it cannot be served.
+"""
 SETTLE_S = 2.0
 """How long a listing waits for datasets that are being opened for the first time."""
 
@@ -30,6 +37,8 @@ class Services:
     authorizer: Authorizer
     reader: Reader
     bodies: BodyCache
+    inspect: Inspect
+    jobs: Jobs
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
@@ -25,6 +25,20 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _PATH_SAFE = "/!$&'()*+,;=:@~-._"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """By which right and which way a source is read: the operator's to say, for each address (``core.credentials``)."""
+
+    options: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """Members of TensorStore's spec of an S3 bucket: the endpoint, and where the credentials are."""
+    endpoint: str | None = None
+    """From where a Google bucket is read over HTTP; None: by TensorStore's driver, with the process's own identity."""
+    headers: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
+    """Sent with each HTTP request. Asked for at each opening, since tokens expire; may raise AuthRejected."""
+    granted: bool = False
+    """Whether the operator gave credentials of the server for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A folder that may hold a volume. Backends get theirs from ``Guard``, which has checked it."""
@@ -40,8 +54,7 @@ class Source:
     """``precomputed``, ``zarr``, ``zarr2``, ``zarr3`` or ``n5``, where the text that named the source said so."""
     label: str = field(default="", compare=False)
     """What stands for the address in ``name``, where that is not for everybody: the real path of a file."""
-    options: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
-    """Members that the operator adds to the TensorStore spec: the S3 endpoint and kind of credentials."""
+    access: Access = field(default=Access(), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -59,13 +72,25 @@ class Source:
 
     @property
     def kvstore(self) -> dict[str, object]:
-        """TensorStore's JSON spec of the folder (kvstore drivers ``file``, ``http``, ``gcs``, ``s3``)."""
+        """TensorStore's JSON spec of the folder (kvstore drivers ``file``, ``http``, ``gcs``, ``s3``).
+
+        It may hold secrets, and tokens that expire: to be given to TensorStore at once, and to nobody else.
+
+        Raises:
+            AuthRejected: the credentials that the operator granted are not there.
+        """
         if self.is_http:
-            return {"driver": "http", "base_url": self.address_of("")}
+            return self._http_store(self.address_of(""))
         if self.scheme == "file":
             return {"driver": "file", "path": self.path}
+        if self.scheme == "gs" and self.access.endpoint is not None:
+            return self._http_store(f"{self.access.endpoint}/{self.authority}/{quote_path(self.path)}")
         driver = "gcs" if self.scheme == "gs" else "s3"
-        return {"driver": driver, "bucket": self.authority, "path": self.path, **self.options}
+        return {"driver": driver, "bucket": self.authority, "path": self.path, **self.access.options}
+
+    def _http_store(self, base_url: str) -> dict[str, object]:
+        headers = [f"{name}: {value}" for name, value in self.access.headers().items()]
+        return {"driver": "http", "base_url": base_url, **({"headers": headers} if headers else {})}
 
     @property
     def is_http(self) -> bool:
@@ -94,6 +119,19 @@ class Source:
                 parts.append(quote_path(part) if self.is_http else part)
         begin = "" if self.scheme in ("gs", "s3") else "/"
         return begin + "".join(f"{part}/" for part in parts)
+
+    def split(self) -> tuple[Source, str]:
+        """A source that is one file: the folder that it lies in, and its key there.
+
+        Raises:
+            InvalidRequest: the top of a store, or a URL whose last part holds an encoded ``/``.
+        """
+        name = self.path.rstrip("/").rpartition("/")[2]
+        key = unquote(name) if self.is_http else name
+        if not key or "/" in key:
+            raise InvalidRequest(f"source: {self.name!r} does not name a file")
+        label = f"{'/'.join(self.label.split('/')[:-2]) or '.'}/" if self.label else ""
+        return replace(self, path=self.path[: -len(name) - 1], label=label), key
 
 
 def read_source(text: str) -> Source:
@@ -164,7 +202,9 @@ def _split(address: str) -> SplitResult:
     except ValueError:
         raise InvalidRequest(f"source: {shown(address)!r} is not a URL") from None
     if "@" in parts.netloc:
-        raise InvalidRequest(f"source: {shown(address)!r} holds credentials; they come from the server's environment")
+        raise InvalidRequest(
+            f"source: {shown(address)!r} holds credentials; the operator gives them (sources.credentials)"
+        )
     if parts.fragment or (parts.query and parts.scheme not in DEFAULT_PORTS):
         raise InvalidRequest(f"source: {shown(address)!r} has a '?' or '#' part, which names nothing there")
     return parts

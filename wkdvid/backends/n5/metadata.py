@@ -18,6 +18,7 @@ COMPRESSIONS: Mapping[str, Mapping[str, Any]] = {
     "xz": {},
     "zstd": {},
     "blosc": {"cname": "lz4", "clevel": 5, "shuffle": 1},
+    "lz4": {},
 }
 """By type, with members that TensorStore wants. Reading heeds none of them but gzip's ``useZlib``."""
 
@@ -29,6 +30,11 @@ class ArrayMetadata:
     """By the names that Neuroglancer's ``axes`` gives the dimensions, first the fastest."""
     document: dict[str, Any]
     """The attributes that TensorStore is given: writers add members that it does not know (n5-java: ``nthreads``)."""
+
+    @property
+    def is_lz4(self) -> bool:
+        """Which TensorStore cannot read."""
+        return bool(self.document["compression"]["type"] == "lz4")
 
 
 def parse_array(attributes: Mapping[str, Any], what: str) -> ArrayMetadata:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wkdvid.backends.array_layer import SIZE_NOTE, UNKNOWN_SIZE
+from wkdvid.backends.array_layer import SIZE_NOTE, UNIT_NOTE, UNKNOWN_SIZE
 from wkdvid.backends.axes import axes_of_names, half_inward, nm_per_unit
 from wkdvid.backends.numbers import is_number, is_size
 from wkdvid.backends.quoting import plain
@@ -110,7 +110,7 @@ def _in_nm(size: Float3, units: Sequence[object]) -> tuple[Float3, tuple[str, ..
     if None not in factors:
         return (x, y, z), ()
     written = sorted({plain(unit) for unit, factor in zip(units, factors, strict=False) if factor is None})
-    return (x, y, z), (f"The unit of the voxel size is {', '.join(written)}; nanometres are assumed.",)
+    return (x, y, z), (UNIT_NOTE.format(which=f"The unit of the voxel size is {', '.join(written)}"),)
 
 
 # COSEM

@@ -1,4 +1,4 @@
-"""Opens N5 arrays and pyramids through TensorStore."""
+"""Opens N5 arrays and pyramids, through TensorStore where it can read them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import tensorstore as ts
+
 from wkdvid.backends.array_layer import ArrayLayer, ArrayLevel, make_volumes
 from wkdvid.backends.axes import FASTEST_FIRST, choose_axes
+from wkdvid.backends.n5.lz4 import open_lz4
 from wkdvid.backends.n5.metadata import ArrayMetadata, parse_array
 from wkdvid.backends.n5.pyramid import Place, count_of_levels, listed_paths, place_levels
 from wkdvid.backends.opening import Opener
@@ -21,6 +24,7 @@ from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest
 
 OPTIONS = frozenset({"source", "axes", "channel", "t"})
 DOCUMENT = "attributes.json"
+MARKERS = (DOCUMENT, f"s0/{DOCUMENT}")
 INHERITED = ("downsamplingFactors", "scales", "pixelResolution", "resolution", "units")
 """What a level takes from the groups above it."""
 GUESSED_LEVELS = 8
@@ -80,14 +84,19 @@ async def _open(
     what = source.name
     named = place.axes if place.axes is not None and len(place.axes) == array.rank else array.axes
     axes = choose_axes(options.get("axes"), named, FASTEST_FIRST, array.rank, what)
-    kvstore = await opener.overlay(source, DOCUMENT, array.document)
     return ArrayLevel(
-        store=await opener.open({"driver": "n5", "kvstore": kvstore}, what),
+        store=await (open_lz4(opener, source, array) if array.is_lz4 else _open_by_tensorstore(opener, source, array)),
+        encoding="lz4" if array.is_lz4 else None,
         axes=axes,
         voxel_size_nm=place.voxel_size_nm,
         voxel_offset=place.voxel_offset,
         files=await open_files(opener, source, "n5", axes),
     )
+
+
+async def _open_by_tensorstore(opener: Opener, source: Source, array: ArrayMetadata) -> ts.TensorStore:
+    kvstore = await opener.overlay(source, DOCUMENT, array.document)
+    return await opener.open({"driver": "n5", "kvstore": kvstore}, source.name)
 
 
 async def _check_mode(opener: Opener, source: Source, array: ArrayMetadata) -> None:

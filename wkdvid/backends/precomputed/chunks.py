@@ -6,6 +6,12 @@ from wkdvid.backends.precomputed.metadata import ScaleMetadata
 from wkdvid.core.geometry import Vec3, divide_up
 
 
+def chunk_index(scale: ScaleMetadata, start: Vec3) -> Vec3:
+    """The index of the chunk that begins at ``start``, in voxels of the scale."""
+    x, y, z = ((a - b) // n for a, b, n in zip(start, scale.extent.start, scale.chunk_size, strict=True))
+    return (x, y, z)
+
+
 def chunk_key(scale: ScaleMetadata, index: Vec3) -> str:
     """``{key}/{x0}-{x1}_{y0}-{y1}_{z0}-{z1}``: half-open, absolute voxels, cut at the upper bound (volume.md)."""
     ranges = []

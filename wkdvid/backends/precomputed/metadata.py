@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wkdvid.backends.apart import INSTALL
 from wkdvid.backends.numbers import is_count, is_number, is_size
 from wkdvid.backends.quoting import plain
 from wkdvid.core.geometry import Box, Float3, Vec3
@@ -18,9 +19,32 @@ DATA_TYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", 
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """An encoding that TensorStore does not know."""
+
+    package: str
+    """Which decodes it."""
+    data_types: frozenset[str]
+    channels: range
+
+
+_LABELS = frozenset({"uint8", "uint16", "uint32", "uint64"})
+_FLOATS = frozenset({"float32"})
+_ONE, _ANY = range(1, 2), range(1, 2**31)
+FOREIGN: Mapping[str, Foreign] = {
+    "jxl": Foreign("imagecodecs", frozenset({"uint8"}), range(1, 5)),
+    "compresso": Foreign("compresso", _LABELS, _ONE),
+    "crackle": Foreign("crackle", _LABELS | {"int8", "int16", "int32"}, _ONE),
+    "fpzip": Foreign("fpzip", _FLOATS, _ANY),
+    "kempressed": Foreign("fpzip", _FLOATS, _ANY),
+    "zfpc": Foreign("zfpc", _FLOATS, _ANY),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleMetadata:
-    index: int
-    """Position in the ``scales`` of the info that TensorStore is given."""
+    index: int | None
+    """Position in the ``scales`` of the info that TensorStore is given; None of one whose encoding it does not know."""
     key: str
     resolution_nm: Float3
     extent: Box
@@ -41,41 +65,58 @@ class Info:
     notes: tuple[str, ...]
 
 
-def parse_info(document: Mapping[str, Any], what: str) -> Info:
+def parse_info(document: Mapping[str, Any], what: str, is_installed: Callable[[str], bool]) -> Info:
     """
     Args:
         document: The info file.
         what: The source, for messages.
+        is_installed: Whether a package is there, which some encodings need.
     Raises:
         InvalidRequest: a member that is missing or wrong, by its path; or no scale can be read, with what would help.
     """
     data_type = _text(document, "data_type", what).lower()
     if data_type not in DATA_TYPES:
         raise InvalidRequest(f"{what}: data_type {data_type!r} is not one of {', '.join(sorted(DATA_TYPES))}")
+    num_channels = _positive(document.get("num_channels", 1), f"{what}: num_channels")
     raw = document.get("scales")
     if not isinstance(raw, list) or not raw:
         raise InvalidRequest(f"{what}: scales: expected a list of at least one scale")
-    readable = [(i, _normalised(scale, i, what)) for i, scale in enumerate(raw)]
-    notes = [
-        f"scale {i} ({plain(scale.get('key'))}) is stored as {plain(scale['encoding'])}, which cannot be read;"
-        " the others are served"
-        for i, scale in readable
-        if scale["encoding"] not in READABLE
+    normalised = [_normalised(scale, i, what) for i, scale in enumerate(raw)]
+    hindrances = [hindrance(scale["encoding"], data_type, num_channels, is_installed) for scale in normalised]
+    if None not in hindrances:
+        raise InvalidRequest(f"{what}: every scale is stored as {hindrances[0]}")
+    given = [i for i, scale in enumerate(normalised) if scale["encoding"] in READABLE]
+    scales = [
+        _scale(scale, given.index(i) if i in given else None, f"{what}: scales[{i}]")
+        for i, scale in enumerate(normalised)
+        if hindrances[i] is None
     ]
-    kept = [(i, scale) for i, scale in readable if scale["encoding"] in READABLE]
-    if not kept:
-        raise InvalidRequest(
-            f"{what}: every scale is stored as {readable[0][1]['encoding']!r}, which cannot be read yet; readable are "
-            f"{', '.join(sorted(READABLE))}: convert the volume to one of them"
-        )
-    scales = [_scale(scale, position, f"{what}: scales[{i}]") for position, (i, scale) in enumerate(kept)]
     return Info(
         category="segmentation" if document.get("type") == "segmentation" else "color",
-        num_channels=_positive(document.get("num_channels", 1), f"{what}: num_channels"),
-        scales=tuple(sorted(scales, key=lambda scale: (scale.resolution_nm, scale.index))),
-        document={**document, "data_type": data_type, "scales": [scale for _, scale in kept]},
-        notes=tuple(notes),
+        num_channels=num_channels,
+        scales=tuple(sorted(scales, key=lambda scale: scale.resolution_nm)),
+        document={**document, "data_type": data_type, "scales": [normalised[i] for i in given]},
+        notes=tuple(
+            f"Scale {i} ({plain(scale.get('key'))}) is stored as {hindered}; the others are served."
+            for i, (scale, hindered) in enumerate(zip(normalised, hindrances, strict=True))
+            if hindered is not None
+        ),
     )
+
+
+def hindrance(encoding: str, data_type: str, num_channels: int, is_installed: Callable[[str], bool]) -> str | None:
+    """Why a scale cannot be read, beginning with its encoding; None if it can."""
+    if encoding in READABLE:
+        return None
+    if encoding not in FOREIGN:
+        known = ", ".join(sorted(READABLE | FOREIGN.keys()))
+        return f"{plain(encoding)}, which cannot be read; readable are {known}: convert it to one of them"
+    foreign = FOREIGN[encoding]
+    if data_type not in foreign.data_types or num_channels not in foreign.channels:
+        return f"{encoding}, which has no {num_channels} x {data_type}: convert it to raw"
+    if not is_installed(foreign.package):
+        return f"{encoding}, which needs a package: {INSTALL}"
+    return None
 
 
 def _normalised(scale: object, index: int, what: str) -> dict[str, Any]:
@@ -84,7 +125,7 @@ def _normalised(scale: object, index: int, what: str) -> dict[str, Any]:
     return {**scale, "encoding": _text(scale, "encoding", f"{what}: scales[{index}]").lower()}
 
 
-def _scale(scale: Mapping[str, Any], index: int, what: str) -> ScaleMetadata:
+def _scale(scale: Mapping[str, Any], index: int | None, what: str) -> ScaleMetadata:
     chunk_sizes = scale.get("chunk_sizes")
     if not isinstance(chunk_sizes, list) or not chunk_sizes:
         raise InvalidRequest(f"{what}.chunk_sizes: expected a list of at least one size")
@@ -98,8 +139,14 @@ def _scale(scale: Mapping[str, Any], index: int, what: str) -> ScaleMetadata:
         ),
         chunk_size=_sizes(chunk_sizes[0], f"{what}.chunk_sizes[0]"),
         encoding=scale["encoding"],
-        sharding=scale.get("sharding"),
+        sharding=_sharding(scale.get("sharding"), f"{what}.sharding"),
     )
+
+
+def _sharding(value: object, what: str) -> Mapping[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return value
+    raise InvalidRequest(f"{what}: expected an object, got {value!r}")
 
 
 def _text(members: Mapping[str, Any], name: str, what: str) -> str:

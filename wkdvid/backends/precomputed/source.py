@@ -1,25 +1,30 @@
-"""Opens precomputed volumes through TensorStore, and hands stored chunks on."""
+"""Opens precomputed volumes, through TensorStore where it can read them, and hands stored chunks on."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import tensorstore as ts
 
+from wkdvid.backends.apart import is_installed
 from wkdvid.backends.channels import split_channels
 from wkdvid.backends.failures import translate
 from wkdvid.backends.levels import level_mags
 from wkdvid.backends.opening import Opener
-from wkdvid.backends.outcomes import FAILURES, finished, outcomes
-from wkdvid.backends.precomputed.chunks import chunk_key, shard_key
+from wkdvid.backends.outcomes import outcomes
+from wkdvid.backends.precomputed.decoding import decoded_scale
 from wkdvid.backends.precomputed.metadata import Info, ScaleMetadata, parse_info
+from wkdvid.backends.precomputed.stored import UNPACK, StoredScale, open_stored
 from wkdvid.backends.stored_files import LevelFiles
 from wkdvid.backends.stored_objects import open_objects
-from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian, spatial_extent
+from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian
+from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.geometry import Vec3
 from wkdvid.core.source import Source
@@ -27,6 +32,7 @@ from wkdvid.core.volume import LayerInfo, LevelInfo, Volume
 from wkdvid.errors import BackendError, InvalidRequest
 
 OPTIONS = frozenset({"source", "channel"})
+MARKERS = ("info",)
 
 
 async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
@@ -44,92 +50,100 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
     document = await opener.read_json(source, "info")
     if document is None:
         raise InvalidRequest(f"{source.name}: there is no info file; is this the folder of a precomputed volume?")
-    info = parse_info(document, source.name)
+    info = parse_info(document, source.name, is_installed)
     opener.check_levels(len(info.scales), source.name)
-    await _refuse_suffixes(opener, source, info.scales)
+    suffixes = await _suffixes(opener, source, info.scales)
+    scales = [
+        await open_stored(opener, source, scale, found) for scale, found in zip(info.scales, suffixes, strict=True)
+    ]
+    levels = _levels(info, source.name)
     # One odd scale would make TensorStore refuse them all: it is given an info without those that it cannot read.
     kvstore = await opener.overlay(source, "info", info.document)
     opened = await asyncio.gather(
-        *(opener.open(_spec(kvstore, scale), f"{source.name} ({scale.key})") for scale in info.scales)
+        *(_open_scale(opener, info, kvstore, stored, level) for stored, level in zip(scales, levels, strict=True))
     )
+
     objects = await open_objects(source, opener.context)
     files = [LevelFiles("precomputed", scale.key, "xyzc", objects, opener) for scale in info.scales]
-    return split_channels(
-        [arrange(store, "xyzc", fixed={}) for store in opened],
-        entry.options.get("channel"),
-        lambda stores, name: _volume(entry, opener, source, info, stores, files, name),
-        entry.name,
+    plain = not any(stored.suffixes for stored in scales)  # else readers of the format would find nothing
+
+    def make(stores: Sequence[ts.TensorStore], name: str) -> Volume:
+        layer = _layer_info(entry, info, levels, stores[0], name, source.name)
+        if info.num_channels > 1:
+            whole = plain and layer.num_channels == info.num_channels
+            return TensorStoreVolume(layer, stores, source.name, opener.deadline_s, files if whole else ())
+        return PrecomputedVolume(layer, stores, source.name, opener.deadline_s, scales, files if plain else ())
+
+    return split_channels(opened, entry.options.get("channel"), make, entry.name)
+
+
+async def _suffixes(opener: Opener, source: Source, scales: Sequence[ScaleMetadata]) -> Sequence[Sequence[str]]:
+    """For each scale the suffixes that its chunks have: local ones, which TensorStore would read as empty.
+
+    Raises:
+        InvalidRequest: a scale whose key leads to where it may not.
+        BackendError: its folder cannot be read.
+    """
+    folders = [Path(opener.guard.child(source, scale.key).path) for scale in scales]
+    if source.scheme != "file":
+        return [()] * len(scales)
+    try:
+        found = [
+            await asyncio.to_thread(_suffixes_in, folder) if scale.sharding is None else set()
+            for scale, folder in zip(scales, folders, strict=True)
+        ]
+    except OSError as error:
+        raise translate(error, source.name) from error
+    return [[suffix for suffix in UNPACK if suffix in suffixes] for suffixes in found]
+
+
+def _suffixes_in(folder: Path) -> set[str]:
+    """``.gz``, ``.br``... that names of chunks end in. All names are looked at: any may be the only one."""
+    try:
+        with os.scandir(folder) as files:
+            names = (file.name for file in files)
+            return {name[name.rindex(".") :] for name in names if "." in name and name[0] in "-0123456789"}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+async def _open_scale(
+    opener: Opener, info: Info, kvstore: Mapping[str, Any], stored: StoredScale, level: LevelInfo
+) -> ts.TensorStore:
+    scale = stored.scale
+    if scale.index is None or stored.suffixes:
+        return decoded_scale(opener, info, stored, level)
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": kvstore, "scale_index": scale.index}
+    return arrange(await opener.open(spec, f"{stored.what} ({scale.key})"), "xyzc", fixed={})
+
+
+def _levels(info: Info, what: str) -> tuple[LevelInfo, ...]:
+    mags = level_mags([scale.resolution_nm for scale in info.scales], what)
+    return tuple(
+        LevelInfo(
+            mag=mag,
+            extent=scale.extent,
+            chunk_shape=scale.chunk_size,
+            chunk_origin=scale.extent.start,
+            encoding=scale.encoding,
+        )
+        for mag, scale in zip(mags, info.scales, strict=True)
     )
 
 
-async def _refuse_suffixes(opener: Opener, source: Source, scales: Sequence[ScaleMetadata]) -> None:
-    """
-    Raises:
-        InvalidRequest: a scale whose chunks would be read as empty, or whose key leads to where it may not.
-    """
-    folders = [(scale, opener.guard.child(source, scale.key).path) for scale in scales]
-    if source.scheme != "file":
-        return
-    plain = [(scale, Path(path)) for scale, path in folders if scale.sharding is None]
-    try:
-        suffixes = await asyncio.to_thread(lambda: [_suffix_of_chunks(path) for _, path in plain])
-    except OSError as error:
-        raise translate(error, source.name) from error
-    for (scale, _), suffix in zip(plain, suffixes, strict=True):
-        if suffix is not None:
-            raise InvalidRequest(
-                f"{source.name}: the chunks of scale {scale.key} have the suffix {suffix}: they would be read as empty;"
-                " write the volume with compress=False, or serve it over HTTP with Content-Encoding"
-            )
-
-
-def _suffix_of_chunks(folder: Path) -> str | None:
-    """``.gz``, ``.br``... where local chunks carry the suffix of cloud-volume's compression."""
-    if not folder.is_dir():
-        return None
-    for path in itertools.islice(folder.iterdir(), 64):
-        if path.suffix in {".gz", ".br", ".zstd"} and path.name[0] in "-0123456789":
-            return path.suffix
-    return None
-
-
-def _spec(kvstore: Mapping[str, Any], scale: ScaleMetadata) -> dict[str, Any]:
-    return {"driver": "neuroglancer_precomputed", "kvstore": kvstore, "scale_index": scale.index}
-
-
-def _volume(
-    entry: LayerEntry,
-    opener: Opener,
-    source: Source,
-    info: Info,
-    stores: Sequence[ts.TensorStore],
-    files: Sequence[LevelFiles],
-    name: str,
-) -> Volume:
-    mags = level_mags([scale.resolution_nm for scale in info.scales], source.name)
-    layer = LayerInfo(
+def _layer_info(
+    entry: LayerEntry, info: Info, levels: tuple[LevelInfo, ...], store: ts.TensorStore, name: str, what: str
+) -> LayerInfo:
+    return LayerInfo(
         name=name,
         category=entry.category or info.category,
-        dtype=little_endian(stores[0], source.name),
-        num_channels=stores[0].shape[0],
+        dtype=little_endian(store, what),
+        num_channels=store.shape[0],
         voxel_size_nm=entry.voxel_size_nm or info.scales[0].resolution_nm,
-        levels=tuple(
-            LevelInfo(
-                mag=mag,
-                extent=spatial_extent(store),
-                chunk_shape=scale.chunk_size,
-                chunk_origin=scale.extent.start,
-                encoding=scale.encoding,
-            )
-            for mag, store, scale in zip(mags, stores, info.scales, strict=True)
-        ),
+        levels=levels,
         format="precomputed",
         notes=info.notes,
     )
-    if info.num_channels > 1:
-        whole = layer.num_channels == info.num_channels
-        return TensorStoreVolume(layer, stores, source.name, opener.deadline_s, files if whole else ())
-    return PrecomputedVolume(layer, stores, source, info.scales, files, opener)
 
 
 class PrecomputedVolume(TensorStoreVolume):
@@ -139,37 +153,37 @@ class PrecomputedVolume(TensorStoreVolume):
         self,
         info: LayerInfo,
         stores: Sequence[ts.TensorStore],
-        source: Source,
-        scales: Sequence[ScaleMetadata],
+        what: str,
+        deadline_s: float,
+        scales: Sequence[StoredScale],
         files: Sequence[LevelFiles],
-        opener: Opener,
     ) -> None:
-        super().__init__(info, stores, source.name, opener.deadline_s, files)
-        self._source = source
+        super().__init__(info, stores, what, deadline_s, files)
         self._scales = scales
-        self._opener = opener
-        self._chunks: dict[int, ts.KvStore] = {}
+        self._reading: WeakValueDictionary[tuple[int, Vec3], ts.Future[ts.KvStore.ReadResult]] = WeakValueDictionary()
+        """Stored chunks on their way, for all who ask for them meanwhile."""
 
     async def stored_chunks(self, level: int, indices: Sequence[Vec3]) -> Sequence[bytes | BackendError | None]:
-        scale = self._scales[level]
-        key = chunk_key if scale.sharding is None else shard_key
-        try:
-            store = self._chunks.get(level) or await self._open_chunks(level)
-        except FAILURES as error:
-            return [translate(error, f"{self._what}, level {level}")] * len(indices)
-        found = await outcomes(lambda index: store.read(key(scale, index)), indices, self._deadline_s)
+        stored = self._scales[level]
+        if stored.suffixes:
+            return await for_each(partial(self._unpacked, stored), indices)
+        found = await outcomes(partial(self._join, level), indices, self._deadline_s)
         return [self._chunk(level, index, result) for index, result in zip(indices, found, strict=True)]
+
+    def _join(self, level: int, index: Vec3) -> ts.Future[ts.KvStore.ReadResult]:
+        future = self._reading.get((level, index))
+        if future is None:
+            future = self._reading[level, index] = self._scales[level].begin(index)
+        return future
+
+    @staticmethod
+    async def _unpacked(stored: StoredScale, index: Vec3) -> bytes | BackendError | None:
+        try:
+            return await stored.read(index)
+        except BackendError as error:
+            return error
 
     def _chunk(self, level: int, index: Vec3, result: ts.KvStore.ReadResult | Exception) -> bytes | BackendError | None:
         if isinstance(result, Exception):
             return self._failure(result, f"level {level}, chunk {index}")
         return result.value if result.state == "value" else None
-
-    async def _open_chunks(self, level: int) -> ts.KvStore:
-        scale = self._scales[level]
-        spec = self._source.kvstore
-        if scale.sharding is not None:
-            folder = self._opener.guard.child(self._source, scale.key)
-            spec = {"driver": "neuroglancer_uint64_sharded", "metadata": dict(scale.sharding), "base": folder.kvstore}
-        self._chunks[level] = await finished(ts.KvStore.open(spec, context=self._opener.context))
-        return self._chunks[level]

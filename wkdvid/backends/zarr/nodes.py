@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import tensorstore as ts
+
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.zarr.metadata import ArrayMetadata, parse_v2, parse_v3
 from wkdvid.core.source import Source
@@ -15,6 +17,8 @@ from wkdvid.errors import AuthRejected, InvalidRequest
 V2_KEYS = (".zarray", ".zattrs", ".zgroup")
 ARRAY_KEYS: Mapping[int, str] = {3: "zarr.json", 2: ".zarray"}
 """Where what TensorStore reads of an array is."""
+DRIVERS: Mapping[int, str] = {3: "zarr3", 2: "zarr"}
+"""TensorStore's."""
 PROBES: Mapping[int, str] = {3: "zarr.json", 2: ".zattrs"}
 """What is asked for to find out about redirects."""
 LISTED = 20
@@ -50,6 +54,11 @@ class Node:
     async def kvstore(self, opener: Opener) -> Mapping[str, Any]:
         """The store of an array, its metadata as it was checked: TensorStore does not read it once more."""
         return await opener.overlay(self.source, ARRAY_KEYS[self.version], self.array or {})
+
+    async def open(self, opener: Opener) -> ts.TensorStore:
+        """Open an array through TensorStore; errors as ``Opener.open``."""
+        spec = {"driver": DRIVERS[self.version], "kvstore": await self.kvstore(opener)}
+        return await opener.open(spec, self.source.name)
 
 
 async def find_node(opener: Opener, text: object) -> Node:

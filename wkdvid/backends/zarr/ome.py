@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wkdvid.backends.array_layer import SIZE_NOTE
+from wkdvid.backends.array_layer import SIZE_NOTE, UNIT_NOTE
 from wkdvid.backends.axes import LETTERS, half_inward, nm_per_unit
 from wkdvid.backends.numbers import is_number, is_size
 from wkdvid.backends.quoting import plain
@@ -113,7 +113,7 @@ def _nm_factors(documents: object, axes: str) -> tuple[list[float], tuple[str, .
     notes: tuple[str, ...] = ()
     if odd:
         written = sorted({plain(unit) for letter, unit in zip(axes, units, strict=True) if letter in odd})
-        notes = (f"The unit of {', '.join(odd)} is {', '.join(written)}; nanometres are assumed.",)
+        notes = (UNIT_NOTE.format(which=f"The unit of {', '.join(odd)} is {', '.join(written)}"),)
     return [factor or 1.0 for factor in factors], notes
 
 

@@ -1,4 +1,4 @@
-"""Opens zarr arrays and OME-Zarr images through TensorStore."""
+"""Opens zarr arrays and OME-Zarr images, through TensorStore where it can read them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wkdvid.backends.apart import INSTALL, is_installed
 from wkdvid.backends.array_layer import SIZE_NOTE, UNKNOWN_SIZE, ArrayLayer, ArrayLevel, make_volumes
 from wkdvid.backends.axes import SLOWEST_FIRST, choose_axes
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.stored_files import open_files
+from wkdvid.backends.zarr.foreign import open_foreign
 from wkdvid.backends.zarr.nodes import LISTED, Node, find_node, image_paths, read_level
 from wkdvid.backends.zarr.ome import OmeLevel, dataset_paths, named_axes, parse_image
 from wkdvid.core.entries import LayerEntry
@@ -17,6 +19,7 @@ from wkdvid.core.volume import Volume
 from wkdvid.errors import InvalidRequest
 
 OPTIONS = frozenset({"source", "axes", "channel", "t"})
+MARKERS = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 
 
 async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
@@ -67,7 +70,10 @@ async def _multiscale(opener: Opener, group: Node) -> tuple[Mapping[str, Any], t
         paths = await image_paths(opener, group)
         listed = f"; it holds {', '.join(paths[:LISTED])}" if paths else ""
         raise InvalidRequest(f"{group.source.name}: a zarr group that is no image; name one in it{listed}")
-    several = f"The source has {len(multiscales)} multiscale images; the first is served."
+    several = (
+        f"The source has {len(multiscales)} multiscale images, of which the first is served: make groups of their own"
+        " of the others."
+    )
     return multiscales[0], (several,) if len(multiscales) > 1 else ()
 
 
@@ -79,11 +85,26 @@ async def _array(opener: Opener, group: Node, path: str) -> Node:
 
 
 async def _open(opener: Opener, node: Node, axes: str, place: OmeLevel) -> ArrayLevel:
-    spec = {"driver": node.metadata(opener).driver, "kvstore": await node.kvstore(opener)}
+    """
+    Raises:
+        InvalidRequest: a codec whose package is not installed.
+        InvalidRequest, BackendError: as ``Opener.open``.
+    """
+    foreign = node.metadata(opener).foreign
+    fill_value = None
+    if foreign is None:
+        store = await node.open(opener)
+    elif is_installed("zarr"):
+        store, fill_value = await open_foreign(opener, node)
+    else:
+        raise InvalidRequest(f"{node.source.name}: codec {foreign!r} needs a package: {INSTALL}")
+    files = await open_files(opener, node.source, "zarr2" if node.version == 2 else "zarr3", axes)
     return ArrayLevel(
-        store=await opener.open(spec, node.source.name),
+        store=store,
+        encoding=foreign,
+        fill_value=fill_value,
         axes=axes,
         voxel_size_nm=place.voxel_size_nm,
         voxel_offset=place.voxel_offset,
-        files=await open_files(opener, node.source, "zarr2" if node.version == 2 else "zarr3", axes),
+        files=files,
     )

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from wkdvid.codecs import jpeg
 from wkdvid.codecs.payload import Buffer
 from wkdvid.core.body_cache import Body, Key
 from wkdvid.core.catalog import Layer
+from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, multiply
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
@@ -138,7 +140,9 @@ async def read_records(blocks: Blocks, indices: Sequence[Vec3]) -> list[Body]:
     """
     records = {index: ready(blocks.services, _key(blocks, index)) for index in indices}
     missing = [index for index, record in records.items() if record is None]
-    for index, data in zip(missing, await _payloads(blocks, missing), strict=True):
+    with one_deadline():
+        payloads = await _payloads(blocks, missing)
+    for index, data in zip(missing, payloads, strict=True):
         records[index] = record = wire.record(index, data) if len(data) else b""
         blocks.services.bodies.put(_key(blocks, index), record)
     return [records[index] or b"" for index in indices]
@@ -155,7 +159,9 @@ async def _payloads(blocks: Blocks, indices: Sequence[Vec3]) -> Sequence[Buffer]
     if source is not None:
         whole = [index for index in indices if extent.contains(block_box(index))]
         chunks = await source.stored_chunks(blocks.scale.level, [_chunk(blocks, index) for index in whole])
-        found = {index: _good(data) or b"" for index, data in zip(whole, chunks, strict=True)}
+        stored = {index: _good(data) or b"" for index, data in zip(whole, chunks, strict=True)}
+        # What only looks like a block is read as any other: that tells whether it can be decoded.
+        found = {index: data for index, data in stored.items() if not data or jpeg.is_block(data, SHAPE)}
     rest = [i for i in indices if i not in found and block_box(i).intersect(blocks.scale.extent) is not None]
     if rest:
         arrays = await blocks.services.reader.read_all(blocks.layer, blocks.scale, [block_box(index) for index in rest])

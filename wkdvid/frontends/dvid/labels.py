@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from wkdvid.core.catalog import Layer
 from wkdvid.core.concurrent import for_each
+from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, divide_down
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
@@ -108,7 +109,8 @@ async def labels_at(services: Services, layer: Layer, scale: Scale, points: Sequ
             x, y, z = (a - b for a, b in zip(points[i], box.start, strict=True))
             found[i] = int(array[0, x, y, z])
 
-    await for_each(read, list(zip(boxes, together, strict=True)))
+    with one_deadline():
+        await for_each(read, list(zip(boxes, together, strict=True)))
     return found
 
 

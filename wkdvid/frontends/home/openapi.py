@@ -96,6 +96,10 @@ def _tag(path: str) -> str:
     version = _VERSION.match(path)
     if version:
         return f"webKnossos {version[0].removeprefix('/data/')}"
+    if path == "/api/inspect":
+        return "inspection"
     if path.startswith("/data/") or path == "/api/buildinfo":
         return "webKnossos"
+    if path.startswith("/api/jobs"):
+        return "jobs"
     return "DVID" if path.startswith(("/api/", "/interface/")) else "pages"

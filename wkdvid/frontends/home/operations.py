@@ -31,6 +31,7 @@ PARAMETERS: Mapping[str, str] = {
     "uuid": "of the dataset, or a unique beginning of it; GET /data/datasets lists them",
     "typename": "type of data instance, such as uint8blk or labelmap",
     "branch": "master, or nothing",
+    "job": "id of the job; POST /api/jobs answers it",
     "action": "status, commit, log or note",
     "dims": "0_1_2 (volume), or xy, xz, yz (slice)",
     "size": "x_y_z in voxels; of a slice the two sides",
@@ -147,6 +148,17 @@ _DVID: Mapping[str, Operation] = {
     ),
     "DELETE /api/config/dataset": Operation("Remove a run-time dataset", query={"dataset_name": "what it is called"}),
 }
+_JOBS: Mapping[str, Operation] = {
+    "POST /api/jobs": Operation(
+        "Begin long work, or go on with it; the body names its kind (pyramid), dataset and layer", "The job.", body=JSON
+    ),
+    "GET /api/jobs": Operation("List the newest jobs", "A list."),
+    "GET /api/jobs/{job}": Operation("How far a job is", "State, tasks done, tasks in all, and a message."),
+    "DELETE /api/jobs/{job}": Operation("Cancel a job and remove what it has made", "The job."),
+    "GET /api/jobs/{job}/events": Operation(
+        "Follow a job until it ends", "Server-sent events, each the job as it is then.", "text/event-stream"
+    ),
+}
 INSTANCE = "/api/node/{uuid}/{name}"
 ENDPOINTS: Mapping[str, Operation] = {
     "/info": Operation("Describe a data instance", "Its type, extents and block size."),
@@ -179,8 +191,14 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
     "GET /openapi.json": Operation("This description", "OpenAPI 3.0."),
     "GET /assets/{name}": Operation("What the pages load", "A file.", OCTETS),
+    "POST /api/inspect": Operation(
+        'Look at a source, as a registration would: {"source": URL}, or an entry with its backend',
+        "Layers and levels, a sample of their chunks, what would be served, and what is wrong.",
+        body=JSON,
+    ),
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
     **_WEBKNOSSOS,
     **_DVID,
+    **_JOBS,
 }
 """By method and path, the path without a version."""

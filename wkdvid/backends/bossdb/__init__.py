@@ -1,0 +1,1 @@
+"""BossDB: the channels of an experiment, read as cutouts over its REST API."""

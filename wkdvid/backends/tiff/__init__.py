@@ -1,0 +1,1 @@
+"""Tiled TIFF: pyramids of libvips, OME-TIFF, stacks."""

@@ -1,0 +1,52 @@
+"""``wkdvid testserver``: a stand-in for a service that volumes are read from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from collections.abc import Callable
+
+NAME = "testserver"
+HELP = "run a stand-in for a source on loopback, to try the server with"
+EXAMPLES = """\
+boss is a BossDB that holds a small synthetic volume in memory. It says what to put into datasets.json, and serves until
+it is interrupted.
+"""
+DEFAULT_SIZE = 128
+SIZES = (16, 512)
+"""The largest takes 0.9 GB."""
+ENDS = {signal.SIGINT, signal.SIGTERM}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=["boss"], help="which service")
+    port, size = _number(0, 65535), _number(*SIZES)
+    parser.add_argument("--port", type=port, default=0, metavar="N", help="port to listen on (default: a free one)")
+    parser.add_argument(
+        "--size", type=size, default=DEFAULT_SIZE, metavar="N", help=f"voxels along x (default: {DEFAULT_SIZE})"
+    )
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if text.isascii() and text.isdecimal() and low <= int(text) <= high:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+
+    return read
+
+
+def run(args: argparse.Namespace) -> int:
+    from wkdvid.sample import sample_shape
+    from wkdvid.testing.bossdb import BossDouble, sample_experiment
+
+    experiment = sample_experiment(sample_shape(args.size))
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # in all threads: they wait for ``sigwait``
+    with BossDouble(experiment, args.port) as double:
+        entry = {"domain": double.url, "collection": experiment.collection, "experiment": experiment.name}
+        print(f"BossDB stand-in       {double.url}")
+        print(f"start wkdvid with     WKDVID_SOURCES__HTTP_HOSTS={double.host}")
+        print("datasets.json         " + json.dumps({"boss": {"test": {"tissue": entry}}}), flush=True)
+        signal.sigwait(ENDS)
+    return 0

@@ -1,0 +1,57 @@
+"""A layer's own levels and such as are stored elsewhere, as one volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.volume import Array, StoresChunks, Volume
+from wkdvid.errors import BackendError
+
+
+class JoinedVolume:
+    """Levels of several volumes of one layer, finest first."""
+
+    def __init__(self, volumes: Sequence[Volume], notes: Sequence[str] = ()) -> None:
+        """
+        Args:
+            volumes: The layer's own first: name, type and all else are its. Their levels' mags have one grid.
+            notes: What is odd about the others, added to the layer's own.
+        """
+        own = volumes[0].info
+        levels = sorted(
+            ((level, volume, i) for volume in volumes for i, level in enumerate(volume.info.levels)),
+            key=lambda one: one[0].mag,
+        )
+        self.info = replace(own, levels=tuple(level for level, _, _ in levels), notes=(*own.notes, *notes))
+        self._volumes = volumes
+        self._places = [(volume, i) for _, volume, i in levels]
+
+    async def read(self, level: int, box: Box) -> Array:
+        volume, own_level = self._places[level]
+        return await volume.read(own_level, box)
+
+    async def read_all(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | BackendError]:
+        volume, own_level = self._places[level]
+        return await volume.read_all(own_level, boxes)
+
+    async def aclose(self) -> None:
+        for volume in self._volumes:
+            await volume.aclose()
+
+
+class JoinedChunks(JoinedVolume):
+    """Where the layer's own chunks can be handed on. Those of the other levels are in none of DVID's encodings."""
+
+    async def stored_chunks(self, level: int, indices: Sequence[Vec3]) -> Sequence[bytes | BackendError | None]:
+        volume, own_level = self._places[level]
+        if not isinstance(volume, StoresChunks):
+            raise TypeError(f"level {level} has no chunks to be handed on")
+        return await volume.stored_chunks(own_level, indices)
+
+
+def join(volumes: Sequence[Volume], notes: Sequence[str] = ()) -> JoinedVolume:
+    """A volume with the powers of the first."""
+    kind = JoinedChunks if isinstance(volumes[0], StoresChunks) else JoinedVolume
+    return kind(volumes, notes)

@@ -1,0 +1,61 @@
+"""Access tokens of a Google service account, made by google-auth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from google.auth.exceptions import TransportError
+from google.auth.transport.requests import Request
+from google.oauth2.service_account import Credentials
+
+from wkdvid.errors import AuthRejected, UpstreamUnavailable
+
+SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
+LEAST_LEFT = timedelta(minutes=30)
+"""A token is good for an hour. A source that is opened keeps it until it is opened again (``sources.refresh_s``)."""
+TIMEOUT_S = 10
+
+
+class ServiceAccount:
+    """One key and its latest token. The key is read anew for each token, so it may be replaced."""
+
+    def __init__(self, key: Path, prefix: str) -> None:
+        """
+        Args:
+            key: Its JSON file.
+            prefix: What it is granted for, for messages: they do not name the file.
+        """
+        self._key = key
+        self._prefix = prefix
+        self._token = ""
+        self._expiry = datetime.min.replace(tzinfo=UTC)
+        self._renewing = asyncio.Lock()
+
+    def headers(self) -> Mapping[str, str]:
+        """What goes along with a request. ``renew`` comes first."""
+        return {"Authorization": f"Bearer {self._token}"}
+
+    async def renew(self) -> None:
+        """Have a token that lasts.
+
+        Raises:
+            AuthRejected: the key is not there or not accepted.
+            UpstreamUnavailable: nobody answers.
+        """
+        async with self._renewing:
+            if self._expiry - datetime.now(UTC) < LEAST_LEFT:
+                self._token, self._expiry = await asyncio.to_thread(self._ask)
+
+    def _ask(self) -> tuple[str, datetime]:
+        try:
+            credentials = Credentials.from_service_account_file(str(self._key), scopes=SCOPES)  # type: ignore[no-untyped-call]
+            credentials.refresh(partial(Request(), timeout=TIMEOUT_S))
+        except TransportError:
+            raise UpstreamUnavailable(f"{self._prefix}: Google gives no token for the service account") from None
+        except Exception:  # of any kind where the file is no key; texts may hold parts of it, or of the answer
+            raise AuthRejected(f"{self._prefix}: the service account that is granted for it is not accepted") from None
+        return credentials.token, credentials.expiry.replace(tzinfo=UTC)

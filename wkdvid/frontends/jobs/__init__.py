@@ -1,0 +1,1 @@
+"""Long work over HTTP: the same few routes for every kind of job."""

@@ -1,0 +1,140 @@
+"""The URL table of the jobs. All of it is for administrators: jobs name datasets that others may not know of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from sanic import Blueprint
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from wkdvid.core.entries import DatasetKey
+from wkdvid.core.guard import check_name
+from wkdvid.core.jobs import Job
+from wkdvid.errors import (
+    BackendError,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RequestError,
+    Unauthorized,
+    UpstreamUnavailable,
+    WkdvidError,
+)
+from wkdvid.frontends.http import (
+    json_body,
+    json_reply,
+    request_id,
+    require_administration,
+    send_parts,
+    services_of,
+    status_for,
+    token_of,
+)
+
+log = logging.getLogger("wkdvid.jobs")
+
+READING = ("GET", "HEAD")
+EVENTS = "text/event-stream"
+MEMBERS = ("kind", "dataset", "layer")
+QUIET = 40
+"""Looks at a job without a change, after which a line is sent all the same: a connection must not seem dead."""
+STATUS: dict[type[BaseException], int] = {
+    RequestError: 400,
+    NotFound: 404,
+    Unauthorized: 401,
+    Forbidden: 403,
+    DatabaseUnavailable: 503,
+    UpstreamUnavailable: 503,
+    BackendError: 502,
+    WkdvidError: 500,
+}
+
+
+def blueprint() -> Blueprint:
+    bp = Blueprint("jobs")
+    bp.add_route(submit, "/api/jobs", methods=("POST",), name="submit", ctx_access="administrate")
+    bp.add_route(newest, "/api/jobs", methods=READING, name="newest", ctx_access="administrate")
+    bp.add_route(describe, "/api/jobs/<job>", methods=READING, name="describe", ctx_access="administrate")
+    bp.add_route(cancel, "/api/jobs/<job>", methods=("DELETE",), name="cancel", ctx_access="administrate")
+    bp.add_route(events, "/api/jobs/<job>/events", methods=READING, name="events", ctx_access="administrate")
+    bp.exception(WkdvidError)(failed)
+    return bp
+
+
+async def submit(request: Request) -> HTTPResponse:
+    await require_administration(request, token_of(request))
+    kind, key, layer = parse_job(json_body(request))
+    services = services_of(request)
+    (await services.dataset(key, token_of(request))).layer(layer)
+    return json_reply(document(await services.jobs.submit(kind, str(key), layer)))
+
+
+async def newest(request: Request) -> HTTPResponse:
+    await require_administration(request, token_of(request))
+    return json_reply([document(job) for job in await services_of(request).jobs.newest()])
+
+
+async def describe(request: Request, job: str) -> HTTPResponse:
+    await require_administration(request, token_of(request))
+    return json_reply(document(await services_of(request).jobs.get(job)))
+
+
+async def cancel(request: Request, job: str) -> HTTPResponse:
+    await require_administration(request, token_of(request))
+    return json_reply(document(await services_of(request).jobs.cancel(job)))
+
+
+async def events(request: Request, job: str) -> HTTPResponse | None:
+    await require_administration(request, token_of(request))
+    return await send_parts(request, _events(services_of(request).jobs.changes(job)), EVENTS, None)
+
+
+async def _events(changes: AsyncIterator[Job | None]) -> AsyncIterator[bytes]:
+    """Server-sent events, each a job as ``document`` has it."""
+    quiet = 0
+    async for job in changes:
+        if job is not None:
+            quiet = 0
+            yield b"data: " + orjson.dumps(document(job)) + b"\n\n"
+        elif (quiet := quiet + 1) % QUIET == 0:
+            yield b": still there\n\n"
+
+
+def parse_job(body: Any) -> tuple[str, DatasetKey, str]:
+    """Kind, dataset and layer.
+
+    Raises:
+        InvalidRequest: another member, one missing, or a name that cannot be one.
+    """
+    if not isinstance(body, dict) or body.keys() != set(MEMBERS) or not all(isinstance(v, str) for v in body.values()):
+        raise InvalidRequest(f"expected an object of texts with {', '.join(MEMBERS)}, and nothing else")
+    organization, slash, dataset = body["dataset"].partition("/")
+    if not slash:
+        raise InvalidRequest(f"dataset: {body['dataset'][:200]!r} is not ORGANIZATION/DATASET")
+    key = DatasetKey(check_name("organization", organization), check_name("dataset", dataset))
+    return body["kind"], key, body["layer"]
+
+
+def document(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "dataset": job.dataset,
+        "layer": job.layer,
+        "state": job.state.value,
+        "done": job.done,
+        "total": job.total,
+        "message": job.message,
+    }
+
+
+async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
+    status, number = status_for(error, STATUS), request_id()
+    if status >= 500:
+        log.warning("request %s: %s: %s", number, type(error).__name__, error)
+    return json_reply({"messages": [{"error": str(error)}], "code": error.code, "requestId": number}, status)

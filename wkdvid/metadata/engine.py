@@ -1,0 +1,127 @@
+"""The database: SQLite or PostgreSQL behind one engine, brought up to date at start."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from wkdvid.errors import ConfigError, DatabaseUnavailable
+from wkdvid.metadata.schema import REVISION
+
+BUSY_S = 20
+"""SQLite has one writer at a time; the next one waits for so long."""
+MIGRATION_LOCK = 7_243_151_902_231_460
+"""A number of our own among PostgreSQL's advisory locks."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+
+def open_engine(database_url: str) -> sa.Engine:
+    """
+    Args:
+        database_url: ``sqlite:///PATH``, or ``postgresql://...``.
+
+    Raises:
+        ConfigError: not such a URL, or the driver is not installed. The message does not show the URL: it may hold a
+            password.
+    """
+    try:
+        url = sa.make_url(database_url)
+        url = url.set(drivername=DRIVERS[url.drivername])
+        engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+    except (ArgumentError, KeyError, ValueError) as error:
+        raise ConfigError("metadata.database_url: expected sqlite:///PATH or postgresql://USER@HOST/NAME") from error
+    except (ImportError, NoSuchModuleError) as error:
+        raise ConfigError("metadata.database_url: for PostgreSQL install wkdvid with its extra 'postgresql'") from error
+    if engine.dialect.name == "sqlite":
+        if url.database and url.database != ":memory:":
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        sa.event.listen(engine, "connect", _on_connect)
+        sa.event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _on_connect(connection: Any, _: object) -> None:
+    """WAL lets readers and the writer be at work at a time; with it NORMAL loses nothing when a process is killed."""
+    for pragma in (
+        f"busy_timeout = {BUSY_S * 1000}",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    """A transaction that began by reading could not wait for another one's writing: SQLite fails it at once."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose work is committed at the end, or undone where it raises.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer, or cannot be written.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.IntegrityError:
+        raise  # who does what it forbids expects it
+    except SQLAlchemyError as error:
+        raise DatabaseUnavailable(f"the database cannot be used: {_reason(error)}") from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """The first line of the driver's text: SQLAlchemy's own shows statements and values."""
+    text = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def migrate(database_url: str) -> None:
+    """Bring the database up to date, or make it. Any number of processes may do so at a time.
+
+    Raises:
+        ConfigError: it is of a newer version than this program, or as ``open_engine``.
+        DatabaseUnavailable: it cannot be used.
+    """
+    engine = open_engine(database_url)
+    try:
+        with transaction(engine) as connection:
+            if connection.dialect.name == "postgresql":  # SQLite's transaction is a lock by itself
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            _upgrade(connection)
+    finally:
+        engine.dispose()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    found = _revision(connection)
+    if found == REVISION:
+        return
+    from alembic import command  # noqa: PLC0415 - not needed where the database is up to date, and slow to import
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise ConfigError(
+            f"metadata.database_url: the database is of a newer version ({found[:40]}) than this program ({REVISION})"
+        )
+    command.upgrade(config, "head")
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found

@@ -1,0 +1,46 @@
+"""The tables, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
+
+REVISION = "0001"
+"""Of the newest migration. Kept here, so that a database that is up to date needs no Alembic."""
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("dataset", String(300), nullable=False),
+    Column("layer", String(160), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("plan", Text),
+    Column("runner", String(64)),
+    Column("leased_until", Float, nullable=False),
+    Column("created", Float, nullable=False),
+)
+"""``plan`` is JSON; times are seconds since 1970."""
+
+ACTIVE = text("state IN ('queued', 'running')")
+
+Index(
+    "jobs_active",
+    *(jobs.c.kind, jobs.c.dataset, jobs.c.layer),
+    unique=True,
+    sqlite_where=ACTIVE,
+    postgresql_where=ACTIVE,
+)
+
+job_tasks = Table(
+    "job_tasks",
+    metadata,
+    Column("job_id", ForeignKey(jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+)
+"""The tasks that are done of jobs that are not."""
