@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from sanic import Sanic
 
 from tests.backends.test_zarr import create_array
 from tests.servers import Server, running
@@ -166,6 +167,7 @@ def cases(kind: str) -> Sequence[Case]:
 def test_every_reading_route_has_a_case() -> None:
     """One that is new fails here, until it has a case above or is said to read no voxels."""
     app = create_app(Config())
+    Sanic.unregister_app(app)  # another test makes one of the same name
     app.router.finalize()
     reading = {"/" + route.path for route in app.router.routes if route.ctx.access == "read"}
     same = {re.sub(r"^/data/v\d+/|:str|:path|(/<part\d:str>)+$", _shortened, path) for path in reading}

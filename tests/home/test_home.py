@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
+from sanic import Sanic
 
 from tests.servers import Server, running
 from wkdvid.config import Config
@@ -180,6 +181,7 @@ def test_a_probe_needs_no_body(server: Server, path: str) -> None:
 @pytest.fixture(scope="module")
 def routes() -> list[Any]:
     app = create_app(Config())
+    Sanic.unregister_app(app)  # another test makes one of the same name
     app.router.finalize()
     return list(app.router.routes)
 

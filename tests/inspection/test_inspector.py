@@ -205,7 +205,7 @@ class TestThirdParty:
         assert (found["backend"], [layer["name"] for layer in found["layers"]]) == ("boxed", ["em.BOXED"])
 
     async def test_its_marker_is_among_what_was_looked_for(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidRequest, match=r"n5 or boxed volume is there .*index\.boxed"):
+        with pytest.raises(InvalidRequest, match=r"wkw or boxed volume is there .*index\.boxed"):
             await inspect(tmp_path, source=".")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -304,12 +304,15 @@ class JobRunner:
         return await self._store.claim(self._lock.host, LEASE_S)
 
     async def _run(self, job: Job) -> None:
-        run = _Run(self._store, self._at_a_time)
+        async def renew() -> bool:
+            return await self._store.renew(job.id, self._lock.host, LEASE_S)
+
+        run = _Run(self._store, self._at_a_time, renew)
         working = asyncio.create_task(self._outcome(run, job), name=f"job {job.id}")
         try:
             while not working.done():
                 await asyncio.wait([working], timeout=HEARTBEAT_S)
-                if not working.done() and not await self._store.renew(job.id, self._lock.host, LEASE_S):
+                if not working.done() and not await renew():
                     run.stopped = True
             ended = working.result()
         finally:
@@ -341,9 +344,14 @@ class JobRunner:
 class _Run:
     """One process's work on one job."""
 
-    def __init__(self, store: JobStore, at_a_time: int) -> None:
+    def __init__(self, store: JobStore, at_a_time: int, renew: Callable[[], Awaitable[bool]]) -> None:
+        """
+        Args:
+            renew: Says whether the job is still ours.
+        """
         self._store = store
         self._at_a_time = at_a_time
+        self._renew = renew
         self.stopped = False
         """Set when the job is not ours any more: no further task is begun, those that run end by themselves."""
 
@@ -363,7 +371,8 @@ class _Run:
             while batch := list(itertools.islice(left, BATCH)):
                 await self._batch(job, work, i, first, batch)
             first += stage.count
-        return None if self.stopped else await work.finish()
+        # Cancelling was acknowledged when it was stored: nothing may be added to the layer after that.
+        return None if self.stopped or not await self._renew() else await work.finish()
 
     async def _batch(self, job: Job, work: Work, stage: int, first: int, numbers: Sequence[int]) -> None:
         async def do(number: int) -> None:
