@@ -123,11 +123,11 @@ def declared() -> list[tuple[str, str, str]]:
     """Method, path and access of every route."""
     app = create_app(Config())
     Sanic.unregister_app(app)  # another test makes one of the same name
-    return [
+    return sorted(
         (method, route.uri, getattr(route.ctx, "access", ""))
         for route in app.router.routes
         for method in sorted(route.methods)
-    ]
+    )
 
 
 ROUTES = declared()
