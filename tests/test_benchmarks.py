@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from benchmarks import cases, table
+from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
 from benchmarks.run_all import parse
 from benchmarks.volumes import CHUNK, ENCODINGS, Volume, prepare
+from wkdvid.backends.registry import BUILT_IN
 from wkdvid.codecs import jpeg, label_block, payload, segmentation
 from wkdvid.codecs.block_stream import header
 from wkdvid.core.geometry import Box
@@ -172,3 +174,15 @@ def test_one_case_from_end_to_end(volume: Volume, tmp_path: Path) -> None:
     assert min(measured["load"]["requests_per_s"], measured["nginx"]["requests_per_s"], measured["nginx_share"]) > 0
     assert 50 < peak["value"] < 2000
     assert CASE in done.stdout
+
+
+def test_every_backend_is_measured_beside_a_library() -> None:
+    assert {format_.backend for format_ in FORMATS} == BUILT_IN.keys() - {"tensorstore"}
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda format_: format_.backend)
+def test_reads_of_a_backend_are_measured(format_: Format, volume: Volume) -> None:
+    voxels = volume.voxels("grey", Box((0, 0, 0), (SIDE, SIDE, SIDE)))
+    found = measure(format_, voxels, 32)
+    assert min(*found.ours_us, *found.theirs_us) > 0
+    assert format_.library in table.line(found)
