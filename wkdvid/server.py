@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -285,13 +286,18 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"server.httpAddress: cannot listen on {host} port {port}: {reason}") from error
 
 
-def serve(config: Config, listener: socket.socket, *, reload: bool = False) -> None:
+def serve(config: Config, listener: socket.socket, announcement: str, *, reload: bool = False) -> None:
     """Run the server until it is told to stop by SIGTERM or SIGINT.
 
     Args:
         listener: As ``listen`` returns it.
+        announcement: Printed when both signals are heeded.
         reload: Start anew when a source file changes.
     """
+    early: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: early.append(number))
+    print(announcement, flush=True)
     for name, value in (MALLOC | _silence(config.sources.deadline_s)).items():
         os.environ.setdefault(name, value)
     loader = AppLoader(factory=partial(_process, config))
@@ -305,7 +311,7 @@ def serve(config: Config, listener: socket.socket, *, reload: bool = False) -> N
         auto_reload=reload,
         reload_dir=[str(Path(__file__).parent)] if reload else None,
     )
-    app.main_process_ready(_heed_early_signals)
+    app.main_process_ready(partial(_heed_early_signals, early))
     Sanic.serve(primary=app, app_loader=loader)
 
 
@@ -320,11 +326,24 @@ def _silence(deadline_s: float) -> dict[str, str]:
     }
 
 
-async def _heed_early_signals(app: App) -> None:
-    """End the wait for the workers' start when a signal ends them; Sanic 25.12 would wait on for ever."""
+async def _heed_early_signals(early: list[int], app: App) -> None:
+    """End the wait for the workers' start when a signal ends them; Sanic 25.12 would wait on for ever.
+
+    Args:
+        early: The signals that came before Sanic's manager took them over.
+    """
     manager = app.manager
     all_started: Callable[[], bool] = manager._all_workers_ack
-    manager._all_workers_ack = lambda: manager._shutting_down or all_started()  # type: ignore[method-assign]
+
+    def ended_or_started() -> bool:
+        if early and not manager._shutting_down:
+            manager.shutdown_signal(early[0], None)
+        if manager._shutting_down:
+            manager.shutdown()  # of those as well that were not yet alive when the signal came
+            return True
+        return all_started()
+
+    manager._all_workers_ack = ended_or_started  # type: ignore[method-assign]
 
 
 def _process(config: Config) -> App:

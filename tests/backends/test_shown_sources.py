@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -27,9 +26,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (real / "broken/info").write_text("{")
     test_zarr.write_array(real / "zarr", noise("uint8", SIZE))
     (real / "zarr/zarr.json").write_text('{"node_type": "array"}')
-    test_n5.write_array(real, "n5", noise("uint8", SIZE), "gzip")
-    attributes = json.loads((real / "n5/attributes.json").read_text())
-    (real / "n5/attributes.json").write_text(json.dumps({**attributes, "compression": {"type": "jpeg"}}))
+    test_n5.write_array(real, "n5", noise("uint8", SIZE))
+    test_n5.add(real / "n5", compression={"type": "jpeg"})
     (root / "lab").symlink_to(real)
     texts = {
         "linked": ("precomputed", "lab/good"),

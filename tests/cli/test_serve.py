@@ -118,7 +118,8 @@ def test_ctrl_c_stops_it_cleanly(server: Started) -> None:
     assert server.log == ""
 
 
-def test_a_signal_while_the_workers_start_is_heeded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("after_s", [0, 0.2, 0.4, 0.8, 1.6])
+def test_a_signal_while_the_workers_start_is_heeded(tmp_path: Path, after_s: float) -> None:
     """Sanic by itself would wait on for their start."""
     process = subprocess.Popen(
         command("--workers", "1", "--port", "0"),
@@ -133,7 +134,7 @@ def test_a_signal_while_the_workers_start_is_heeded(tmp_path: Path) -> None:
         assert process.stdout is not None
         while "access mode" not in process.stdout.readline():
             assert process.poll() is None
-        time.sleep(0.4)
+        time.sleep(after_s)
         process.terminate()
         assert process.wait(30) == 0
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import queue
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,11 +122,16 @@ class Screen:
         with self.viewer.config_state.txn() as config:
             config.show_ui_controls = config.show_panel_borders = False
             config.viewer_size = [view.side, view.side]
+        began = time.monotonic()
+        while (pixels := self.picture()).shape[:2] != (view.side, view.side):
+            assert time.monotonic() - began < DRAWN_WITHIN_S, "the viewer did not take the view's size"
+        self.visit.page.evaluate("0")  # gives Playwright its turn, so that the visit knows of every request
+        return pixels
+
+    def picture(self) -> Voxels:
         drawn: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.viewer.async_screenshot(drawn.put)
         pixels: Voxels = drawn.get(timeout=DRAWN_WITHIN_S).screenshot.image_pixels
-        self.visit.page.evaluate("0")  # gives Playwright its turn, so that the visit knows of every request
-        assert pixels.shape[:2] == (view.side, view.side)
         return pixels
 
 

@@ -60,8 +60,7 @@ def _serve(config: Config, *, reload: bool) -> int:
     if config.stores:
         names = ", ".join(f"[store.{store.alias}]" for store in config.stores)
         print(f"{config.file}: not served in this version, register them as datasets: {names}", file=sys.stderr)
-    print("\n".join(announcement(config)), flush=True)
-    serve(config, listener, reload=reload)
+    serve(config, listener, "\n".join(announcement(config)), reload=reload)
     return 0
 
 
