@@ -8,10 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from google.auth.exceptions import TransportError
-from google.auth.transport.requests import Request
-from google.oauth2.service_account import Credentials
-
 from wkdvid.errors import AuthRejected, UpstreamUnavailable
 
 SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
@@ -51,6 +47,11 @@ class ServiceAccount:
                 self._token, self._expiry = await asyncio.to_thread(self._ask)
 
     def _ask(self) -> tuple[str, datetime]:
+        # Imported here: it would delay every command and every worker, and few need it.
+        from google.auth.exceptions import TransportError  # noqa: PLC0415
+        from google.auth.transport.requests import Request  # noqa: PLC0415
+        from google.oauth2.service_account import Credentials  # noqa: PLC0415
+
         try:
             credentials = Credentials.from_service_account_file(str(self._key), scopes=SCOPES)  # type: ignore[no-untyped-call]
             credentials.refresh(partial(Request(), timeout=TIMEOUT_S))
