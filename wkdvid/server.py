@@ -337,9 +337,9 @@ async def _heed_early_signals(early: list[int], app: App) -> None:
 
     def ended_or_started() -> bool:
         if early and not manager._shutting_down:
-            manager.shutdown_signal(early[0], None)
+            manager.shutdown_signal(early[0], None)  # type: ignore[no-untyped-call]
         if manager._shutting_down:
-            manager.shutdown()  # of those as well that were not yet alive when the signal came
+            manager.shutdown()  # type: ignore[no-untyped-call]  # of those too that were not yet alive then
             return True
         return all_started()
 
