@@ -357,6 +357,10 @@ async def test_layers_of_a_folder(tmp_path: Path) -> None:
             ("segmentation_1", "segmentation"),
         ]
         assert {info.voxel_size_nm for info in volumes} == {(4, 4, 1)}
+    entries, _ = backends.parse({"tiff": {"lab": {"data": {"scale": [4]}}}})
+    with pytest.raises(InvalidEntry) as refused:
+        await backends.open_layers(entries[0])
+    assert len(refused.value.problems) == 1  # not one for each file
 
 
 @pytest.mark.parametrize(
