@@ -122,6 +122,8 @@ def read_by_cloud_volume(volume: Path, segment: int, level: int) -> Corners:
 def in_order(triangles: npt.NDArray[Any]) -> Corners:
     """However a program orders triangles, and begins each."""
     corners = np.asarray(triangles, np.float64).reshape(-1, 3, 3)
+    if not len(corners):
+        return corners
     first = [np.lexsort(one.T[::-1])[0] for one in corners]
     turned = np.stack([np.roll(one, -i, axis=0) for one, i in zip(corners, first, strict=True)])
     return turned[np.lexsort(turned.reshape(-1, 9).round(3).T[::-1])]

@@ -64,6 +64,8 @@ def stl_triangles(triangles: Triangles) -> bytes:
 
 def draco(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> bytes:
     """Empty where no triangle has an area: Draco knows no such mesh. Equal meshes give equal bytes."""
+    if not len(faces):
+        return b""
     try:
         return bytes(DracoPy.encode(vertices, faces, quantization_bits=DRACO_BITS))
     except DracoPy.EncodingFailedException:
