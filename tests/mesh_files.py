@@ -116,7 +116,8 @@ def read_by_cloud_volume(volume: Path, segment: int, level: int) -> Corners:
     mesh = CloudVolume(f"file://{volume}").mesh
     found = mesh.get(segment, lod=level) if "MultiLevel" in type(mesh).__name__ else mesh.get(segment)
     one = found[segment] if isinstance(found, dict) else found
-    return np.asarray(one.vertices, np.float64)[one.faces]
+    corners: Corners = np.asarray(one.vertices, np.float64)[one.faces]
+    return corners
 
 
 def in_order(triangles: npt.NDArray[Any]) -> Corners:

@@ -35,7 +35,8 @@ def test_a_surface_is_closed(mask: npt.NDArray[np.bool_]) -> None:
 @given(arrays(bool, (5, 5, 5)), st.integers(1, 3), st.integers(0, 2))
 def test_boxes_that_share_a_plane_fit_each_other(mask: npt.NDArray[np.bool_], at: int, axis: int) -> None:
     turned = mask.swapaxes(0, axis)
-    parts = [*surfaces(turned[: at + 1]), *(part + np.float32([at, 0, 0]) for part in surfaces(turned[at:]))]
+    moved = np.array([at, 0, 0], np.float32)
+    parts = [*surfaces(turned[: at + 1]), *(part + moved for part in surfaces(turned[at:]))]
     whole = list(surfaces(turned))
     none = np.zeros((0, 3, 3))
     np.testing.assert_array_equal(in_order(np.concatenate([none, *parts])), in_order(np.concatenate([none, *whole])))
@@ -43,7 +44,7 @@ def test_boxes_that_share_a_plane_fit_each_other(mask: npt.NDArray[np.bool_], at
 
 def test_large_boxes_are_meshed_piece_by_piece() -> None:
     x, y, z = np.indices((2 * CELLS + 9, CELLS + 5, 20))
-    mask = (x - CELLS) ** 2 + (y - CELLS) ** 2 + (6 * (z - 10)) ** 2 < (CELLS // 1.1) ** 2
+    mask = (x - CELLS) ** 2 + (y - CELLS) ** 2 + (3 * (z - 10)) ** 2 < (0.9 * CELLS) ** 2
     pieces = list(surfaces(np.pad(mask, 1)))
     assert len(pieces) == 4
     assert closed(np.concatenate(pieces))

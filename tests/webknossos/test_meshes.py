@@ -131,18 +131,21 @@ def as_the_browser(server: Server, name: str, segment: int, level: int) -> Corne
     return np.concatenate(found)
 
 
+def check_like(found: Corners, expected: Corners, within: float) -> None:
+    np.testing.assert_allclose(in_order(found), in_order(expected), atol=within, rtol=0)
+
+
 @pytest.mark.parametrize("name", LEVELS)
 def test_meshes_are_what_cloud_volume_reads(server: Server, volumes: Path, name: str) -> None:
     for segment in SEGMENTS:
         for level in range(LEVELS[name]):
-            expected = in_order(read_by_cloud_volume(volumes / name, segment, level))
-            within = {"atol": TOLERANCE[name], "rtol": 0}
+            expected = read_by_cloud_volume(volumes / name, segment, level)
             assert len(expected) >= 10
             for asked in (name, f"far_{name}"):
-                np.testing.assert_allclose(in_order(as_the_browser(server, asked, segment, level)), expected, **within)
+                check_like(as_the_browser(server, asked, segment, level), expected, TOLERANCE[name])
             stl = full(server, name, segment, level)
             assert stl.headers["Content-Type"] == "model/stl"
-            np.testing.assert_allclose(in_order(read_stl(stl.content)), expected, **within)
+            check_like(read_stl(stl.content), expected, TOLERANCE[name])
 
 
 @pytest.mark.parametrize("name", LEVELS)
@@ -157,7 +160,7 @@ def test_meshes_as_servers_of_2019_ask_for_them(server: Server, volumes: Path, n
         for one in positions
     ]
     expected = read_by_cloud_volume(volumes / name, SMALL, min(2, LEVELS[name] - 1))
-    np.testing.assert_allclose(in_order(np.concatenate(parts)), in_order(expected), atol=1e-2, rtol=0)
+    check_like(np.concatenate(parts), expected, 1e-2)
     elsewhere = server.post(f"{layer(name)}/meshes/chunks/data", json={**asked, "position": [1, 2, 3]})
     assert elsewhere.status_code == 404
 
@@ -181,7 +184,7 @@ def test_ids_that_javascript_does_not_hold(server: Server) -> None:
 def test_a_voxel_size_of_the_entry_stretches_the_meshes(server: Server, volumes: Path) -> None:
     expected = read_by_cloud_volume(volumes / "files", SMALL, 1) * (2, 3, 4)
     found = as_the_browser(server, "stretched", SMALL, 1)
-    np.testing.assert_allclose(in_order(found), in_order(expected), atol=5e-2, rtol=0)
+    check_like(found, expected, 5e-2)
 
 
 def test_the_last_sizes_are_of_the_browser(server: Server) -> None:
@@ -215,11 +218,12 @@ def test_only_the_bytes_of_fragments_are_handed_out(server: Server) -> None:
     (chunk,) = listed(server, "shards").json()["lods"][2]["chunks"]
     for wrong in ({"byteOffset": 0, "byteSize": 10**12}, {"byteOffset": chunk["byteOffset"] - 1}, {"byteSize": -1}):
         assert data_of(server, "shards", LARGE, [{**chunk, **wrong}]).status_code == 400
-    body = {"meshFileName": "mesh", "requests": [{**chunk, "segmentId": one} for one in (SMALL, 6)]}
-    assert server.post(f"{layer('shards')}/meshes/chunks/data", json=body).status_code == 400
-    for requests_ in ([], None, [1], [{}]):
-        body = {"meshFileName": "mesh", "requests": requests_}
-        assert server.post(f"{layer('shards')}/meshes/chunks/data", json=body).status_code == 400
+    two = [{**chunk, "segmentId": one} for one in (SMALL, 6)]
+    many = [{**chunk, "segmentId": envelope(LARGE)}] * 5000
+    wrong_requests: list[tuple[Any, int]] = [([], 400), (None, 400), ([1], 400), ([{}], 400), (two, 400), (many, 413)]
+    for wanted, status in wrong_requests:
+        body = {"meshFileName": "mesh", "requests": wanted}
+        assert server.post(f"{layer('shards')}/meshes/chunks/data", json=body).status_code == status
 
 
 @pytest.mark.parametrize("evil", EVIL)
@@ -230,7 +234,6 @@ def test_a_manifest_that_is_none(server: Server, evil: str) -> None:
 
 FAILURES: list[tuple[Instead, int]] = [
     (500, 503),
-    (503, 503),
     (403, 502),
     (LOGIN_PAGE, 502),
     (Answer(body=b""), 502),
@@ -310,8 +313,9 @@ def test_a_link_that_leads_out(server: Server, volumes: Path, tmp_path: Path) ->
     shutil.copy(volumes / "files" / "mesh" / f"{SMALL}.index", tmp_path / "secret")
     (volumes / "files" / "mesh" / "12.index").symlink_to(tmp_path / "secret")
     answer = listed(server, "files", 12)
-    assert answer.status_code >= 400
-    assert str(tmp_path) not in answer.text
+    assert answer.status_code == 502
+    assert "leads out" in answer.text
+    assert str(tmp_path.parent) not in answer.text
 
 
 def test_segment_properties_are_handed_on(server: Server, volumes: Path, far: FileServer) -> None:

@@ -151,6 +151,9 @@ def test_where_the_segment_is_not(server: Server) -> None:
     for position in ([64, -20, 3], [100_000, 0, 0], [-5000, -5000, -5000]):
         answer = cube(server, position=position, cubeSize=[5, 5, 5])
         assert (answer.status_code, answer.content, answer.headers["NEIGHBORS"]) == (200, b"", "[]")
+    for segment in (300, -1, 2**64 - 1):  # voxels of 8 bits cannot be that
+        answer = cube(server, "block", position=[0, 0, 0], cubeSize=[5, 5, 5], segmentId=segment)
+        assert (answer.status_code, answer.content) == (200, b"")
     assert whole(server, segmentId=7).status_code == 404
     assert whole(server, seedPosition=[-10_000, 0, 0]).status_code == 404
 

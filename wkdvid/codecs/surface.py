@@ -5,7 +5,7 @@ Triangles are float32 (n, 3, 3): corners, counterclockwise seen from outside, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -16,8 +16,10 @@ import zmesh
 
 Triangles = npt.NDArray[np.float32]
 
-CELLS = 64
-"""Along one axis of what is meshed at a time: in the worst case that makes 47 MB of triangles."""
+CELLS = 32
+"""Along one axis of what is meshed at a time: in the worst case that makes 6 MB of triangles."""
+AT_A_TIME = 1 << 16
+"""Triangles that are reckoned with in float64."""
 DRACO_BITS = 16
 """Of each coordinate: an error of at most 2^-17 of a fragment's longest side."""
 _STL = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -54,12 +56,26 @@ def stl_header(count: int) -> bytes:
 def stl_triangles(triangles: Triangles) -> bytes:
     """50 bytes for each: the normal, which is 0 where there is none, and the corners."""
     records = np.zeros(len(triangles), _STL)
-    a, b, c = triangles.astype(np.float64).swapaxes(0, 1)
-    normals = np.cross(b - a, c - a)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    records["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
     records["corners"] = triangles
+    for part in _parts(len(triangles)):
+        a, b, c = triangles[part].astype(np.float64).swapaxes(0, 1)
+        normals = np.cross(b - a, c - a)
+        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+        records["normal"][part] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
     return records.tobytes()
+
+
+def placed(triangles: Triangles, factor: float, position: Sequence[float], scale: Sequence[float]) -> Triangles:
+    """Corners c -> ``scale * (position + factor * c)``, which is rounded once."""
+    out = np.empty_like(triangles)
+    for part in _parts(len(triangles)):
+        out[part] = (triangles[part].astype(np.float64) * factor + position) * scale
+    return out
+
+
+def _parts(count: int) -> Iterator[slice]:
+    for start in range(0, count, AT_A_TIME):
+        yield slice(start, start + AT_A_TIME)
 
 
 def draco(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wkdvid.codecs.surface import surfaces
+from wkdvid.codecs.surface import placed, surfaces
 from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Box, Float3, Vec3, divide_down, multiply
 from wkdvid.core.pyramid import Scale
@@ -52,9 +52,9 @@ class Surface:
 
     async def triangles(self, services: Services) -> AsyncIterator[Soup]:
         """In pieces; each is made when the one before it has been taken."""
-        pieces = surfaces(self.mask)
+        pieces = (placed(piece, 1, self.start, self.voxel_size) for piece in surfaces(self.mask))
         while (piece := await services.apart(next, pieces, None)) is not None:
-            yield ((piece.astype(np.float64) + self.start) * np.array(self.voxel_size)).astype("<f4")
+            yield piece
 
 
 async def read_surface(

@@ -19,6 +19,8 @@ from wkdvid.errors import CorruptChunk
 MULTI_LOD, LEGACY = "neuroglancer_multilod_draco", "neuroglancer_legacy_mesh"
 MAX_LEVELS = 32
 MAX_QUANTIZATION_BITS = 31
+MAX_FRAGMENTS = 50_000
+"""Of a legacy mesh: each is a file to be read."""
 _FRAGMENT_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,1024}")
 
 
@@ -112,7 +114,9 @@ def legacy_fragments(document: Mapping[str, Any], what: str) -> list[str]:
     """
     names = document.get("fragments")
     if isinstance(names, list) and all(isinstance(name, str) and _FRAGMENT_NAME.fullmatch(name) for name in names):
-        return names
+        if len(names) <= MAX_FRAGMENTS:
+            return names
+        raise CorruptChunk(f"{what}: {len(names)} fragments, the limit is {MAX_FRAGMENTS}")
     raise CorruptChunk(f"{what}: fragments: expected a list of names of files in the same folder")
 
 

@@ -90,9 +90,11 @@ class Folder:
             raise UpstreamUnavailable(f"{self.source.name}: no answer within {deadline_s:g} s") from error
 
     def _check_link(self, key: str) -> None:
-        """A link may lead out of the directories that sources may name."""
         if self.source.scheme == "file":
-            self.opener.guard.local_path(self.source.path + key)
+            try:
+                self.opener.guard.local_path(self.source.path + key)
+            except InvalidRequest:  # its text holds the path
+                raise CorruptChunk(f"{self.where(key)} leads out of the directories that sources may name") from None
 
 
 class MultiLodMeshes:
@@ -111,7 +113,9 @@ class MultiLodMeshes:
         if self._info.sharding is not None:
             return await self._find_in_shard(self._info.sharding, segment)
         manifest = await self._folder.read(f"{segment}.index", self._limits.metadata_bytes)
-        return None if manifest is None else self._mesh(segment, self._levels(segment, manifest), (str(segment), 0))
+        if manifest is None:
+            return None
+        return self._mesh(segment, await self._levels(segment, manifest), (str(segment), 0))
 
     async def read_draco(self, mesh: SegmentMesh, fragment: Fragment) -> bytes:
         key, start = mesh.place
@@ -131,7 +135,8 @@ class MultiLodMeshes:
             order="C",
             most_bytes=self._limits.chunk_bytes,
         )
-        return placed(await decoded_apart(decoding, data, what), mesh, level, fragment)
+        triangles = await decoded_apart(decoding, data, what)
+        return await asyncio.to_thread(_placed, triangles, mesh, level, fragment)
 
     async def _find_in_shard(self, sharding: Sharding, segment: int) -> SegmentMesh | None:
         """The fragments lie right before the manifest, and are not packed as that may be."""
@@ -144,14 +149,15 @@ class MultiLodMeshes:
         stored = await self._folder.read_part(place.file, value, limit) if value is not None else None
         if value is None or stored is None:
             return None
-        levels = self._levels(segment, sharding.unpacked(stored, limit))
+        levels = await self._levels(segment, sharding.unpacked(stored, limit))
         start = value.start - data_size(levels)
         if start < sharding.data_start:
             raise CorruptChunk(f"{where}: the fragments of segment {segment} would begin before the shard's data")
         return self._mesh(segment, levels, (place.file, start))
 
-    def _levels(self, segment: int, manifest: bytes) -> tuple[MeshLevel, ...]:
-        return parse_manifest(manifest, self._info, self._stretch, self._folder.where(f"manifest of {segment}"))
+    async def _levels(self, segment: int, manifest: bytes) -> tuple[MeshLevel, ...]:
+        where = self._folder.where(f"manifest of {segment}")
+        return await asyncio.to_thread(parse_manifest, manifest, self._info, self._stretch, where)
 
     def _mesh(self, segment: int, levels: tuple[MeshLevel, ...], place: tuple[str, int]) -> SegmentMesh:
         return SegmentMesh(segment, levels, self._info.vertex_scale, place)
@@ -175,7 +181,7 @@ class LegacyMeshes:
             return None
         where = self._folder.where(key)
         names = legacy_fragments(await asyncio.to_thread(parse_document, manifest, where), where)
-        sizes = [len(data) for data in await for_each(self._draco, names, ENCODINGS)]
+        sizes = await for_each(self._draco_size, names, ENCODINGS)
         fragments = (Fragment((0, 0, 0), i << PLACE_BITS, size) for i, size in enumerate(sizes) if size)
         return SegmentMesh(segment, (MeshLevel(self._stretch, tuple(fragments)),), 1, names)
 
@@ -188,7 +194,10 @@ class LegacyMeshes:
 
     async def read_triangles(self, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
         vertices, faces = await self._read(mesh.place[fragment.offset >> PLACE_BITS])
-        return placed(vertices[faces], mesh, level, fragment)
+        return await asyncio.to_thread(lambda: _placed(vertices[faces], mesh, level, fragment))
+
+    async def _draco_size(self, name: str) -> int:
+        return len(await self._draco(name))
 
     async def _draco(self, name: str) -> bytes:
         return await asyncio.to_thread(surface.draco, *await self._read(name))
@@ -199,15 +208,13 @@ class LegacyMeshes:
         if data is None:
             raise UpstreamUnavailable(f"{self._folder.where(name)}: this fragment of a mesh is not there")
         try:
-            return surface.legacy_fragment(data)
+            return await asyncio.to_thread(surface.legacy_fragment, data)
         except ValueError as error:
             raise CorruptChunk(f"{self._folder.where(name)}: {error}") from error
 
 
-def placed(triangles: Soup, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
-    """Positions as a fragment holds them -> nanometres."""
-    moved: Soup = (triangles * mesh.vertex_scale + np.array(fragment.position)) * np.array(level.scale_nm)
-    return moved.astype("<f4")
+def _placed(triangles: Soup, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
+    return surface.placed(triangles, mesh.vertex_scale, fragment.position, level.scale_nm)
 
 
 async def open_folder(opener: Opener, source: Source, key: str) -> Folder:

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+import orjson
+
 from wkdvid.codecs.surface import stl_header, stl_triangles
 from wkdvid.core.body_cache import Body
 from wkdvid.core.catalog import Layer
@@ -26,6 +29,8 @@ OLD_LEVEL = 2
 """Or the coarsest there is: what servers of 2019 are given, as webknossos-connect did."""
 AT_A_TIME = 8
 """Fragments that are read for one answer."""
+DECODED_AT_A_TIME = 2
+"""Of those that become triangles: as many as there are processes that decode."""
 
 
 # ---- stored meshes --------------------------------------------------------------------------------------------------
@@ -70,25 +75,20 @@ def listed(meshes: Meshes | None) -> list[dict[str, Any]]:
     ]
 
 
-def fragments_document(mesh: SegmentMesh, version: int) -> dict[str, Any]:
-    """What the browser needs to load a mesh: it places positions at ``scale * (position + chunkScale * x)``."""
+def fragments_document(mesh: SegmentMesh, version: int) -> bytes:
+    """The JSON from which the browser loads a mesh: it places positions at ``scale * (position + chunkScale * x)``."""
     owner = {"unmappedSegmentId": segment_id(mesh.segment, version)}
-    return {
-        "meshFormat": "draco",
-        "lods": [
-            {
-                "chunks": [
-                    {"position": one.position, "byteOffset": one.offset, "byteSize": one.size, **owner}
-                    for one in level.fragments
-                ],
-                "transform": [
-                    [size if i == axis else 0.0 for i in range(4)] for axis, size in enumerate(level.scale_nm)
-                ],
-            }
-            for level in mesh.levels
-        ],
-        "chunkScale": [mesh.vertex_scale] * 3,
-    }
+    levels = [
+        {
+            "chunks": [
+                {"position": one.position, "byteOffset": one.offset, "byteSize": one.size, **owner}
+                for one in level.fragments
+            ],
+            "transform": np.diag([*level.scale_nm, 1])[:3].tolist(),
+        }
+        for level in mesh.levels
+    ]
+    return orjson.dumps({"meshFormat": "draco", "lods": levels, "chunkScale": [mesh.vertex_scale] * 3})
 
 
 async def read_fragments(
@@ -101,6 +101,10 @@ async def read_fragments(
         TooLarge: they have more bytes than an answer may.
         BackendError: one of them cannot be read.
     """
+    if len(wanted) > services.limits.buckets:
+        raise TooLarge(
+            f"{len(wanted)} fragments in one request, the limit is {services.limits.buckets} (limits.buckets)"
+        )
     known = {(one.offset, one.size): one for level in mesh.levels for one in level.fragments}
     unknown = next((pair for pair in wanted if pair not in known), None)
     if unknown is not None:
@@ -196,8 +200,8 @@ async def stored_triangles(meshes: Meshes, mesh: SegmentMesh, level: MeshLevel) 
 
 
 def _parts(fragments: Sequence[Fragment]) -> Iterator[Sequence[Fragment]]:
-    for start in range(0, len(fragments), AT_A_TIME):
-        yield fragments[start : start + AT_A_TIME]
+    for start in range(0, len(fragments), DECODED_AT_A_TIME):
+        yield fragments[start : start + DECODED_AT_A_TIME]
 
 
 async def stl(services: Services, pieces: AsyncIterable[Soup]) -> list[bytes]:

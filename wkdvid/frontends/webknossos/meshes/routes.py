@@ -11,7 +11,7 @@ from sanic.response import HTTPResponse
 from wkdvid.core.body_cache import Body
 from wkdvid.core.catalog import Layer
 from wkdvid.core.segments import Soup
-from wkdvid.frontends.http import JSON, OCTETS, json_body, json_reply, send_object, send_parts, services_of
+from wkdvid.frontends.http import JSON, OCTETS, json_body, json_reply, send_bytes, send_object, send_parts, services_of
 from wkdvid.frontends.webknossos.meshes import answers, requests
 from wkdvid.frontends.webknossos.versions import version_of
 
@@ -22,12 +22,13 @@ async def list_meshes(request: Request, layer: Layer) -> HTTPResponse:
     return json_reply(answers.listed(await answers.meshes_of(layer)))
 
 
-async def list_mesh_fragments(request: Request, layer: Layer) -> HTTPResponse:
+async def list_mesh_fragments(request: Request, layer: Layer) -> HTTPResponse | None:
     file, segment, is_old = requests.parse_segment(json_body(request))
     _, mesh = await answers.find(layer, file, segment)
     if is_old:
         return json_reply(answers.old_positions(answers.old_level(mesh)))
-    return json_reply(answers.fragments_document(mesh, version_of(request.path)))
+    document = await services_of(request).apart(answers.fragments_document, mesh, version_of(request.path))
+    return await send_bytes(request, document, JSON)
 
 
 async def read_mesh_fragments(request: Request, layer: Layer) -> HTTPResponse | None:
