@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from pathlib import Path
 from typing import Any
 
+import DracoPy
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.backends.conftest import S3
 from tests.mesh_files import add_to_info, in_order, read_by_cloud_volume, write_multi_lod
 from tests.volumes import write_precomputed
+from wkdvid.backends.apart import Decoding, decoded_apart
 from wkdvid.backends.precomputed.manifest import MultiLodInfo, data_size, parse_manifest, parse_multi_lod
 from wkdvid.backends.precomputed.sharding import parse_sharding
 from wkdvid.core.joined_volume import join
@@ -124,3 +127,28 @@ def test_any_bytes_are_an_index_or_corrupt(index: bytes, key: int) -> None:
     except CorruptChunk:
         return
     assert part.start >= 32
+
+
+@given(st.integers(0, 10**6), st.integers(0, 255))
+@settings(max_examples=20, deadline=None)
+def test_spoiled_draco_is_corrupt_or_triangles(at: int, byte: int) -> None:
+    rng = np.random.default_rng(1)
+    good = bytes(DracoPy.encode(rng.integers(0, 1000, (30, 3)).astype("u4"), rng.permutation(30).reshape(10, 3)))
+    data = bytearray(good)
+    data[at % len(data)] = byte
+    decoding = Decoding(decoder="draco", shape=(-1, 3, 3), dtype=np.dtype("<f4"), order="C", most_bytes=10_000)
+    try:
+        found = asyncio.run(decoded_apart(decoding, bytes(data), "fragment"))
+    except CorruptChunk:
+        return
+    assert found.shape[1:] == (3, 3)
+    assert found.nbytes <= 10_000
+
+
+async def test_draco_of_too_many_triangles_is_refused() -> None:
+    vertices = np.random.default_rng(1).integers(0, 1000, (300, 3)).astype("u4")
+    data = bytes(DracoPy.encode(vertices, np.arange(300).reshape(100, 3)))
+    limited: dict[str, Any] = {"decoder": "draco", "shape": (-1, 3, 3), "dtype": np.dtype("<f4"), "order": "C"}
+    assert len(await decoded_apart(Decoding(**limited, most_bytes=3600), data, "fragment")) == 100
+    with pytest.raises(CorruptChunk):
+        await decoded_apart(Decoding(**limited, most_bytes=3599), data, "fragment")
