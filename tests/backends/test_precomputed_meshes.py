@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,33 @@ def test_an_info_that_is_none(changed: dict[str, Any], told: str) -> None:
     assert isinstance(parse_multi_lod(INFO, "mesh"), MultiLodInfo)
     with pytest.raises(CorruptChunk, match=told):
         parse_multi_lod({**INFO, **changed}, "mesh")
+
+
+EVIL_SHARDS = {
+    "endless index": struct.pack("<2Q", 0, 2**64 - 1),
+    "far index": struct.pack("<2Q", 2**64 - 10, 2**64 - 1),
+    "backward index": struct.pack("<2Q", 5, 4),
+    "cut": b"12",
+    "half an index": struct.pack("<2Q", 0, 8) + bytes(8),
+    "endless manifest": struct.pack("<2Q3Q", 0, 24, SEGMENT, 0, 2**64 - 1),
+    "far manifest": struct.pack("<2Q3Q", 0, 24, SEGMENT, 2**64 - 1, 28),
+    "no manifest": struct.pack("<2Q3Q", 0, 24, SEGMENT, 0, 24),
+    "fragments before the shard": struct.pack("<2Q3Q", 0, 24, SEGMENT, 24, 60)
+    + struct.pack("<6fI4fI3II", 1, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1000),
+}
+
+
+@pytest.mark.parametrize("evil", EVIL_SHARDS)
+async def test_shards_that_lie(folder: Path, tmp_path: Path, evil: str) -> None:
+    shutil.copytree(folder, tmp_path / "v")
+    one_shard = {**SHARDING, "minishard_bits": 0, "shard_bits": 0}
+    (tmp_path / "v" / "mesh" / "info").write_text(
+        json.dumps({"@type": "neuroglancer_multilod_draco", **INFO, "sharding": one_shard})
+    )
+    (tmp_path / "v" / "mesh" / "0.shard").write_bytes(EVIL_SHARDS[evil])
+    (volume,) = await open_layers("precomputed", {"source": f"{tmp_path}/v"}, roots=[tmp_path])
+    with pytest.raises(CorruptChunk):
+        await triangles_of(volume)
 
 
 @given(st.binary(max_size=100), st.integers(0, 2**64 - 1))

@@ -193,7 +193,7 @@ def test_the_last_sizes_are_of_the_browser(server: Server) -> None:
     assert [len(lod["chunks"]) for lod in lods] == [4, 1, 1]
 
 
-@pytest.mark.parametrize("segment", ["5", -1.5, None, {"customJsonEncoding": "bigint", "value": "x"}, 2**64, True])
+@pytest.mark.parametrize("segment", ["5", -1, 1.5, None, {"customJsonEncoding": "bigint", "value": "x"}, 2**64, True])
 def test_segments_that_are_none(server: Server, segment: Any) -> None:
     body = {"meshFileName": "mesh", "segmentId": segment}
     answer = server.post(f"{layer('files')}/meshes/chunks", json=body)

@@ -151,7 +151,7 @@ def test_where_the_segment_is_not(server: Server) -> None:
     for position in ([64, -20, 3], [100_000, 0, 0], [-5000, -5000, -5000]):
         answer = cube(server, position=position, cubeSize=[5, 5, 5])
         assert (answer.status_code, answer.content, answer.headers["NEIGHBORS"]) == (200, b"", "[]")
-    for segment in (300, -1, 2**64 - 1):  # voxels of 8 bits cannot be that
+    for segment in (300, 2**64 - 1):  # voxels of 8 bits cannot be that
         answer = cube(server, "block", position=[0, 0, 0], cubeSize=[5, 5, 5], segmentId=segment)
         assert (answer.status_code, answer.content) == (200, b"")
     assert whole(server, segmentId=7).status_code == 404
@@ -168,6 +168,7 @@ WRONG: list[tuple[dict[str, Any], str, int]] = [
     ({"cubeSize": [513, 513, 513]}, "limits.working_bytes", 413),
     ({"segmentId": 0}, "background", 400),
     ({"segmentId": 1.5}, "segmentId", 400),
+    ({"segmentId": -1}, "segmentId", 400),
     ({"voxelSizeFactorInUnit": [1, 1, 0]}, "voxelSizeFactorInUnit", 400),
     ({"voxelSizeFactorInUnit": [1, 1, 1e300]}, "voxelSizeFactorInUnit", 400),
     ({"voxelSizeFactorInUnit": None}, "voxelSizeFactorInUnit", 400),

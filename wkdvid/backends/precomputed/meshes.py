@@ -76,8 +76,9 @@ class Folder:
 
     async def read_part(self, key: str, part: range, limit: int) -> bytes | None:
         """Bytes of a file; None and errors as ``read``."""
-        if len(part) > limit:
-            raise CorruptChunk(f"{self.where(key)}: a part of it has {len(part)} bytes, the limit is {limit}")
+        size = part.stop - part.start  # len() has no number for what an index may say
+        if size > limit:
+            raise CorruptChunk(f"{self.where(key)}: a part of it has {size} bytes, the limit is {limit}")
         self._check_link(key)
         return await self.within(self._objects.read_range(key, part.start, part.stop))
 
@@ -120,10 +121,7 @@ class MultiLodMeshes:
     async def read_draco(self, mesh: SegmentMesh, fragment: Fragment) -> bytes:
         key, start = mesh.place
         part = range(start + fragment.offset, start + fragment.offset + fragment.size)
-        data = await self._folder.read_part(key, part, self._limits.chunk_bytes)
-        if data is None:
-            raise UpstreamUnavailable(f"{self._folder.where(key)}: the fragments of this mesh are not there")
-        return data
+        return await self._read_there(key, part, self._limits.chunk_bytes)
 
     async def read_triangles(self, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
         data = await self.read_draco(mesh, fragment)
@@ -143,17 +141,25 @@ class MultiLodMeshes:
         place, limit = sharding.place(segment), self._limits.metadata_bytes
         where = self._folder.where(place.file)
         entry = await self._folder.read_part(place.file, place.index, limit)
-        at = sharding.minishard_index(entry, where) if entry is not None else range(0)
-        index = await self._folder.read_part(place.file, at, limit) if at else None
-        value = sharding.find(index, segment, limit, where) if index is not None else None
-        stored = await self._folder.read_part(place.file, value, limit) if value is not None else None
-        if value is None or stored is None:
+        if entry is None:
             return None
-        levels = await self._levels(segment, sharding.unpacked(stored, limit))
+        index = await self._read_there(place.file, sharding.minishard_index(entry, where), limit)
+        value = await asyncio.to_thread(sharding.find, index, segment, limit, where)
+        if value is None:
+            return None
+        manifest = sharding.unpacked(await self._read_there(place.file, value, limit), limit)
+        levels = await self._levels(segment, manifest)
         start = value.start - data_size(levels)
         if start < sharding.data_start:
             raise CorruptChunk(f"{where}: the fragments of segment {segment} would begin before the shard's data")
         return self._mesh(segment, levels, (place.file, start))
+
+    async def _read_there(self, key: str, part: range, limit: int) -> bytes:
+        """A part of a file that has to be there, by what was read before. It may be empty."""
+        data = await self._folder.read_part(key, part, limit) if part.stop > part.start else b""
+        if data is None:
+            raise UpstreamUnavailable(f"{self._folder.where(key)}: this file of a mesh is not there")
+        return data
 
     async def _levels(self, segment: int, manifest: bytes) -> tuple[MeshLevel, ...]:
         where = self._folder.where(f"manifest of {segment}")

@@ -67,12 +67,12 @@ class Sharding:
         """Bytes of the shard that a key's value takes; None if there is no such key.
 
         Args:
-            index: Of the key's minishard, as it is stored.
+            index: Of the key's minishard, as it is stored; empty where there is none.
             limit: Bytes that it may have when it is unpacked.
         Raises:
             CorruptChunk: it is none.
         """
-        unpacked = gunzip(index, limit) if self.is_index_packed else index
+        unpacked = gunzip(index, limit) if self.is_index_packed and index else index
         if len(unpacked) % 24:
             raise CorruptChunk(
                 f"{what}: the index of a minishard has {len(unpacked)} bytes, which no whole entries have"

@@ -17,8 +17,8 @@ DatasetName: TypeAlias = str | tuple[str, str]
 MAX_SIDE = 512
 """Voxels along one axis of a bucket or a cutout, as the real server has it."""
 _COORDINATE = range(-(2**31), 2**31)
-_SEGMENT_IDS = range(-(2**63), 2**64)
-_BIGINT = re.compile(r"-?[0-9]{1,20}")
+_SEGMENT_IDS = range(2**64)
+_BIGINT = re.compile(r"[0-9]{1,20}")
 _DATASET_ID = re.compile(r"[0-9a-f]{24}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 
