@@ -44,6 +44,7 @@ _CAUSES: Mapping[type[Exception], str] = {
 }
 NO_QUERY: Mapping[str, str] = MappingProxyType({})
 URL_HINT = "is webknossos.url what it should be?"
+IS_PAGE = f"answers with a page where its API should be; {URL_HINT}"
 
 
 class MainServerUnavailable(UpstreamUnavailable):
@@ -140,7 +141,7 @@ class Client:
         """
         if answer.body is not PAGE and answer.body is not None:
             return answer.body
-        error = MainServerUnavailable(f"answers with a page where its API should be; {URL_HINT}")
+        error = MainServerUnavailable(IS_PAGE)
         self._notice.trouble(str(error))
         raise error
 
