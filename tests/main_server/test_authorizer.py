@@ -22,6 +22,7 @@ from wkdvid.main_server import dataset_ids as dataset_ids_module
 from wkdvid.main_server.authorizer import GRACE_S, KEPT_S, PAUSE_S, MainServerAuthorizer
 from wkdvid.main_server.client import MainServerUnavailable
 from wkdvid.testing.webknossos import Generation, MainServer
+from wkdvid.testing.webknossos.requests import json_reply
 
 BRAIN = DatasetKey("lab", "brain")
 UNLISTED = DatasetKey("elsewhere", "brain")
@@ -115,6 +116,13 @@ async def test_a_silent_main_server_is_not_asked_for_each_request(main: MainServ
             with pytest.raises(MainServerUnavailable):
                 await may(services, "alice")
         assert len(main.requests) <= before + 3
+        main.faults.down = False
+        for _ in range(9):  # these do not put it off
+            clock.passed_s += PAUSE_S / 20
+            with pytest.raises(MainServerUnavailable):
+                await may(services, "alice")
+        clock.passed_s += PAUSE_S
+        assert await may(services, "alice")
 
 
 async def test_many_who_ask_the_same_are_one_question(main: MainServer, data: Path) -> None:
@@ -185,6 +193,24 @@ async def test_without_a_token_reading_is_asked_for_and_administration_is_not(ma
         main.state.public.add("lab/brain")
         assert await may(services, None)
         assert "token" not in main.requests[-1].query
+
+
+async def test_a_token_of_any_length_is_not_asked_for(main: MainServer, data: Path) -> None:
+    async with datastore(main, data) as services:
+        await services.catalog.catch_up()
+        assert at_once(services, "x" * 1001) is False
+        assert at_once(services, "x" * 1000) is None
+
+
+async def test_another_server_says_nothing_of_access(
+    main: MainServer, data: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its 404 is no refusal."""
+    monkeypatch.setattr(main, "reply", lambda request: json_reply({"detail": "Not Found"}, 404))
+    async with datastore(main, data) as services:
+        await services.catalog.catch_up()
+        with pytest.raises(MainServerUnavailable, match="does not say who may read"):
+            await may(services, "alice")
 
 
 async def test_a_listing_is_not_cut_short_when_nobody_can_be_asked(main: MainServer, data: Path, clock: Clock) -> None:

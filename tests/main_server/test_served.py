@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -167,3 +168,22 @@ def test_a_source_that_is_gone_is_reported_with_its_reason(main: MainServer, ser
     (server.data_dir / "away").rename(server.data_dir / "b")
     assert server.post("/data/triggers/reload/lab/b", **as_user("boss")).ok
     assert "dataLayers" in main.reported["lab/b"]
+
+
+def test_nobody_is_refused_because_the_main_server_is_down(main: MainServer, server: Server) -> None:
+    """F31. Who was let in lately still is."""
+    uuid = hashlib.sha256(b"lab/a").hexdigest()[:32]
+    with requests.Session() as session:  # one connection, so one worker
+        path = f"{server.base}/data/datasets/lab/a/layers/image/histogram"
+        assert session.get(path, **as_user("alice"), timeout=60).status_code == 200
+        main.faults.down = True
+        assert session.get(path, **as_user("alice"), timeout=60).status_code == 200
+    for path in (
+        "/",
+        "/data/datasets",
+        f"/data/datasets/{'1' * 24}",
+        "/data/datasets/lab/a",
+        f"/api/node/{uuid}/status",
+    ):
+        assert server.get(path, **as_user("new")).status_code == 503
+    assert server.get("/data/health").text == "Ok"
