@@ -115,10 +115,8 @@ def _with_token(config: Config) -> Config:
 
 def announcement(config: Config) -> list[str]:
     """What is printed at start: an address for each protocol."""
-    from wkdvid.cli.remote import local_address
-
-    base = config.server.public_url or local_address(config)
-    catalog = config.datasets.path
+    base = config.server.own_url
+    catalog, main = config.datasets.path, config.webknossos
     return [
         f"home page             {base}/",
         f"webKnossos datastore  {base}  (health: {base}/data/health)",
@@ -127,4 +125,5 @@ def announcement(config: Config) -> list[str]:
         f"API description       {base}/docs",
         f"catalog               {catalog}{'' if catalog.exists() else ' (not there yet)'}",
         f"access mode           {config.access.mode}",
+        *([f"main server           {main.url}, which knows this one as {main.name!r}"] if main.key else []),
     ]

@@ -103,6 +103,10 @@ class Dataset:
     def public(self) -> bool:
         return self.entry.public
 
+    @property
+    def chosen_id(self) -> str | None:
+        return self.entry.dataset_id if "dataset_id" in self.entry.options else None
+
     def layer(self, name: str) -> Layer:
         """
         Raises:
@@ -231,6 +235,11 @@ class Catalog:
     def current(self) -> bool:
         """Whether this process has seen every acknowledged change."""
         return self._seen == self._store.generation()
+
+    @property
+    def generation(self) -> int:
+        """Of the last change that this process has seen."""
+        return self._seen
 
     async def catch_up(self) -> None:
         """See every change acknowledged before this call. Cheap when there is none."""
