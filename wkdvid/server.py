@@ -22,6 +22,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 from sanic.worker.loader import AppLoader
 
+from wkdvid.backends.failures import passing_answers
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
@@ -187,6 +188,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         bodies=BodyCache(cached),
         inspect=partial(answer, Inspector(opener)),
         jobs=Jobs(job_store, (PYRAMID,)),
+        passing_answers=passing_answers,
         executor=executor,
     )
 

@@ -316,8 +316,8 @@ async def test_an_address_instead_of_names(address: str) -> None:
         assert [layer.info.name for layer in found.layers] == ADDRESSES[address]
         volumes = await open_with(backends_for(double), "boss", {"source": source, "channel": "ids"})
         assert [volume.info.dtype.name for volume in volumes] == ["uint64"]
-        for volume in (*volumes, found):
-            await volume.aclose()
+        await volumes[0].aclose()
+        await found.aclose()
 
 
 def test_a_host_alone_is_asked_over_https() -> None:

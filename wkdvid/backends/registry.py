@@ -14,6 +14,7 @@ from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
 from wkdvid.backends.stored_pyramid import with_pyramid
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
+from wkdvid.core.refused_holes import with_refused_holes
 from wkdvid.core.volume import Volume
 from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
 
@@ -49,6 +50,11 @@ class Backend:
     """Keys of documents, one of which is in every folder of the format; the first is what most have."""
     paths: re.Pattern[str] = _NO_PATH
     """What the path of an address of the format is like as a whole, if that tells."""
+
+    async def open(self, entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
+        """As ``open_layer`` does, and as the entry says what absent is."""
+        volumes = await self.open_layer(entry, opener)
+        return [with_refused_holes(volume) for volume in volumes] if entry.refused_holes else volumes
 
 
 def load_backends() -> dict[str, Backend]:
@@ -148,6 +154,6 @@ class Backends:
 
     async def _open(self, layer: LayerEntry) -> Sequence[Volume] | InvalidRequest | BackendError:
         try:
-            return await self._backends[layer.backend].open_layer(layer, self._opener)
+            return await self._backends[layer.backend].open(layer, self._opener)
         except (InvalidRequest, BackendError) as error:
             return error

@@ -24,9 +24,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "backend", metavar="BACKEND", help="format: precomputed, zarr, n5, wkw, tiff, boss..."
-    )
+    parser.add_argument("backend", metavar="BACKEND", help="format: precomputed, zarr, n5, wkw, tiff, boss...")
     parser.add_argument("dataset", metavar="ORG/DATASET")
     parser.add_argument(
         "layers", metavar="URL", nargs="+", help="folder or file of a volume: a path, or an http(s), gs or s3 URL"

@@ -39,6 +39,8 @@ class Services:
     bodies: BodyCache
     inspect: Inspect
     jobs: Jobs
+    passing_answers: Callable[[], int]
+    """How many answers of sources asked for another try, since this worker began."""
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 
