@@ -363,6 +363,7 @@ def test_ten_thousand_damaged_chunks_do_no_harm(tmp_path: Path, encoding: str) -
 
 
 BOMB = 1 << 28
+UNPACKED = 96 << 20
 READ_AND_TELL_PEAK = """
 import asyncio, resource, sys
 from pathlib import Path
@@ -399,15 +400,15 @@ def test_a_chunk_that_inflates_without_end_is_corrupt(tmp_path: Path, kind: str)
     assert rise_of_memory(backend_of(kind), str(tmp_path / "v"), str(tmp_path), "") < 100 << 20
 
 
-async def test_an_answer_that_inflates_is_corrupt(tmp_path: Path) -> None:
-    """F26: a packed answer. How much of it is unpacked is for TensorStore to say, and it sets no limit."""
+def test_an_answer_that_inflates_takes_no_more_than_it_comes_to(tmp_path: Path) -> None:
+    """F26: a packed answer. TensorStore sets no limit to what it unpacks; docs/configuration.md says what helps."""
     write_one(tmp_path / "v", "precomputed", noise("uint8", ONE))
-    bomb = Answer(body=gzip.compress(bytes(16 << 20), 1), headers={"Content-Encoding": "gzip"})
+    bomb = Answer(body=gzip.compress(bytes(UNPACKED), 1), headers={"Content-Encoding": "gzip"})
     with FileServer(tmp_path) as server:
-        (volume,) = await open_layers("precomputed", {"source": f"{server.url}v"}, http_hosts=[server.host])
         server.fault = on("v/8_8_40/*", bomb)
-        with pytest.raises(CorruptChunk):
-            await volume.read(0, volume.info.levels[0].extent)
+        rise = rise_of_memory("precomputed", f"{server.url}v", str(tmp_path), server.host)
+    assert len(bomb.body or b"") < UNPACKED // 100
+    assert rise < 1.5 * UNPACKED
 
 
 def rise_of_memory(*arguments: str) -> int:
