@@ -22,7 +22,7 @@ from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
 from wkdvid.core.geometry import Float3, Vec3, multiply
 from wkdvid.core.pyramid import Scale, halved_scales, mag_scales, plan_scale
-from wkdvid.core.volume import LayerInfo, StoresChunks, Volume
+from wkdvid.core.volume import LayerInfo, StoresChunks, TellsRefusal, Volume
 from wkdvid.errors import InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
 
 log = logging.getLogger("wkdvid.catalog")
@@ -98,6 +98,15 @@ class Dataset:
     @property
     def key(self) -> DatasetKey:
         return self.entry.key
+
+    @property
+    def status(self) -> tuple[str, str]:
+        """What its state is called, and why it is so. Open, but with a source that refuses reads: ``credentials``."""
+        volumes = [layer.volume for layer in self.layers.values()]
+        refusals = [volume.refusal for volume in volumes if isinstance(volume, TellsRefusal) and volume.refusal]
+        if self.state is State.OPEN and refusals:
+            return "credentials", refusals[0]
+        return self.state.value, self.reason
 
     @property
     def public(self) -> bool:
