@@ -38,6 +38,8 @@ class Services:
     reader: Reader
     bodies: BodyCache
     inspect: Inspect
+    explore: Inspect
+    """As ``inspect``, from the main server's request to what its form for remote datasets expects."""
     jobs: Jobs
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
