@@ -253,7 +253,8 @@ def test_layers_are_put_together(server: Server) -> None:
 
 def added(grey: Voxels) -> Voxels:
     """Red at its full, and half of the gray."""
-    return np.minimum(grey // 2 + grey * np.array([1, 0, 0]), 255)
+    sums: Voxels = np.minimum(grey // 2 + grey * np.array([1, 0, 0]), 255)
+    return sums
 
 
 def test_layers_of_different_mags_fit(server: Server) -> None:
