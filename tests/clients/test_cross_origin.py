@@ -14,12 +14,13 @@ from tests.clients.visit import Visit
 from tests.servers import Server, running
 from tests.volumes import write_precomputed
 from tests.webknossos.acceptance import take
-from wkdvid.testing.faulty import FileServer, on
+from wkdvid.testing.faulty import Answer, FileServer, Instead
 
 SIDE = 128
 GREY = np.random.default_rng(6).integers(1, 255, (SIDE, SIDE, SIDE), np.uint8)
 FAILING = "64-128_64-128_64-128"
 """A chunk; the corner that is opposite to the origin."""
+PAGE = Answer(body=b"<!doctype html><title>main server</title>", headers={"Content-Type": "text/html"})
 TOKEN = "a user's"
 
 FETCH = """
@@ -44,8 +45,9 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
     """Holds the volume, and the page of the main server."""
     folder = tmp_path_factory.mktemp("far")
     write_precomputed(folder / "em", [((1, 1, 1), GREY)])
-    (folder / "index.html").write_text("<!doctype html><title>main server</title>")
     with FileServer(folder) as server:
+        instead: dict[str, Instead] = {"index.html": PAGE, f"em/1-1-1/{FAILING}": 503}
+        server.fault = instead.get
         yield server
 
 
@@ -81,8 +83,7 @@ def bucket(*position: int) -> dict[str, Any]:
 WANTED = [bucket(0, 0, 0), bucket(4096, 0, 0), bucket(64, 64, 64), bucket(32, 64, 0), bucket(0, 0, 0)]
 
 
-def test_the_page_reads_buckets_and_their_headers(page: Visit, server: Server, far: FileServer) -> None:
-    far.fault = on(f"em/1-1-1/{FAILING}", 503)
+def test_the_page_reads_buckets_and_their_headers(page: Visit, server: Server) -> None:
     url = f"{server.base}/data/datasets/lab/ds/layers/em/data?token={TOKEN}"
     answer = page.page.evaluate(FETCH, [url, WANTED])
     assert (answer["status"], answer["type"]) == (200, "cors")
