@@ -45,7 +45,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     write_precomputed(tmp_path / "em", list(LEVELS.items()))
     with FileServer(tmp_path) as far:
         far.fault = fails
-        environ = {"WKDVID_SOURCES__HTTP_HOSTS": far.host, "WKDVID_SOURCES__CACHE_BYTES": "32MiB"}
+        environ = {"WKDVID_SOURCES__HTTP_HOSTS": far.host, "WKDVID_SOURCES__CACHE_BYTES": "4MiB"}
         datasets = {"precomputed": {"lab": {"ds": {"layers": {"em": {"source": f"{far.url}em"}}}}}}
         with running(tmp_path / "data", datasets, environ=environ) as started:
             yield started
