@@ -182,7 +182,7 @@ def test_several_layers_stand_on_one_grid(server: Server, far: FileServer) -> No
     assert {name: layer["category"] for name, layer in layers.items()} == {"em": "color", "ids": "segmentation"}
     apart = explored(server, f"{far.url}em", f"{far.url}odd")
     assert "dataSource" not in apart
-    assert "The layers do not fit together" in apart["report"]
+    assert "The layers do not fit together: layers.odd: voxel size (6.0, 6.0, 40.0) nm is no whole" in apart["report"]
 
 
 def test_a_failure_is_in_the_report(server: Server, far: FileServer) -> None:

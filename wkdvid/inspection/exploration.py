@@ -2,7 +2,8 @@
 
 Its main server posts ``{"layerParameters": [{"remoteUri", "credentialId"?, "preferredVoxelSize"?}], "organizationId"}``
 and reads ``{"dataSource"?, "report"}``; failures are lines of the report, not statuses
-(webKnossos: ExploreRemoteDatasetRequest and ExploreRemoteDatasetResponse of its datastore).
+(webKnossos: ExploreRemoteDatasetRequest and ExploreRemoteDatasetResponse of its datastore). The preferred voxel size is
+not followed: voxels have the size that their source says, and the form warns where that differs.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 
 from wkdvid.core.catalog import Dataset, Layer, State, arrange_layers
 from wkdvid.core.volume import StoredFiles, StoresFiles
-from wkdvid.errors import BackendError, InvalidRequest, RequestError
+from wkdvid.errors import BackendError, InvalidEntry, InvalidRequest, RequestError
 from wkdvid.frontends.webknossos.documents import ENVELOPES_SINCE, data_source
 from wkdvid.frontends.webknossos.proxy import DATA_FORMATS
-from wkdvid.inspection.inspector import Inspection, Inspector
+from wkdvid.inspection.inspector import Inspection, Inspector, plain
 
 MAX_ADDRESSES = 32
 HEADER_FILES = ("info", ".zarray", ".zattrs", ".zgroup", "zarr.json", "attributes.json", "datasource-properties.json")
@@ -86,8 +87,8 @@ def _data_source(found: Sequence[Inspection], report: list[str]) -> dict[str, An
     entry = found[0].dataset.entry
     try:
         layers = arrange_layers(entry, opened)
-    except RequestError as error:
-        report.append(f"The layers do not fit together: {error}.")
+    except InvalidEntry as error:
+        report += [f"The layers do not fit together: {plain(text, entry.backend)}." for text in error.problems]
         return None
     nameable = {name: layer for name, layer in layers.items() if _files(layer)}
     report += [
