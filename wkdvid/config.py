@@ -7,6 +7,7 @@ docs/configuration.md. The file may be a DVID's own config.toml: what is DVID's 
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,10 @@ class ServerConfig:
     def address(self) -> tuple[str, int]:
         """Host and port to listen on."""
         return split_address(self.http_address)
+
+    @property
+    def worker_count(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sanic import Sanic
@@ -20,7 +19,6 @@ from sanic.exceptions import NotFound as NoRoute
 from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
-from sanic.worker.loader import AppLoader
 
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
@@ -39,7 +37,6 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
-from wkdvid.errors import ConfigError
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
@@ -56,6 +53,7 @@ from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
 
@@ -65,20 +63,11 @@ URL_BYTES = 65_535
 """The longest URL that the HTTP parser can hold; a head is refused before its URL can be longer."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
-BACKLOG = 1024
-"""Connections that wait to be accepted."""
 END_S = 1.0
 """For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
-MALLOC = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_TRIM_THRESHOLD_": "1073741824",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TOP_PAD_": "67108864",
-}
-"""Without these glibc maps and faults every large body anew. Workers are spawned, so they are in time for them."""
 
 
 class ReportableRequest(Request):
@@ -91,10 +80,6 @@ class ReportableRequest(Request):
         if parts["method"] == "NONE":
             parts["url_bytes"] = b"*"
         super().__init__(**parts)
-
-
-def worker_count(config: Config) -> int:
-    return config.server.workers or len(os.sched_getaffinity(0))
 
 
 def create_app(config: Config) -> App:
@@ -182,7 +167,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
     allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
-    cached = config.sources.cache_bytes // worker_count(config) * 3 // 8
+    cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
     store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
@@ -283,81 +268,22 @@ def _limit_of(request: Request, error: Exception) -> str:
     return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The socket that all workers accept from; port 0 takes a free one.
-
-    Raises:
-        ConfigError: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"server.httpAddress: cannot listen on {host} port {port}: {reason}") from error
-
-
-def serve(config: Config, listener: socket.socket, announcement: str, *, reload: bool = False) -> None:
-    """Run the server until it is told to stop by SIGTERM or SIGINT.
-
-    Args:
-        listener: As ``listen`` returns it.
-        announcement: Printed when both signals are heeded.
-        reload: Start anew when a source file changes.
-    """
-    early: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: early.append(number))
-    print(announcement, flush=True)
-    for name, value in (MALLOC | _silence(config.sources.deadline_s)).items():
-        os.environ.setdefault(name, value)
-    loader = AppLoader(factory=partial(_process, config))
-    app = loader.load()
+def work(config: Config, listener: socket.socket) -> None:
+    """What a worker process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
+    configure_logging()
+    app = create_app(config)
+    app.after_server_start(_heed_the_end)
     app.prepare(
         sock=listener,
         backlog=BACKLOG,
-        workers=worker_count(config),
+        single_process=True,
+        register_sys_signals=False,
         access_log=False,
         motd=False,
-        auto_reload=reload,
-        reload_dir=[str(Path(__file__).parent)] if reload else None,
     )
-    app.main_process_ready(partial(_heed_early_signals, early))
-    Sanic.serve(primary=app, app_loader=loader)
+    Sanic.serve_single(app)
 
 
-def _silence(deadline_s: float) -> dict[str, str]:
-    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too.
-
-    That takes so long that a second try fits into the deadline. What brings a few bytes a second stands still as well.
-    """
-    return {
-        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s * 0.4), 1)),
-        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1024",
-    }
-
-
-async def _heed_early_signals(early: list[int], app: App) -> None:
-    """End the wait for the workers' start when a signal ends them; Sanic 25.12 would wait on for ever.
-
-    Args:
-        early: The signals that came before Sanic's manager took them over.
-    """
-    manager = app.manager
-    all_started: Callable[[], bool] = manager._all_workers_ack
-
-    def ended_or_started() -> bool:
-        if early and not manager._shutting_down:
-            manager.shutdown_signal(early[0], None)  # type: ignore[no-untyped-call]
-        if manager._shutting_down:
-            manager.shutdown()  # type: ignore[no-untyped-call]  # of those too that were not yet alive then
-            return True
-        return all_started()
-
-    manager._all_workers_ack = ended_or_started  # type: ignore[method-assign]
-
-
-def _process(config: Config) -> App:
-    """What the main process and each worker, all spawned, begin with."""
-    configure_logging()
-    return create_app(config)
+async def _heed_the_end(app: App) -> None:
+    heed_the_end(partial(app.stop, terminate=False))

@@ -6,10 +6,13 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import socket
+
     from wkdvid.config import Config
 
 NAME = "serve"
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 def _serve(config: Config, *, reload: bool) -> int:
     _check_files(config)
     from wkdvid.metadata.engine import migrate
-    from wkdvid.server import listen, serve
+    from wkdvid.workers import listen, serve
 
     migrate(config.metadata.database_url)
 
@@ -60,8 +63,14 @@ def _serve(config: Config, *, reload: bool) -> int:
     if config.stores:
         names = ", ".join(f"[store.{store.alias}]" for store in config.stores)
         print(f"{config.file}: not served in this version, register them as datasets: {names}", file=sys.stderr)
-    serve(config, listener, "\n".join(announcement(config)), reload=reload)
-    return 0
+    return serve(config, partial(_work, config, listener), "\n".join(announcement(config)), reload=reload)
+
+
+def _work(config: Config, listener: socket.socket) -> None:
+    """What a worker process does; the main one imports none of it."""
+    from wkdvid.server import work
+
+    work(config, listener)
 
 
 def _check_files(config: Config) -> None:
