@@ -27,6 +27,8 @@ DOCUMENT = {"precomputed": {"org": {"foreign": LAYERS}}}
 KEYS = {name: DatasetKey("org", name) for name in ("open", "hidden", "missing")}
 SECRET = {"X-Auth-Token": TOKEN}
 ALICE = {"X-Auth-Token": "alice"}
+COMPOSITION = {"width": 2, "height": 2, "layers": [{"dataLayerName": "image", "width": 2, "height": 2}]}
+ADDRESSED = ("<organization:str>/<name:str>", "<dataset_id:str>")
 PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
 """Of a request for raw voxels, as many as the route takes."""
 
@@ -167,12 +169,14 @@ def path_of(uri: str, dataset: str) -> str:
         "uuid": uuid,
         "dataset_path": f"{uuid[:24]}/image",
         "layer": "image",
+        "backend": "precomputed",
         "mag": "mag1" if uri.endswith("/bucket.raw") else "1",
         **{axis: f"{axis}0" for axis in "xyz"},
         "path": "info",
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "status",
         "branch": "master",
+        "domain": "mag",
         "typename": "uint8blk",
         "job": "none",
         **{f"part{i}": part for i, part in enumerate(PARTS)},
@@ -183,6 +187,8 @@ def path_of(uri: str, dataset: str) -> str:
 def body_of(uri: str) -> Any:
     """What the route would carry out."""
     bodies: Mapping[str, Any] = {
+        "/api/<backend:str>/<organization:str>/<name:str>": LAYERS,
+        **{f"/data/datasets/{dataset}/thumbnail.jpg": COMPOSITION for dataset in ADDRESSED},
         "/data/datasets": DOCUMENT,
         "/api/config/dataset": {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": "v/"}},
         "/api/server/settings": {"throttle": "3"},

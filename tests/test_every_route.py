@@ -88,6 +88,16 @@ CUBE = json.dumps(
     {"position": ["X", 0, 0], "mag": [1] * 3, "cubeSize": [33] * 3, "segmentId": 5, "voxelSizeFactorInUnit": [1] * 3}
 )
 OF_SEGMENTS = tuple(Case(f"{route}/adHocMesh", f"{path}/adHocMesh", CUBE) for route, path in LAYERS.items())
+PICTURE = json.dumps(
+    {
+        **dict.fromkeys(("width", "height"), 20),
+        "layers": [{"dataLayerName": "layer", "x": "X", "y": 0, "z": 0, "width": 20, "height": 20, "mag": "1"}],
+    }
+)
+OF_LAYERS += (
+    Case("/data/datasets/<organization>/<name>/thumbnail.jpg", "/data/datasets/lab/{name}/thumbnail.jpg", PICTURE),
+    Case("/data/datasets/<dataset_id>/thumbnail.jpg", "/data/datasets/{id}/thumbnail.jpg", PICTURE),
+)
 OF_ANY = (
     Case("raw", "/api/node/{uuid}/layer/raw/0_1_2/64_64_64/{x}_0_0"),
     Case("raw", "/api/node/{uuid}/layer/raw/0_1_2/9_8_7/{x}_3_1"),
@@ -147,6 +157,10 @@ WITHOUT_VOXELS = {
     *("listlabels", "existing-labels"),
 }
 """Endpoints that ask for a label index say that there is none."""
+LACKING = (
+    *("mappings/<path>", "agglomerates/<path>", "connectomes/<path>"),
+    *("segmentIndex", "segmentIndex/<path>", "segmentStatistics/<path>"),
+)
 PROXIES = ("/data/datasets/<organization>/<name>/proxy", "/data/datasets/<dataset_id>/proxy")
 ROUTES_WITHOUT_VOXELS = {
     *("/", "/data/datasets", "/data/datasets/<organization>/<name>", "/data/datasets/<dataset_id>"),
@@ -161,6 +175,8 @@ ROUTES_WITHOUT_VOXELS = {
     ),
     *(f"{proxy}/datasource-properties.json" for proxy in PROXIES),
     *(f"{proxy}/layers/<layer>/mags/<mag>/<path>" for proxy in PROXIES),
+    *(f"{proxy}/layers/<layer>/attachments/<path>" for proxy in PROXIES),
+    *(f"{route}/{path}" for route in LAYERS for path in LACKING),
     *("/api/repo/<uuid>/branch-versions/<branch>", "/api/node/<uuid>/<action>", "/api/config/datasets"),
 }
 """Nor those that choose the voxels themselves, and those that hand on files as they are."""

@@ -44,9 +44,14 @@ from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.trace import routes as trace
+from wkdvid.frontends.trace.recorder import Recorder
 from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
+from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
+from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
 from wkdvid.inspection.document import answer
+from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
@@ -89,14 +94,19 @@ def create_app(config: Config) -> App:
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
+    app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
+    app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
     app.before_server_start(partial(_start, config))
     for blueprint in (
         webknossos.blueprint(),
+        webknossos_forms.blueprint(),
+        webknossos_missing.blueprint(),
         dvid.blueprint(),
         inspect.blueprint(),
         jobs.blueprint(),
         home.blueprint(),
+        trace.blueprint(),
     ):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
@@ -166,7 +176,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     """
     cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
-    backends = Backends(opener)
+    backends, inspector = Backends(opener), Inspector(opener)
     store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
     catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
@@ -178,7 +188,8 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
-        inspect=partial(answer, Inspector(opener)),
+        inspect=partial(answer, inspector),
+        explore=partial(explore, inspector),
         jobs=Jobs(job_store, (PYRAMID,)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,

@@ -40,6 +40,8 @@ class Services:
     reader: Reader
     bodies: BodyCache
     inspect: Inspect
+    explore: Inspect
+    """As ``inspect``, from the main server's request to what its form for remote datasets expects."""
     jobs: Jobs
     main_server: MainServer
     passing_answers: Callable[[], int]

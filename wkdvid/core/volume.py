@@ -133,6 +133,11 @@ class StoredFiles(Protocol):
         ...
 
     @property
+    def place(self) -> str:
+        """Where keys begin, as anybody may see it: without secrets, and a file without its real path."""
+        ...
+
+    @property
     def axes(self) -> str:
         """One letter for each dimension of the array: x, y, z, c."""
         ...

@@ -60,6 +60,15 @@ def host_of(request: Request) -> str:
     return str(request.host).encode(errors="surrogateescape").decode(errors="replace")
 
 
+def base_of(request: Request) -> str:
+    """Scheme and host to give to other programs: ``server.publicUrl``, else as the caller wrote them.
+
+    A server behind a proxy cannot know that its callers use https.
+    """
+    public: str | None = request.app.ctx.public_url
+    return public or f"{request.scheme}://{host_of(request)}"
+
+
 class Reply(HTTPResponse):
     """An answer whose headers were encoded once for all like it: Sanic spends a fifth of a warm request on that."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from wkdvid.core.buckets import BUCKET, Bucket
 from wkdvid.core.geometry import Float3, Vec3, multiply, parse_mag
@@ -190,8 +191,11 @@ def dataset_path(path: str) -> tuple[DatasetName, list[str]]:
     """A path below ``zarr/``: the dataset, in either addressing, and what of it is meant; [] is the dataset itself.
 
     An id has 24 hex digits; what else stands first is an organization, and the dataset's name follows it.
+
+    Args:
+        path: As it came: the router decodes single parts of paths alone.
     """
-    parts = path.removesuffix("/").split("/")
+    parts = [unquote(part) for part in path.removesuffix("/").split("/")]
     if _DATASET_ID.fullmatch(parts[0]):
         return parts[0], parts[1:]
     return (parts[0], parts[1] if len(parts) > 1 else ""), parts[2:]

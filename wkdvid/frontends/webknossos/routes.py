@@ -14,11 +14,12 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid import __version__
-from wkdvid.codecs import jpeg
+from wkdvid.codecs import images, jpeg
 from wkdvid.core.body_cache import Body
 from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
 from wkdvid.core.catalog import Dataset, Layer
 from wkdvid.core.catalog_store import parse_document
+from wkdvid.core.deadline import one_deadline
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.geometry import mag_text, parse_mag
 from wkdvid.core.pyramid import Scale
@@ -32,7 +33,7 @@ from wkdvid.frontends.http import (
     OCTETS,
     RANGES,
     TEXT,
-    host_of,
+    base_of,
     json_body,
     json_reply,
     reply,
@@ -47,10 +48,11 @@ from wkdvid.frontends.http import (
 )
 from wkdvid.frontends.ranges import parse_range
 from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
+from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composition
 from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
-from wkdvid.frontends.webknossos.thumbnail import paint, parse_thumbnail, place
+from wkdvid.frontends.webknossos.thumbnail import Pixels, paint, parse_thumbnail, place, see_through
 from wkdvid.frontends.webknossos.versions import PREFIXES, VERSIONS, version_of
 
 log = logging.getLogger("wkdvid.webknossos")
@@ -63,41 +65,44 @@ ADDRESSINGS = ("<organization>/<name>", "<dataset_id>")
 PROPERTIES = "datasource-properties.json"
 ZARR3_SINCE = 15
 """The version from which on ``zarr/`` is zarr 3."""
+JPEG, PNG = "image/jpeg", images.SliceFormat("png")
 Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 
 def blueprint() -> Blueprint:
     bp = Blueprint("webknossos")
-    _route(bp, "GET", "/api/buildinfo", build_info, "public")
+    add_route(bp, "GET", "/api/buildinfo", build_info, "public")
     for prefix, version in PREFIXES.items():
-        _route(bp, "GET", f"{prefix}/health", health, "public")
-        _route(bp, "GET", f"{prefix}/datasets", list_datasets, "read")
-        _route(bp, "POST", f"{prefix}/datasets", register, "administrate")
+        add_route(bp, "GET", f"{prefix}/health", health, "public")
+        add_route(bp, "GET", f"{prefix}/datasets", list_datasets, "read")
+        add_route(bp, "POST", f"{prefix}/datasets", register, "administrate")
         for addressing in ADDRESSINGS if version in VERSIONS else ADDRESSINGS[:1]:
             dataset = f"{prefix}/datasets/{addressing}"
-            _route(bp, "GET", dataset, describe, "read")
-            _route(bp, "DELETE", dataset, remove, "administrate")
-            _route(bp, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
-            _route(bp, "GET", f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>", _with_layer(get_file), "read")
+            add_route(bp, "GET", dataset, describe, "read")
+            add_route(bp, "DELETE", dataset, remove, "administrate")
+            add_route(bp, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
+            add_route(bp, "GET", f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>", with_layer(get_file), "read")
             for (method, path), handler in OF_LAYERS.items():
-                _route(bp, method, f"{dataset}/layers/<layer>/{path}", _with_layer(handler), "read")
+                add_route(bp, method, f"{dataset}/layers/<layer>/{path}", with_layer(handler), "read")
         for tree in ("zarr", "zarr3_experimental"):
-            _route(bp, "GET", f"{prefix}/{tree}/<dataset_path:path>", zarr_tree, "read")
-        _route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
-        _route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
-        for trigger in ("newOrganizationFolder", "createOrganizationDirectory"):
-            _route(bp, "POST", f"{prefix}/triggers/{trigger}", do_nothing, "administrate")
+            add_route(bp, "GET", f"{prefix}/{tree}/<dataset_path:path>", zarr_tree, "read")
+        add_route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
+        add_route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
+        for trigger in ("newOrganizationFolder", "createOrganizationDirectory", "scanRealPathsForVirtual"):
+            add_route(bp, "POST", f"{prefix}/triggers/{trigger}", do_nothing, "administrate")
+    for addressing in ADDRESSINGS:
+        add_route(bp, "POST", f"/data/datasets/{addressing}/thumbnail.jpg", dataset_thumbnail, "read")
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def _route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
+def add_route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
     name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>.:", "_____"))
     methods = ("GET", "HEAD") if method == "GET" else (method,)
     bp.add_route(handler, path, methods=methods, name=name, unquote=True, ctx_access=access)
 
 
-def _with_layer(handler: Handler) -> Handler:
+def with_layer(handler: Handler) -> Handler:
     """The handler of a layer's route, given the layer that the path names in either addressing."""
 
     @wraps(handler)
@@ -139,8 +144,7 @@ async def health(request: Request) -> HTTPResponse:
 
 async def list_datasets(request: Request) -> HTTPResponse:
     datasets = await services_of(request).visible(token_of(request))
-    base = f"{request.scheme}://{host_of(request)}"
-    return json_reply([documents.listing(dataset, base) for dataset in datasets])
+    return json_reply([documents.listing(dataset, base_of(request)) for dataset in datasets])
 
 
 async def describe(
@@ -261,15 +265,44 @@ async def find_data(request: Request, layer: Layer) -> HTTPResponse:
 
 
 async def thumbnail(request: Request, layer: Layer) -> HTTPResponse | None:
+    """Main servers of webknossos-connect's time name the dataset and a size alone; they get segments to see through."""
     services, wanted = services_of(request), parse_thumbnail(request.args)
     scale, box = place(layer, wanted)
     services.reader.check(scale, services.reader.source_voxels(scale, box))
+    as_png = layer.info.category == "segmentation" and wanted.mag is None and "organization" in request.match_info
 
     async def make() -> Body:
         voxels = await services.reader.read(layer, scale, box)
-        return await services.apart(lambda: jpeg.encode_image(paint(voxels, layer.info, wanted)))
+        return await services.apart(lambda: _encoded(paint(voxels, layer.info, wanted), as_png=as_png))
 
-    return await send_bytes(request, await services.kept((scale.id, "wk thumbnail", wanted), make), "image/jpeg")
+    body = await services.kept((scale.id, "wk thumbnail", wanted, as_png), make)
+    return await send_bytes(request, body, PNG.media_type if as_png else JPEG)
+
+
+def _encoded(pixels: Pixels, *, as_png: bool) -> Body:
+    return images.encode_slice(see_through(pixels), PNG) if as_png else jpeg.encode_image(pixels)
+
+
+async def dataset_thumbnail(
+    request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
+) -> HTTPResponse | None:
+    """Several layers in one picture."""
+    services, wanted = services_of(request), parse_composition(json_body(request))
+    dataset = await _dataset(request, organization, name, dataset_id)
+    parts = [(part, dataset.layer(part.layer)) for part in wanted.parts]
+    places = [place(layer, part.picture) for part, layer in parts]
+    for scale, _ in places:
+        services.reader.check(scale, sum(services.reader.source_voxels(*one) for one in places))
+    canvas = Canvas(wanted)
+    with one_deadline():
+        for (part, layer), (scale, box) in sorted(zip(parts, places, strict=True), key=_is_segmentation):
+            voxels = await services.reader.read(layer, scale, box)
+            await services.apart(canvas.add, voxels, layer.info, part)
+    return await send_bytes(request, await services.apart(jpeg.encode_image, canvas.pixels), JPEG)
+
+
+def _is_segmentation(placed: tuple[tuple[Part, Layer], object]) -> bool:
+    return placed[0][1].info.category == "segmentation"
 
 
 def _finest(layer: Layer) -> Scale:
