@@ -125,6 +125,8 @@ async def test_channels_that_the_entry_lists(double: BossDouble) -> None:
     assert list(await open_all(double, channels=["em16", "em"])) == ["em16", "em"]
     with pytest.raises(InvalidEntry, match=r"boss\.lab\.data: channels: .*no channel 'nothing'; it has em, ids, em16"):
         await open_all(double, channels=["nothing"])
+    with pytest.raises(InvalidEntry, match="channel: is an option of a layer"):
+        await open_all(double, channel="em")
     wrong: object
     for wrong in ("em", [], {"em": 1}):
         with pytest.raises(InvalidEntry, match="channels: expected a list of names, at least one"):

@@ -190,6 +190,8 @@ async def test_one_layer_of_several(tmp_path: Path) -> None:
     volumes = await open_dataset(tmp_path, "d", layers={"em": {}, "labels": {"layer": "ids"}})
     await check_volume(volumes["em"], em)
     await check_volume(volumes["labels"], ids)
+    with pytest.raises(InvalidEntry, match="layer: is an option of a layer"):
+        await open_dataset(tmp_path, "d", layer="ids")
 
 
 async def test_layers_that_cannot_be_read_are_named_and_the_others_served(tmp_path: Path) -> None:

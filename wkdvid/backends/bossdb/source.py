@@ -34,6 +34,8 @@ async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]
         InvalidRequest: there is no such experiment, or no such channel.
         BackendError: the server cannot be read.
     """
+    if "channel" in entry.options:
+        raise InvalidRequest("channel: is an option of a layer; an entry that lists no layers has channels")
     options = with_address(entry.options)
     reader = await open_experiment(options, opener)
     there = (await reader.experiment()).channels

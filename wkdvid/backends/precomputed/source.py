@@ -56,6 +56,8 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
         raise InvalidRequest(f"{source.name}: there is no info file; is this the folder of a precomputed volume?")
     info = parse_info(document, source.name, is_installed)
     opener.check_levels(len(info.scales), source.name)
+    if any(scale.sharding is not None for scale in info.scales):
+        await opener.check_ranges(source, "info")
     suffixes = await _suffixes(opener, source, info.scales)
     scales = [
         await open_stored(opener, source, scale, found) for scale, found in zip(info.scales, suffixes, strict=True)

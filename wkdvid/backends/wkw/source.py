@@ -38,6 +38,8 @@ async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]
         InvalidRequest: it is no such folder, or none of its layers can be read.
         BackendError: it cannot be reached.
     """
+    if "layer" in entry.options:
+        raise InvalidRequest("layer: is an option of a layer; an entry that lists no layers has them all")
     text = entry.options.get("source")
     source = await opener.source(text, PROPERTIES_FILE)
     document = await opener.read_json(source, PROPERTIES_FILE)
