@@ -79,6 +79,8 @@ def main() -> Iterator[MainServer]:
     with MainServer() as server:
         server.add_user("alice", reads=["lab/private", "sample/precomputed", "sample/zarr", "sample/n5"])
         server.add_user("boss", is_admin=True)
+        server.add_user("link", reads=["lab/private"])
+        server.add_user("mallory")
         server.state.public.add("lab/public")
         yield server
 
@@ -177,12 +179,19 @@ def test_the_samples_are_read(
     check_whole(server, tmp_path, f"sample/{name}", found)
 
 
-@pytest.mark.parametrize(("dataset", "token"), [("private", "alice"), ("public", None)])
+@pytest.mark.parametrize(
+    ("dataset", "tokens"),
+    [
+        ("private", {"token": "alice"}),
+        ("private", {"token": "mallory", "sharing_token": "link"}),
+        ("public", {"token": None}),
+    ],
+)
 def test_a_box_is_downloaded(
-    main: MainServer, server: Server, package: Package, tmp_path: Path, dataset: str, token: str | None
+    main: MainServer, server: Server, package: Package, tmp_path: Path, dataset: str, tokens: dict[str, str | None]
 ) -> None:
     dataset_id = main.dataset_id(f"lab/{dataset}")
-    found = package.call("download", url=main.url, token=token, folder=str(tmp_path), dataset_id=dataset_id, box=BOX)
+    found = package.call("download", url=main.url, folder=str(tmp_path), dataset_id=dataset_id, box=BOX, **tokens)
     assert set(found) == {"grey", "deep", "rgb", "seg"}
     check_whole(server, tmp_path, f"lab/{dataset}", found)
 

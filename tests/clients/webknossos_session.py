@@ -49,12 +49,15 @@ def _read_view(view: Any) -> Any:
     return voxels.transpose([stored.index(axis) for axis in "cxyz" if axis in stored])
 
 
-def download(url: str, token: str | None, folder: str, dataset_id: str, box: list[list[int]]) -> dict[str, Any]:
+def download(
+    url: str, token: str | None, folder: str, dataset_id: str, box: list[list[int]], sharing_token: str | None = None
+) -> dict[str, Any]:
     """A box (top left and size, in voxels of mag 1) of every layer, in every mag, into a dataset on disk."""
+    shared = {"sharing_token": sharing_token}
     with wk.webknossos_context(url=url, token=token, timeout=60):
-        remote = wk.RemoteDataset.open(dataset_id=dataset_id)
+        remote = wk.RemoteDataset.open(dataset_id=dataset_id, **shared)
         zarr = wk.DataFormat.Zarr  # in small chunks: the others' shards have 512 voxels a side
-        local = remote.download(bbox=wk.BoundingBox(*box), path=Path(folder) / "local", data_format=zarr)
+        local = remote.download(bbox=wk.BoundingBox(*box), path=Path(folder) / "local", data_format=zarr, **shared)
     return {name: _read_layer(layer, Path(folder)) for name, layer in local.layers.items()}
 
 

@@ -68,17 +68,19 @@ def services_of(request: Request) -> Services:
 
 
 def token_of(request: Request) -> str | None:
-    """``Authorization: Bearer``, ``X-Auth-Token`` or ``?token=``, in this order."""
+    """``?token=``, ``Authorization: Bearer`` or ``X-Auth-Token``, in this order.
+
+    The query is first because webKnossos's Python package sends a dataset's sharing token there, and the user's own,
+    which may not suffice, in a header.
+    """
+    if "token=" in request.query_string and (token := request.args.get("token")):
+        return str(token)
     headers = request.headers
     bearer = headers.get("authorization")
     if bearer is not None and bearer[:7].lower() == "bearer ":
         return str(bearer[7:].strip())
     token = headers.get("x-auth-token")
-    if token is not None:
-        return str(token)
-    if "token=" in request.query_string:
-        return str(request.args.get("token", "")) or None
-    return None
+    return None if token is None else str(token)
 
 
 def host_of(request: Request) -> str:

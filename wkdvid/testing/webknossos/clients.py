@@ -34,7 +34,8 @@ def client_reply(state: State, request: Request, version: int, route: str) -> Re
 def _readable(
     state: State, request: Request, found: tuple[Key, Row] | None, describe: Callable[[Key, Row], Mapping[str, Json]]
 ) -> Reply:
-    if found is None or not found[1].is_active or not state.may_read(request.token, found[0]):
+    tokens = (request.token, request.query.get("sharingToken", ""))
+    if found is None or not found[1].is_active or not any(state.may_read(token, found[0]) for token in tokens):
         return error_reply("Dataset could not be found, or access was denied", HTTPStatus.NOT_FOUND)
     return json_reply(describe(*found))
 

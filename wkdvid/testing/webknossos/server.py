@@ -88,7 +88,8 @@ class MainServer:
     def add_user(
         self, token: str, *, organization: str = "lab", reads: Iterable[str] = (), is_admin: bool = False
     ) -> None:
-        """
+        """A sharing token is a user too, of one dataset.
+
         Args:
             reads: ``organization/name`` of each dataset that is shared with the user.
             is_admin: Reads every dataset, and administrates datastores.
