@@ -72,6 +72,8 @@ def folder_with_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SESSION = requests.Session()
+"""Of requests to each route: there are thousands."""
 WAYS = [
     {"headers": {"Authorization": f"Bearer {TOKEN}"}},
     {"headers": {"X-Auth-Token": TOKEN}},
@@ -209,7 +211,7 @@ def ask(
 ) -> requests.Response:
     query = {**CUTOUT, "dataset_name": "runtime", **query}
     address = server.base + path_of(uri, dataset)
-    return requests.request(method, address, params=query, json=body_of(uri), headers=headers, timeout=60)
+    return SESSION.request(method, address, params=query, json=body_of(uri), headers=headers, timeout=60)
 
 
 def told(server: Server, method: str, uri: str, dataset: str, headers: Mapping[str, str]) -> tuple[int, str]:

@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.servers import Server, free_port, running
 from tests.volumes import write_precomputed
+from wkdvid.config import load_config
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reverse-proxy.md").read_text()
 START_S = 30.0
@@ -120,6 +121,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[requests.Se
             assert (moved.status_code, moved.headers["Location"]) == (301, "https://127.0.0.1/data/health?x=%20")
             yield session, public, server
     assert "[error]" not in (folder / "nginx.log").read_text()
+
+
+def test_the_configuration_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "config.toml").write_text(text)
+    config = load_config(tmp_path / "config.toml", {}, {})
+    assert (config.server.public_url, config.access.mode) == ("https://em.example.org", "token")
 
 
 def test_both_protocols_come_through(site: tuple[requests.Session, str, Server]) -> None:

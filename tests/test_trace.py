@@ -46,7 +46,7 @@ def busy(server: Server, seconds: float, path: str = "/trace") -> requests.Respo
 def test_the_graph_shows_what_the_server_does(server: Server) -> None:
     """It goes on serving meanwhile."""
     assert server.get("/triggers/trace/flame.svg", headers=ADMIN).status_code == 404
-    graph = busy(server, 2)
+    graph = busy(server, 1)
     assert (graph.status_code, graph.headers["Content-Type"]) == (200, "image/svg+xml"), graph.text
     assert "sandbox" in graph.headers["Content-Security-Policy"]
     assert "describe_routes" in titles(graph.content)
@@ -59,7 +59,7 @@ def test_the_graph_shows_what_the_server_does(server: Server) -> None:
 
 def test_one_recording_at_a_time(server: Server) -> None:
     with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(server.post, "/trace?seconds=1", headers=ADMIN) for _ in range(2)]
+        both = [pool.submit(server.post, "/trace?seconds=2", headers=ADMIN) for _ in range(2)]
     refused = [answer.result() for answer in both if answer.result().status_code == 409]
     assert [answer.json()["code"] for answer in refused] == ["busy"]
 

@@ -160,7 +160,7 @@ EVERYWHERE = [
 ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(list(TYPES)),
     different=st.lists(BUCKET, min_size=1, max_size=24),
