@@ -142,6 +142,16 @@ class Config:
         return (self.data_dir, *self.sources.file_roots)
 
     @property
+    def state_dir(self) -> Path:
+        """What the workers of this host agree by."""
+        return self.data_dir / ".wkdvid"
+
+    @property
+    def shares_catalog(self) -> bool:
+        """Whether the catalog is in a database that other hosts may use too, and not in a file."""
+        return not self.metadata.database_url.startswith("sqlite:")
+
+    @property
     def private(self) -> bool:
         """Whether nobody reaches the server but its operator, on this machine."""
         return self.access.mode == "open" and is_loopback(self.server.address[0])

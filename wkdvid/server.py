@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import sqlalchemy as sa
 from sanic import Sanic
 from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
 from sanic.exceptions import NotFound as NoRoute
@@ -30,7 +32,7 @@ from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.catalog_store import FileCatalogStore
+from wkdvid.core.catalog_store import COUNTER, CatalogStore, FileCatalogStore, SharedCounter
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock
@@ -39,7 +41,7 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
-from wkdvid.errors import ConfigError
+from wkdvid.errors import ConfigError, DatabaseUnavailable
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
@@ -49,6 +51,7 @@ from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
+from wkdvid.metadata.catalog import SqlCatalogStore
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 
@@ -132,15 +135,21 @@ def _limits(config: Config) -> Mapping[str, object]:
 
 
 async def _start(config: Config, app: App) -> None:
-    job_store = SqlJobStore(open_engine(config.metadata.database_url))
-    services = make_services(config, job_store)
+    engine = open_engine(config.metadata.database_url)
+    job_store = SqlJobStore(engine)
+    services = make_services(config, catalog_store(config, engine), job_store)
     app.ctx.services = services
-    await services.catalog.catch_up()
+    with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
+        await services.catalog.catch_up()
     runner = make_runner(config, services, job_store)
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
     ]
+    if config.shares_catalog:
+        lock = HostLock(config.state_dir / "catalog.follower.lock")
+        following = services.catalog.follow(lock)
+        app.ctx.watching.append(asyncio.create_task(following, name="follow other hosts"))
 
 
 async def _let_watchers_go(app: App) -> None:
@@ -166,7 +175,18 @@ async def _end_tasks() -> None:
         await asyncio.wait(rest, timeout=END_S)
 
 
-def make_services(config: Config, job_store: JobStore) -> Services:
+def shared_catalog(config: Config, engine: sa.Engine) -> SqlCatalogStore:
+    """The catalog of all hosts that use the database."""
+    return SqlCatalogStore(engine, SharedCounter(config.state_dir / COUNTER))
+
+
+def catalog_store(config: Config, engine: sa.Engine) -> CatalogStore:
+    if config.shares_catalog:
+        return shared_catalog(config, engine)
+    return FileCatalogStore(config.datasets.path, config.state_dir)
+
+
+def make_services(config: Config, store: CatalogStore, job_store: JobStore) -> Services:
     """What front ends need, for one worker.
 
     Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
@@ -175,7 +195,6 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     cached = config.sources.cache_bytes // worker_count(config) * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
     backends = Backends(opener)
-    store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
     catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     return Services(
@@ -195,7 +214,7 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
-    lock = HostLock(config.data_dir / ".wkdvid" / "jobs.lock")
+    lock = HostLock(config.state_dir / "jobs.lock")
     return JobRunner(job_store, {PYRAMID: pyramids}, lock, config.jobs.workers)
 
 

@@ -328,9 +328,14 @@ def remove_entry(document: Document, key: DatasetKey) -> bool:
 
 def dataset_names(document: Document) -> frozenset[str]:
     """``organization/dataset`` of every entry, good or not."""
-    return frozenset(
-        f"{organization}/{name}" for _, organization, datasets in _organizations(document) for name in datasets
-    )
+    return frozenset(str(key) for _, key, _ in list_entries(document))
+
+
+def list_entries(document: Document) -> Iterator[tuple[str, DatasetKey, object]]:
+    """Backend, key and entry of each dataset, good or not, as they are written."""
+    for backend, organization, datasets in _organizations(document):
+        for name, entry in datasets.items():
+            yield backend, DatasetKey(organization, name), entry
 
 
 def _organizations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -15,6 +15,8 @@ from wkdvid.metadata.schema import REVISION
 
 BUSY_S = 20
 """SQLite has one writer at a time; the next one waits for so long."""
+SILENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10", "keepalives_interval": "5"}
+"""A PostgreSQL that is not there any more is noticed; libpq's words. What the URL says of them goes before."""
 MIGRATION_LOCK = 7_243_151_902_231_460
 """A number of our own among PostgreSQL's advisory locks."""
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -33,6 +35,8 @@ def open_engine(database_url: str) -> sa.Engine:
     try:
         url = sa.make_url(database_url)
         url = url.set(drivername=DRIVERS[url.drivername])
+        if url.get_backend_name() == "postgresql":
+            url = url.update_query_dict({name: value for name, value in SILENCE.items() if name not in url.query})
         engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
     except (ArgumentError, KeyError, ValueError) as error:
         raise ConfigError("metadata.database_url: expected sqlite:///PATH or postgresql://USER@HOST/NAME") from error

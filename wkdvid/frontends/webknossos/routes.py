@@ -193,7 +193,7 @@ async def reload_one(request: Request, organization: str, name: str) -> HTTPResp
     """``name`` is the datasetId where the main server is of today."""
     await require_administration(request, token_of(request))
     services = services_of(request)
-    await services.catalog.catch_up()
+    await services.catalog.look_again()
     by_id = services.catalog.by_id.get(name)
     meant = by_id.key if by_id is not None and by_id.key.organization == organization else None
     await services.registrar.reload(meant or DatasetKey(organization, name))
