@@ -1,4 +1,5 @@
-"""Who may do what, over a real port: modes open and token, foreign pages, and every route as it declares its access."""
+"""Who may do what, over a real port: modes open, token and webknossos, foreign pages, and every route as it declares its
+access."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from tests.volumes import write_precomputed
 from wkdvid.config import Config
 from wkdvid.core.entries import DatasetKey, default_uuid
 from wkdvid.server import create_app
+from wkdvid.testing.webknossos import MainServer
 
 TOKEN = "administrator's-secret"
 BUCKET = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
@@ -24,6 +26,8 @@ CUTOUT = {**dict.fromkeys("xyz", "0"), **dict.fromkeys(("width", "height", "dept
 LAYERS = {"layers": {"image": {"source": "v", "type": "image"}}}
 DOCUMENT = {"precomputed": {"org": {"foreign": LAYERS}}}
 KEYS = {name: DatasetKey("org", name) for name in ("open", "hidden", "missing")}
+SECRET = {"X-Auth-Token": TOKEN}
+ALICE = {"X-Auth-Token": "alice"}
 PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
 """Of a request for raw voxels, as many as the route takes."""
 
@@ -32,6 +36,22 @@ PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN}
     with running(folder_with_volume(tmp_path_factory), DATASETS, environ=environ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def main() -> Iterator[MainServer]:
+    with MainServer() as server:
+        server.add_user("alice", organization="org", reads=["org/open"])
+        server.add_user(TOKEN, organization="org", is_admin=True)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(main: MainServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Whose main server has shared one dataset with alice."""
+    with running(folder_with_volume(tmp_path_factory), DATASETS, environ=main.environ) as server:
+        requests.post(server.base + "/data/triggers/checkInboxBlocking", headers=SECRET, timeout=60).raise_for_status()
         yield server
 
 
@@ -202,6 +222,23 @@ def test_a_hidden_dataset_is_answered_like_none(guarded: Server, method: str, ur
         assert told(guarded, method, uri, "hidden", secret) != told(guarded, method, uri, "missing", secret)
 
 
+@pytest.mark.parametrize(("method", "uri"), READING)
+def test_who_reads_one_dataset_is_told_nothing_of_another(shared: Server, method: str, uri: str) -> None:
+    missing = told(shared, method, uri, "missing", ALICE)
+    assert told(shared, method, uri, "hidden", ALICE) == missing
+    assert told(shared, method, uri, "open", {}) == missing
+    assert method == "HEAD" or told(shared, method, uri, "open", ALICE) != missing
+
+
+@pytest.mark.parametrize(("method", "uri"), LISTING)
+def test_who_reads_one_dataset_finds_no_other_listed(shared: Server, method: str, uri: str) -> None:
+    if "/assets/" not in uri:
+        for headers in (ALICE, {}):
+            text = ask(shared, method, uri, "open", headers).text
+            assert "hidden" not in text
+            assert default_uuid(KEYS["hidden"])[:24] not in text
+
+
 @pytest.mark.parametrize(("method", "uri"), LISTING)
 def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: str) -> None:
     if "/assets/" not in uri:
@@ -211,13 +248,18 @@ def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: s
 
 
 @pytest.mark.parametrize(("method", "uri"), ADMINISTRATING)
-@pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": "wrong"}])
-def test_administration_needs_the_token(guarded: Server, method: str, uri: str, headers: dict[str, str]) -> None:
-    before = (guarded.data_dir / "datasets.json").read_bytes()
-    answer = ask(guarded, method, uri, "open", headers)
+@pytest.mark.parametrize(
+    ("mode", "headers"), [("guarded", {}), ("guarded", {"X-Auth-Token": "wrong"}), ("shared", ALICE)]
+)
+def test_administration_needs_the_token(
+    request: pytest.FixtureRequest, mode: str, method: str, uri: str, headers: dict[str, str]
+) -> None:
+    server: Server = request.getfixturevalue(mode)
+    before = (server.data_dir / "datasets.json").read_bytes()
+    answer = ask(server, method, uri, "open", headers)
     assert answer.status_code in {400, 401, 403}
     assert TOKEN not in answer.text
-    assert (guarded.data_dir / "datasets.json").read_bytes() == before
+    assert (server.data_dir / "datasets.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("method", "uri"), CHANGING)

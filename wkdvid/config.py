@@ -7,6 +7,7 @@ docs/configuration.md. The file may be a DVID's own config.toml: what is DVID's 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,9 +24,10 @@ from wkdvid.dvid_config import DVID_SECTIONS, NgprecomputedStore, ignored, is_dv
 from wkdvid.errors import ConfigError
 from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, nearest
 
-AccessMode: TypeAlias = Literal["open", "token"]
+AccessMode: TypeAlias = Literal["open", "token", "webknossos"]
 
-LATER_MODES = ("webknossos", "clio")
+LATER_MODES = ("clio",)
+_HTTP_URL = re.compile(r"https?://[^/@?#\s]+(/[^@?#\s]*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,26 @@ class ServerConfig:
         """Host and port to listen on."""
         return split_address(self.http_address)
 
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches the server."""
+        host, port = self.address
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - named, not listened on
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def own_url(self) -> str:
+        """Where others do."""
+        return (self.public_url or self.local_url).rstrip("/")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AccessConfig:
     """``[access]``."""
 
     mode: AccessMode = "open"
-    """Who may do what: ``open`` (anyone everything) or ``token`` (administration by token)."""
+    """Who may do what: ``open`` (anyone everything), ``token`` (administration by token) or ``webknossos`` (what the
+    main server says)."""
     allow_open_network: bool = False
     """Whether mode ``open`` may listen on another address than loopback."""
     admin_token: Secret = field(default=None, repr=False)
@@ -291,7 +306,9 @@ def _address_layer(settings: Layer, host: object, port: object) -> Layer:
 def _refuse_later_modes(settings: Layer) -> None:
     mode = settings.get("access.mode")
     if mode and mode.value in LATER_MODES:
-        raise ConfigError(f"{mode.where}: access.mode: {mode.value!r} is not in this version; open or token")
+        raise ConfigError(
+            f"{mode.where}: access.mode: {mode.value!r} is not in this version; open, token or webknossos"
+        )
 
 
 def _check(config: Config) -> None:
@@ -302,9 +319,18 @@ def _check(config: Config) -> None:
             f"access.mode 'open' lets anyone do everything, and server.httpAddress {config.server.http_address!r} can"
             " be reached from the network; take mode 'token', a loopback address, or set access.allow_open_network"
         )
+    _check_main_server(config)
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")
+
+
+def _check_main_server(config: Config) -> None:
+    main = config.webknossos
+    if config.access.mode == "webknossos" and (main.url is None or main.key is None):
+        raise ConfigError("access.mode 'webknossos' asks the main server: set webknossos.url and webknossos.key")
+    if main.url is not None and not _HTTP_URL.fullmatch(main.url):
+        raise ConfigError("webknossos.url: not http://HOST or https://HOST, without user, query and fragment")
 
 
 def _check_credentials(sources: SourcesConfig) -> None:

@@ -8,6 +8,7 @@ WkdvidError
 │   ├── InvalidRequest          a value that cannot be understood or is out of its range
 │   ├── UnsupportedRequest      understood, but not offered for this layer
 │   ├── NotFound                no such dataset, layer, instance, version
+│   │   └── NotShown            no such dataset, or none that this caller may see: it is not said which
 │   ├── TooLarge                over a limit; the message names the limit
 │   ├── Unauthorized            no credentials, or bad ones
 │   ├── Forbidden               good credentials that do not suffice
@@ -57,6 +58,10 @@ class UnsupportedRequest(RequestError):
 
 class NotFound(RequestError):
     code = "not_found"
+
+
+class NotShown(NotFound):
+    """Has the code of its base: nothing tells which it is."""
 
 
 class TooLarge(RequestError):

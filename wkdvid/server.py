@@ -37,6 +37,7 @@ from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.jobs import JobRunner, Jobs, JobStore
+from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
@@ -47,10 +48,13 @@ from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
+from wkdvid.main_server.client import Client
+from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import SqlCatalogStore
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
@@ -145,6 +149,7 @@ async def _start(config: Config, app: App) -> None:
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
+        asyncio.create_task(services.main_server.watch(), name="report to the main server"),
     ]
     if config.shares_catalog:
         lock = HostLock(config.state_dir / "catalog.follower.lock")
@@ -161,6 +166,7 @@ async def _stop(app: App) -> None:
     for watching in app.ctx.watching:
         watching.cancel()
     await asyncio.wait(app.ctx.watching)
+    await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
@@ -197,15 +203,17 @@ def make_services(config: Config, store: CatalogStore, job_store: JobStore) -> S
     backends = Backends(opener)
     catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
+    link = _link(config, catalog)
     return Services(
         limits=config.limits,
         catalog=catalog,
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config),
+        authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, Inspector(opener)),
         jobs=Jobs(job_store, (PYRAMID,)),
+        main_server=link or NoMainServer(),
         executor=executor,
     )
 
@@ -230,9 +238,23 @@ def _credentials(config: Config) -> Credentials:
     return Credentials(config.sources.credentials, otherwise)
 
 
-def _authorizer(config: Config) -> Authorizer:
+def _link(config: Config, catalog: Catalog) -> Link | None:
+    """The way to the main server, where it has one to be shown to."""
+    settings, url = config.webknossos, config.server.own_url
+    if settings.url is None or settings.key is None:
+        return None
+    client = Client(settings.url, settings.name, settings.key)
+    lock = HostLock(config.state_dir / "reports.lock")
+    return Link(client, catalog, lock, reports.forms(url), url)
+
+
+def _authorizer(config: Config, link: Link | None) -> Authorizer:
     if config.access.mode == "open":
         return OpenAuthorizer()
+    if config.access.mode == "webknossos":
+        if link is None:
+            raise ValueError("mode webknossos needs a main server; load_config() sees to that")
+        return link.authorizer
     if not config.access.admin_token:
         raise ValueError("mode token needs a token; serve() makes one")
     return TokenAuthorizer(config.access.admin_token)

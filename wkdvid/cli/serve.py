@@ -123,10 +123,8 @@ def _with_token(config: Config) -> Config:
 
 def announcement(config: Config) -> list[str]:
     """What is printed at start: an address for each protocol."""
-    from wkdvid.cli.remote import local_address
-
-    base = config.server.public_url or local_address(config)
-    catalog = config.datasets.path
+    base = config.server.own_url
+    catalog, main = config.datasets.path, config.webknossos
     in_file = f"{catalog}{'' if catalog.exists() else ' (not there yet)'}"
     return [
         f"home page             {base}/",
@@ -136,4 +134,5 @@ def announcement(config: Config) -> list[str]:
         f"API description       {base}/docs",
         f"catalog               {'in the database' if config.shares_catalog else in_file}",
         f"access mode           {config.access.mode}",
+        *([f"main server           {main.url}, which knows this one as {main.name!r}"] if main.key else []),
     ]

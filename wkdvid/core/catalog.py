@@ -106,6 +106,10 @@ class Dataset:
     def public(self) -> bool:
         return self.entry.public
 
+    @property
+    def chosen_id(self) -> str | None:
+        return self.entry.dataset_id if "dataset_id" in self.entry.options else None
+
     def layer(self, name: str) -> Layer:
         """
         Raises:
@@ -238,8 +242,8 @@ class Catalog:
         return self._seen == self._store.generation()
 
     @property
-    def seen(self) -> int:
-        """The generation that this process has seen."""
+    def generation(self) -> int:
+        """Of the last change that this process has seen."""
         return self._seen
 
     async def catch_up(self) -> None:

@@ -24,7 +24,7 @@ from wkdvid.core.geometry import mag_text, parse_mag
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
-from wkdvid.errors import Forbidden, InvalidEntry, NotFound, TooLarge, Unauthorized, WkdvidError
+from wkdvid.errors import Forbidden, InvalidEntry, NotFound, NotShown, TooLarge, WkdvidError
 from wkdvid.export import ome_zarr
 from wkdvid.frontends.http import (
     HTML,
@@ -170,10 +170,10 @@ async def remove(
     """A main server that drops an id means: forget what you know of it. Who names a dataset means: remove it."""
     await require_administration(request, token_of(request))
     services = services_of(request)
-    if dataset_id is not None:
-        await services.registrar.reload((await services.dataset_by_id(dataset_id, token_of(request))).key)
-    else:
+    if dataset_id is None:
         await services.registrar.remove(DatasetKey(organization, name))
+    elif (dataset := await services.find_by_id(dataset_id)) is not None:
+        await services.registrar.reload(dataset.key)
     return reply("", TEXT)
 
 
@@ -184,19 +184,22 @@ async def do_nothing(request: Request) -> HTTPResponse:
 
 
 async def reload_all(request: Request) -> HTTPResponse:
-    await require_administration(request, token_of(request))
-    await services_of(request).registrar.reload(None)
-    return reply("Ok", TEXT)
+    return await _reload(request, None)
 
 
 async def reload_one(request: Request, organization: str, name: str) -> HTTPResponse:
     """``name`` is the datasetId where the main server is of today."""
     await require_administration(request, token_of(request))
-    services = services_of(request)
-    await services.catalog.look_again()
-    by_id = services.catalog.by_id.get(name)
-    meant = by_id.key if by_id is not None and by_id.key.organization == organization else None
-    await services.registrar.reload(meant or DatasetKey(organization, name))
+    await services_of(request).catalog.look_again()
+    by_id = await services_of(request).find_by_id(name)
+    is_meant = by_id is not None and by_id.key.organization == organization
+    return await _reload(request, by_id.key if by_id and is_meant else DatasetKey(organization, name))
+
+
+async def _reload(request: Request, key: DatasetKey | None) -> HTTPResponse:
+    await require_administration(request, token_of(request))
+    await services_of(request).registrar.reload(key)
+    await services_of(request).main_server.report()
     return reply("Ok", TEXT)
 
 
@@ -374,7 +377,9 @@ async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, number = status_for(error, STATUS), request_id()
     if status >= 500:
         log.warning("request %s: %s: %s", number, type(error).__name__, error)
-    if isinstance(error, Forbidden | Unauthorized):
+    if isinstance(error, NotShown) and services_of(request).authorizer.tokens_expire:
+        status = STATUS[Forbidden]
+    if status == STATUS[Forbidden]:
         return reply(forbidden_text(str(error)), TEXT, status)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
     return json_reply(message(texts, error.code, number), status)

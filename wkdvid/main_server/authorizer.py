@@ -1,0 +1,122 @@
+"""Mode ``webknossos``: the main server says who may do what (webknossos.md B.2, C.1, C.2 M3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from cachebox import LRUCache
+
+from wkdvid.core.access import Action, Protected
+from wkdvid.main_server.client import Client, MainServerUnavailable
+from wkdvid.main_server.dataset_ids import DatasetIds
+from wkdvid.main_server.single_flight import SingleFlight
+
+KEPT_S = 120.0
+GRACE_S = 60.0
+"""How long after that a grant still counts while the main server gives no answer."""
+PAUSE_S = 5.0
+"""After a question without an answer; meanwhile nobody waits for another one."""
+KEPT = 100_000
+"""Answers; one takes some 400 bytes."""
+
+Question: TypeAlias = tuple[str | None, Action, tuple[str, str] | None]
+"""Token, action, organization and name of the dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    granted: bool
+    until: float
+    """``time.monotonic()``"""
+
+
+class MainServerAuthorizer:
+    """What it has answered counts for two minutes. What it does not know, such as a dataset of an organization that it
+    does not have, is for its administrators alone.
+    """
+
+    tokens_expire = True
+
+    def __init__(self, client: Client, ids: DatasetIds) -> None:
+        self._client = client
+        self._ids = ids
+        self._known: LRUCache[Question, _Known] = LRUCache(KEPT)
+        self._asking: SingleFlight[bool] = SingleFlight()
+        self._silent_until = 0.0
+        self._is_legacy = False
+        """Whether it is one that knows datasets by their names alone; found out by its answers."""
+
+    def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
+        if dataset is None and token is None:
+            return False
+        known: _Known | None = self._known.get((token, action, None if dataset is None else dataset.key))
+        if known is None:
+            return None
+        now = time.monotonic()
+        if now < known.until or (known.granted and now < self._silent_until and now < known.until + GRACE_S):
+            return known.granted
+        return None
+
+    async def ask(self, token: str | None, action: Action, dataset: Protected | None) -> bool:
+        """
+        Raises:
+            MainServerUnavailable: it gives no answer, and has given no grant lately.
+        """
+        decided = self.decide(token, action, dataset)
+        if decided is not None:
+            return decided
+        question = (token, action, None if dataset is None else dataset.key)
+        return await self._asking.ask(question, lambda: self._ask(question, dataset))
+
+    async def _ask(self, question: Question, dataset: Protected | None) -> bool:
+        token, action, _ = question
+        try:
+            if time.monotonic() < self._silent_until:
+                raise MainServerUnavailable("does not answer")
+            granted = await self._answer(token, action, dataset)
+        except MainServerUnavailable:
+            self._silent_until = max(self._silent_until, time.monotonic() + PAUSE_S)
+            decided = self.decide(token, action, dataset)
+            if decided is None:
+                raise
+            return decided
+        if granted is None:
+            return await self.ask(token, Action.ADMINISTRATE, None)
+        self._known[question] = _Known(granted, time.monotonic() + KEPT_S)
+        return granted
+
+    async def _answer(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
+        """None: it does not know the dataset.
+
+        One of another generation says 400 to what it does not understand.
+        """
+        for is_legacy in (self._is_legacy, not self._is_legacy):
+            body = legacy_request(action, dataset) if is_legacy else await self._modern_request(action, dataset)
+            if body is None:
+                continue
+            query = {} if token is None else {"token": token}
+            answer = await self._client.ask("POST", "validateUserAccess", query, body)
+            document = self._client.need_document(answer)
+            if answer.status != HTTPStatus.BAD_REQUEST:
+                self._is_legacy = is_legacy
+                return isinstance(document, dict) and document.get("granted") is True
+        return None
+
+    async def _modern_request(self, action: Action, dataset: Protected | None) -> Mapping[str, Any] | None:
+        """None: the dataset has no id there."""
+        if dataset is None:
+            return {"resourceType": "webknossos", "mode": action.value}
+        dataset_id = dataset.chosen_id or await self._ids.find_id(dataset.key)
+        return (
+            None if dataset_id is None else {"resourceId": dataset_id, "resourceType": "dataset", "mode": action.value}
+        )
+
+
+def legacy_request(action: Action, dataset: Protected | None) -> Mapping[str, Any]:
+    """As servers of up to 2023 read it."""
+    team, name = ("", "") if dataset is None else dataset.key
+    return {"resourceId": {"team": team, "name": name}, "resourceType": "datasource", "mode": action.value}
