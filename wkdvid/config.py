@@ -86,6 +86,8 @@ class SourcesConfig:
     """What of the server's credentials goes to which addresses."""
     secrets: Mapping[Reference, tuple[str, ...]] = field(default_factory=dict)
     """Secrets that the catalog's entries may refer to, each with the addresses that it may be sent to."""
+    variables: tuple[str, ...] = ()
+    """Environment variables that stand for their values in the text of entries."""
     cache_bytes: Bytes = GIB
     """Bytes of cached voxels per machine, divided among the workers."""
     deadline_s: Seconds = 20.0
@@ -170,6 +172,11 @@ class Config:
     def private(self) -> bool:
         """Whether nobody reaches the server but its operator, on this machine."""
         return self.access.mode == "open" and is_loopback(self.server.address[0])
+
+    def variables(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Those of the environment that entries may hold: where others write them too, they could send it elsewhere."""
+        granted = environ if self.private else self.sources.variables
+        return {name: environ[name] for name in granted if name in environ}
 
 
 SCHEMA = Schema(

@@ -229,7 +229,14 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
     guard = Guard(config.file_roots, config.sources.http_hosts, _credentials(config))
     secrets = Secrets(config.sources.secrets)
-    return Opener(guard, config.limits, pool_bytes=pool_bytes, deadline_s=deadline_s, secrets=secrets)
+    return Opener(
+        guard,
+        config.limits,
+        pool_bytes=pool_bytes,
+        deadline_s=deadline_s,
+        secrets=secrets,
+        variables=config.variables(os.environ),
+    )
 
 
 def _credentials(config: Config) -> Credentials:

@@ -35,6 +35,7 @@ ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed", "bossdb": "boss"}
 class Backend:
     """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``.
 
+    ``SECRETS`` are those of its options that refer to secrets.
     By ``MARKERS`` or ``SUFFIXES`` an inspection finds out that an address is of its format.
     """
 
@@ -45,6 +46,8 @@ class Backend:
     """From a nameless entry to those of the layers that the source has, each with what ``open_layer`` needs."""
     markers: tuple[str, ...] = ()
     """Keys of documents, one of which is in every folder of the format; the first is what most have."""
+    secrets: frozenset[str] = frozenset()
+    """Options that refer to secrets: variables in them are not replaced by their values."""
     suffixes: tuple[str, ...] = ()
     """What the name of a file or folder of the format ends with, in lower case, if that tells."""
 
@@ -67,6 +70,7 @@ def _load(name: str, module_name: str) -> Backend:
             open_layer=module.open_layer,
             find_layers=getattr(module, "find_layers", None),
             markers=tuple(getattr(module, "MARKERS", ())),
+            secrets=frozenset(getattr(module, "SECRETS", ())),
             suffixes=tuple(getattr(module, "SUFFIXES", ())),
         )
     except (ImportError, AttributeError) as error:
@@ -80,11 +84,12 @@ class Backends:
         self._opener = opener
         self._backends = load_backends()
         self._options = {name: backend.options for name, backend in self._backends.items()}
+        self._secrets = frozenset(name for backend in self._backends.values() for name in backend.secrets)
         self._finders = frozenset(name for name, backend in self._backends.items() if backend.find_layers is not None)
 
     def parse(self, document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
         """Entries of a document, and every problem of it with its JSON path."""
-        parser = EntryParser(self._options, ALIASES, self._finders)
+        parser = EntryParser(self._options, ALIASES, self._finders, self._opener.variables, self._secrets)
         entries = parser.parse(document)
         return entries, parser.problems
 

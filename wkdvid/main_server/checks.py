@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -220,7 +221,7 @@ async def _ask(session: aiohttp.ClientSession, method: str, url: str, **more: An
     except TimeoutError:
         raise _Unheard(f"no answer within {PATIENCE_S:g} s") from None
     except OSError as error:
-        raise _Unheard(error.strerror or "no connection can be made") from None
+        raise _Unheard(os.strerror(error.errno) if error.errno else "no connection can be made") from None
     except aiohttp.ClientError as error:
         raise _Unheard(f"no answer of HTTP ({type(error).__name__})") from None
 

@@ -25,6 +25,7 @@ from wkdvid.errors import InvalidRequest
 OPTIONS = frozenset(
     {"domain", "collection", "experiment", "channels", "channel", "t", "token", "username", "password", "auth"}
 )
+SECRETS = frozenset({"token", "username", "password"})
 
 
 async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]:
