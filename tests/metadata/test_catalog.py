@@ -94,6 +94,17 @@ async def test_what_is_renewed_goes_with_its_dataset(hosts: tuple[SqlCatalogStor
     assert (await one.load()).renewed == {EVERYTHING: 3, "org/b": 2}
 
 
+async def test_what_was_written_by_hand_spoils_nothing_else(
+    hosts: tuple[SqlCatalogStore, SqlCatalogStore], engine: sa.Engine
+) -> None:
+    one, two = hosts
+    for name in ("a", "b"):
+        await one.update(putting(name), [])
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE catalog SET entry = '{oops' WHERE dataset = 'a'"))
+    assert (await two.update(putting("c"), [])).document == {"zarr": {"org": {"a": "{oops", "b": {}, "c": {}}}}
+
+
 def test_a_file_is_taken_over_once(hosts: tuple[SqlCatalogStore, SqlCatalogStore], tmp_path: Path) -> None:
     path = tmp_path / "datasets.json"
     one, two = hosts

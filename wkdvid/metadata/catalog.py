@@ -135,8 +135,16 @@ def _snapshot(connection: sa.Connection) -> Snapshot:
 def _read(connection: sa.Connection) -> Document:
     document: Document = {}
     for row in connection.execute(sa.select(catalog).order_by(catalog.c.number)):
-        document.setdefault(row.backend, {}).setdefault(row.organization, {})[row.dataset] = json.loads(row.entry)
+        document.setdefault(row.backend, {}).setdefault(row.organization, {})[row.dataset] = _entry(row.entry)
     return document
+
+
+def _entry(text: str) -> object:
+    """What somebody has written there by hand may be no JSON. As text it is no entry, so its dataset alone suffers."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _write(connection: sa.Connection, before: Document, after: Document) -> None:
