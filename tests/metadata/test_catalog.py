@@ -109,6 +109,8 @@ def test_a_file_is_taken_over_once(hosts: tuple[SqlCatalogStore, SqlCatalogStore
     path = tmp_path / "datasets.json"
     one, two = hosts
     assert one.begin(path) == 0  # there is none yet
+    path.write_text(json.dumps({"zarr": {}}))
+    assert one.begin(path) == 0
     path.write_text(json.dumps({"zarr": {"org": {"b": {}, "a": 5}, "odd": 3}, "n5": {"org": {"a": {}}}}))
     assert one.begin(path) == 2
     path.write_text("no JSON, and not read")
@@ -126,6 +128,21 @@ def test_a_counter_that_is_ahead_of_its_database_begins_anew(
     SharedCounter(tmp_path / "one" / "counter").set(1000)
     hosts[0].begin(tmp_path / "none.json")
     assert hosts[0].generation() == 0
+
+
+async def test_a_database_that_hangs_is_not_waited_for(
+    hosts: tuple[SqlCatalogStore, SqlCatalogStore], engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = hosts
+    monkeypatch.setattr("wkdvid.metadata.catalog.ANSWER_S", 0.2)
+    with engine.begin() as connection:
+        connection.execute(sa.text("LOCK TABLE catalog_state IN ACCESS EXCLUSIVE MODE"))
+        for asking in (one.refresh(), one.load()):
+            with pytest.raises(DatabaseUnavailable, match=r"no answer within 0\.2 s"):
+                await asking
+    monkeypatch.undo()
+    await one.refresh()
+    assert (await one.load()).document == {}
 
 
 async def test_a_database_that_does_not_answer_is_asked_once_for_all(tmp_path: Path) -> None:

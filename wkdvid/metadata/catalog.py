@@ -6,8 +6,9 @@ import asyncio
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -17,6 +18,12 @@ from wkdvid.errors import DatabaseUnavailable
 from wkdvid.metadata.engine import transaction
 from wkdvid.metadata.schema import catalog, catalog_state
 
+Result = TypeVar("Result")
+
+ANSWER_S = 5.0
+"""For a question that requests wait for."""
+WRITERS = 4
+"""Changes of one worker at a time; they wait for each other anyway."""
 LOCK_S = 20
 """How long a change waits for another one."""
 SILENCE_S = 60
@@ -24,7 +31,10 @@ SILENCE_S = 60
 
 
 class SqlCatalogStore:
-    """A ``core.catalog_store.CatalogStore``; its methods are described there. Queries run in threads."""
+    """A ``core.catalog_store.CatalogStore``; its methods are described there.
+
+    Queries run in threads of its own: those of a database that hangs are lost, but nobody else waits for them.
+    """
 
     def __init__(self, engine: sa.Engine, counter: SharedCounter) -> None:
         """
@@ -37,6 +47,8 @@ class SqlCatalogStore:
         self._answered = 0
         self._failure: str | None = None
         self._asking = asyncio.Lock()
+        self._reader = ThreadPoolExecutor(1, "read catalog")
+        self._writers = ThreadPoolExecutor(WRITERS, "write catalog")
 
     def begin(self, path: Path) -> int:
         """Before the workers of this host run: set the counter, and fill a catalog that never held anything.
@@ -51,17 +63,29 @@ class SqlCatalogStore:
         with transaction(self._engine) as connection:
             generation: int = connection.execute(sa.select(catalog_state.c.generation).with_for_update()).scalar_one()
             found = read_document(path) if generation == 0 else {}
-            _write(connection, {}, found)
-            if found:
+            taken_over = len(_rows(found))
+            if taken_over:
+                _write(connection, {}, found)
                 generation = _raised(connection)
             self._counter.set(generation)
-        return len(_rows(found))
+        return taken_over
 
     def generation(self) -> int:
         return self._counter.value
 
     async def load(self) -> Snapshot:
-        return await asyncio.to_thread(self._load)
+        return await self._query(self._load)
+
+    async def _query(self, query: Callable[[], Result]) -> Result:
+        """
+        Raises:
+            DatabaseUnavailable: no answer, or none in time.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await asyncio.get_running_loop().run_in_executor(self._reader, query)
+        except TimeoutError:
+            raise DatabaseUnavailable(f"the database cannot be used: no answer within {ANSWER_S:g} s") from None
 
     def _load(self) -> Snapshot:
         """Other workers of this host are to see what this one does, so the counter is raised too."""
@@ -78,22 +102,22 @@ class SqlCatalogStore:
         async with self._asking:
             if self._answered < mine:
                 asked = self._asked
-                self._failure = await asyncio.to_thread(self._ask)
+                try:
+                    await self._query(self._ask)
+                    self._failure = None
+                except DatabaseUnavailable as error:
+                    self._failure = str(error)
                 self._answered = asked
             if self._failure is not None:
                 raise DatabaseUnavailable(self._failure)
 
-    def _ask(self) -> str | None:
-        """Raise the counter to the generation of the database. Why that cannot be, if so."""
-        try:
-            with transaction(self._engine) as connection:
-                self._counter.raise_to(connection.execute(sa.select(catalog_state.c.generation)).scalar_one())
-        except DatabaseUnavailable as error:
-            return str(error)
-        return None
+    def _ask(self) -> None:
+        with transaction(self._engine) as connection:
+            self._counter.raise_to(connection.execute(sa.select(catalog_state.c.generation)).scalar_one())
 
     async def update(self, change: Callable[[Document], None], renew: Iterable[str]) -> Snapshot:
-        return await asyncio.to_thread(self._update, change, frozenset(renew))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writers, self._update, change, frozenset(renew))
 
     def _update(self, change: Callable[[Document], None], renew: frozenset[str]) -> Snapshot:
         """One transaction, which begins by locking the state: no other writer of any host is in between."""

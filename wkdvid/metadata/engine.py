@@ -15,7 +15,13 @@ from wkdvid.metadata.schema import REVISION
 
 BUSY_S = 20
 """SQLite has one writer at a time; the next one waits for so long."""
-SILENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10", "keepalives_interval": "5"}
+SILENCE = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+}
 """A PostgreSQL that is not there any more is noticed; libpq's words. What the URL says of them goes before."""
 MIGRATION_LOCK = 7_243_151_902_231_460
 """A number of our own among PostgreSQL's advisory locks."""
