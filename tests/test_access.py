@@ -1,5 +1,4 @@
-"""Who may do what, over a real port: modes open, token and webknossos, foreign pages, and every route as it declares its
-access."""
+"""Who may do what, over a real port: each mode, foreign pages, and every route as it declares its access."""
 
 from __future__ import annotations
 

@@ -154,6 +154,41 @@ def test_open_mode_stays_on_loopback(address: str) -> None:
     assert load_config(None, {}, {**options, "access.mode": "token"}).access.mode == "token"
 
 
+def test_mode_webknossos_needs_a_main_server_and_a_key() -> None:
+    options = {"data_dir": "nowhere", "access.mode": "webknossos", "server.http_address": "0.0.0.0:8000"}
+    main = {"WKDVID_WEBKNOSSOS__URL": "https://webknossos.example.org", "WKDVID_WEBKNOSSOS__KEY": "$DATASTORE_KEY"}
+    for missing in main:
+        with pytest.raises(ConfigError, match=r"set webknossos\.url and webknossos\.key"):
+            load_config(
+                None, {name: value for name, value in main.items() if name != missing} | {"DATASTORE_KEY": "k"}, options
+            )
+    config = load_config(None, {**main, "DATASTORE_KEY": "s3cr3t"}, options)
+    assert (config.webknossos.key, "s3cr3t" in repr(config)) == ("s3cr3t", False)
+
+
+@pytest.mark.parametrize(
+    "url", ["webknossos.org", "ftp://wk", "https://me:s3cr3t@wk", "https://wk/?key=s3cr3t", "http://"]
+)
+def test_address_of_the_main_server_has_scheme_and_host_alone(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"webknossos\.url: not http://HOST") as caught:
+        load_config(None, {}, {"data_dir": "nowhere", "webknossos.url": url})
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "address", "url"),
+    [
+        ("https://em.example.org/", "127.0.0.1:8000", "https://em.example.org"),
+        (None, "[::1]:9000", "http://[::1]:9000"),
+        (None, ":8000", "http://127.0.0.1:8000"),
+    ],
+)
+def test_where_others_reach_the_server(public_url: str | None, address: str, url: str) -> None:
+    options = {"data_dir": "nowhere", "access.mode": "token", "server.http_address": address}
+    config = load_config(None, {}, {**options, "server.public_url": public_url})
+    assert config.server.own_url == url
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:8000", "[::1]:8000", "127.9.9.9:1"])
 def test_open_mode_on_loopback(address: str) -> None:
     assert load_config(None, {}, {"data_dir": "nowhere", "server.http_address": address}).access.mode == "open"

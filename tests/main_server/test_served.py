@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def has_reported(main: MainServer, *names: str) -> bool:
     return comes_true(lambda: set(main.reported) == {f"lab/{name}" for name in names})
 
 
-def as_user(token: str) -> dict[str, dict[str, str]]:
+def as_user(token: str) -> dict[str, Any]:
     return {"headers": {"X-Auth-Token": token}}
 
 
@@ -81,10 +81,10 @@ def test_what_there_is_is_reported_by_one_worker(main: MainServer, server: Serve
 @pytest.mark.parametrize("name", ["lab/a", "id of it"])
 def test_a_dataset_is_read_by_whom_it_is_shared_with(main: MainServer, server: Server, name: str) -> None:
     dataset = main.dataset_id("lab/a") if name != "lab/a" else name
-    for token in ("alice", "boss", main.token):
-        assert buckets(server, dataset, token).content == bytes([5]) * 32**3
-    for token in (None, "", "mallory"):
-        answer = buckets(server, dataset, token)
+    for good in ("alice", "boss", main.token):
+        assert buckets(server, dataset, good).content == bytes([5]) * 32**3
+    for bad in (None, "", "mallory"):
+        answer = buckets(server, dataset, bad)
         assert answer.status_code == 403
         assert answer.text.startswith("Token may be expired, consider reloading. Access forbidden: there is no dataset")
 
@@ -139,7 +139,7 @@ def test_the_main_server_may_have_an_id_forgotten(main: MainServer, server: Serv
         path = f"{server.base}/data/datasets/{dataset_id}"
         assert requests.delete(path, **as_user(main.token), timeout=60).status_code == 200
     row = main.state.rows[("lab", "b")]
-    row.id, known = "9" * 24, row.id
+    known, row.id = row.id, "9" * 24
     try:
         requests.delete(f"{server.base}/data/datasets/{known}", **as_user(main.token), timeout=60)
         for _ in range(8):  # either worker
@@ -168,3 +168,22 @@ def test_a_source_that_is_gone_is_reported_with_its_reason(main: MainServer, ser
     (server.data_dir / "away").rename(server.data_dir / "b")
     assert server.post("/data/triggers/reload/lab/b", **as_user("boss")).ok
     assert "dataLayers" in main.reported["lab/b"]
+
+
+def test_nobody_is_refused_because_the_main_server_is_down(main: MainServer, server: Server) -> None:
+    """F31. Who was let in lately still is."""
+    uuid = hashlib.sha256(b"lab/a").hexdigest()[:32]
+    with requests.Session() as session:  # one connection, so one worker
+        path = f"{server.base}/data/datasets/lab/a/layers/image/histogram"
+        assert session.get(path, **as_user("alice"), timeout=60).status_code == 200
+        main.faults.down = True
+        assert session.get(path, **as_user("alice"), timeout=60).status_code == 200
+    for path in (
+        "/",
+        "/data/datasets",
+        f"/data/datasets/{'1' * 24}",
+        "/data/datasets/lab/a",
+        f"/api/node/{uuid}/status",
+    ):
+        assert server.get(path, **as_user("new")).status_code == 503
+    assert server.get("/data/health").text == "Ok"

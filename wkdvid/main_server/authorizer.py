@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from cachebox import LRUCache
 
 from wkdvid.core.access import Action, Protected
-from wkdvid.main_server.client import Client, MainServerUnavailable
+from wkdvid.main_server.client import IS_PAGE, PAGE, URL_HINT, Answer, Client, MainServerUnavailable
 from wkdvid.main_server.dataset_ids import DatasetIds
 from wkdvid.main_server.single_flight import SingleFlight
 
@@ -20,8 +20,10 @@ GRACE_S = 60.0
 """How long after that a grant still counts while the main server gives no answer."""
 PAUSE_S = 5.0
 """After a question without an answer; meanwhile nobody waits for another one."""
-KEPT = 100_000
-"""Answers; one takes some 400 bytes."""
+KEPT = 20_000
+"""Answers; with a token of usual length one takes some 400 bytes."""
+LONGEST_TOKEN = 1000
+"""What is longer is none: anyone may send them, and they are kept with the answer."""
 
 Question: TypeAlias = tuple[str | None, Action, tuple[str, str] | None]
 """Token, action, organization and name of the dataset."""
@@ -51,7 +53,7 @@ class MainServerAuthorizer:
         """Whether it is one that knows datasets by their names alone; found out by its answers."""
 
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
-        if dataset is None and token is None:
+        if (token is None and dataset is None) or (token is not None and len(token) > LONGEST_TOKEN):
             return False
         known: _Known | None = self._known.get((token, action, None if dataset is None else dataset.key))
         if known is None:
@@ -74,12 +76,12 @@ class MainServerAuthorizer:
 
     async def _ask(self, question: Question, dataset: Protected | None) -> bool:
         token, action, _ = question
+        if time.monotonic() < self._silent_until:
+            raise MainServerUnavailable("does not answer")
         try:
-            if time.monotonic() < self._silent_until:
-                raise MainServerUnavailable("does not answer")
             granted = await self._answer(token, action, dataset)
         except MainServerUnavailable:
-            self._silent_until = max(self._silent_until, time.monotonic() + PAUSE_S)
+            self._silent_until = time.monotonic() + PAUSE_S
             decided = self.decide(token, action, dataset)
             if decided is None:
                 raise
@@ -100,11 +102,17 @@ class MainServerAuthorizer:
                 continue
             query = {} if token is None else {"token": token}
             answer = await self._client.ask("POST", "validateUserAccess", query, body)
-            document = self._client.need_document(answer)
             if answer.status != HTTPStatus.BAD_REQUEST:
                 self._is_legacy = is_legacy
-                return isinstance(document, dict) and document.get("granted") is True
+                return self._granted(answer)
         return None
+
+    def _granted(self, answer: Answer) -> bool:
+        """It may be of any status: a refusal is 403."""
+        match answer.body:
+            case {"granted": bool(granted)}:
+                return granted
+        raise self._client.unusable(IS_PAGE if answer.body is PAGE else "does not say who may read; " + URL_HINT)
 
     async def _modern_request(self, action: Action, dataset: Protected | None) -> Mapping[str, Any] | None:
         """None: the dataset has no id there."""

@@ -44,6 +44,7 @@ _CAUSES: Mapping[type[Exception], str] = {
 }
 NO_QUERY: Mapping[str, str] = MappingProxyType({})
 URL_HINT = "is webknossos.url what it should be?"
+IS_PAGE = f"answers with a page where its API should be; {URL_HINT}"
 
 
 class MainServerUnavailable(UpstreamUnavailable):
@@ -132,17 +133,11 @@ class Client:
             self._notice.well()
         return answer
 
-    def need_document(self, answer: Answer) -> Json:
-        """The JSON of an answer of any status.
-
-        Raises:
-            MainServerUnavailable: it has none.
-        """
-        if answer.body is not PAGE and answer.body is not None:
-            return answer.body
-        error = MainServerUnavailable(f"answers with a page where its API should be; {URL_HINT}")
+    def unusable(self, what: str) -> MainServerUnavailable:
+        """The error to raise where an answer is none to the question; it is logged like one that did not come."""
+        error = MainServerUnavailable(what)
         self._notice.trouble(str(error))
-        raise error
+        return error
 
     async def aclose(self) -> None:
         if self._session is not None:

@@ -15,7 +15,7 @@ from wkdvid.main_server.single_flight import SingleFlight
 KEPT_S = 600.0
 UNKNOWN_S = 10.0
 """How long a dataset or an id that it does not know is not asked for again: it may learn of it at any time."""
-KEPT = 100_000
+KEPT = 20_000
 _ID = re.compile(r"[0-9a-f]{24}")
 
 

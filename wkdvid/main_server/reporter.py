@@ -17,7 +17,7 @@ from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.host_lock import HostLock
 from wkdvid.errors import BackendError, WkdvidError
-from wkdvid.main_server.client import Answer, Client, Json, MainServerUnavailable
+from wkdvid.main_server.client import IS_PAGE, PAGE, Answer, Client, Json, MainServerUnavailable
 from wkdvid.main_server.dataset_ids import DatasetIds
 from wkdvid.main_server.notice import Notice, log
 
@@ -138,14 +138,17 @@ class Reporter:
     def _check(self, answer: Answer) -> None:
         if answer.is_ok:
             return
-        text = f"the main server of webKnossos does not take our reports: it answers with status {answer.status}"
-        if answer.status == HTTPStatus.FORBIDDEN:
-            text = (
-                f"the main server of webKnossos knows no datastore {self._client.datastore!r} with this key: see its"
-                " row in webknossos.dataStores, and webknossos.name and webknossos.key here"
+        what = f"does not take our reports: it answers with status {answer.status}"
+        if answer.body is PAGE:
+            what = IS_PAGE
+        elif answer.status == HTTPStatus.FORBIDDEN:
+            what = (
+                f"knows no datastore {self._client.datastore!r} with this key: see its row in webknossos.dataStores,"
+                " and webknossos.name and webknossos.key here"
             )
-        self._notice.trouble(text)
-        raise MainServerRefused(text)
+        error = MainServerRefused(f"the main server of webKnossos {what}")
+        self._notice.trouble(str(error))
+        raise error
 
     async def _look_up(self, keys: Sequence[DatasetKey]) -> None:
         """Learn the datasets' ids, and say which have none: nothing else tells that they are not shown."""
