@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def real_data_folder() -> Path | None:
     folder = os.environ.get("WKDVID_TEST_DATA")
     return Path(folder) if folder else None
 
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell ignores SIGINT in what it runs in the background, and with it all that the tests start."""
 
 collect_ignore = [] if real_data_folder() else ["dvid/test_golden.py"]
 

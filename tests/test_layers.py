@@ -27,6 +27,7 @@ RANKS = {
     "frontends": 4,
     "testing": 4,
     "inspection": 5,
+    "workers": 5,
     "server": 5,
     "cli": 6,
     "": 6,

@@ -7,6 +7,7 @@ docs/configuration.md. The file may be a DVID's own config.toml: what is DVID's 
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -59,6 +60,10 @@ class ServerConfig:
     def own_url(self) -> str:
         """Where others do."""
         return (self.public_url or self.local_url).rstrip("/")
+
+    @property
+    def worker_count(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)

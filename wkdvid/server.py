@@ -9,20 +9,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
-import sqlalchemy as sa
 from sanic import Sanic
 from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
 from sanic.exceptions import NotFound as NoRoute
 from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
-from sanic.worker.loader import AppLoader
 
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
@@ -32,7 +29,7 @@ from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.catalog_store import COUNTER, CatalogStore, FileCatalogStore, SharedCounter
+from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock
@@ -42,7 +39,7 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
-from wkdvid.errors import ConfigError, DatabaseUnavailable
+from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
@@ -55,9 +52,10 @@ from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
-from wkdvid.metadata.catalog import SqlCatalogStore
+from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
 
@@ -67,20 +65,11 @@ URL_BYTES = 65_535
 """The longest URL that the HTTP parser can hold; a head is refused before its URL can be longer."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
-BACKLOG = 1024
-"""Connections that wait to be accepted."""
 END_S = 1.0
 """For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
-MALLOC = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_TRIM_THRESHOLD_": "1073741824",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TOP_PAD_": "67108864",
-}
-"""Without these glibc maps and faults every large body anew. Workers are spawned, so they are in time for them."""
 
 
 class ReportableRequest(Request):
@@ -93,10 +82,6 @@ class ReportableRequest(Request):
         if parts["method"] == "NONE":
             parts["url_bytes"] = b"*"
         super().__init__(**parts)
-
-
-def worker_count(config: Config) -> int:
-    return config.server.workers or len(os.sched_getaffinity(0))
 
 
 def create_app(config: Config) -> App:
@@ -139,9 +124,8 @@ def _limits(config: Config) -> Mapping[str, object]:
 
 
 async def _start(config: Config, app: App) -> None:
-    engine = open_engine(config.metadata.database_url)
-    job_store = SqlJobStore(engine)
-    services = make_services(config, catalog_store(config, engine), job_store)
+    job_store = SqlJobStore(open_engine(config.metadata.database_url))
+    services = make_services(config, job_store)
     app.ctx.services = services
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
@@ -181,27 +165,22 @@ async def _end_tasks() -> None:
         await asyncio.wait(rest, timeout=END_S)
 
 
-def shared_catalog(config: Config, engine: sa.Engine) -> SqlCatalogStore:
-    """The catalog of all hosts that use the database."""
-    return SqlCatalogStore(engine, SharedCounter(config.state_dir / COUNTER))
-
-
-def catalog_store(config: Config, engine: sa.Engine) -> CatalogStore:
+def _catalog_store(config: Config) -> CatalogStore:
     if config.shares_catalog:
-        return shared_catalog(config, engine)
+        return open_catalog(config.metadata.database_url, config.state_dir)
     return FileCatalogStore(config.datasets.path, config.state_dir)
 
 
-def make_services(config: Config, store: CatalogStore, job_store: JobStore) -> Services:
+def make_services(config: Config, job_store: JobStore) -> Services:
     """What front ends need, for one worker.
 
     Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
     allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
-    cached = config.sources.cache_bytes // worker_count(config) * 3 // 8
+    cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
     backends = Backends(opener)
-    catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
+    catalog = Catalog(_catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s)
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     return Services(
@@ -320,81 +299,22 @@ def _limit_of(request: Request, error: Exception) -> str:
     return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The socket that all workers accept from; port 0 takes a free one.
-
-    Raises:
-        ConfigError: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"server.httpAddress: cannot listen on {host} port {port}: {reason}") from error
-
-
-def serve(config: Config, listener: socket.socket, announcement: str, *, reload: bool = False) -> None:
-    """Run the server until it is told to stop by SIGTERM or SIGINT.
-
-    Args:
-        listener: As ``listen`` returns it.
-        announcement: Printed when both signals are heeded.
-        reload: Start anew when a source file changes.
-    """
-    early: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: early.append(number))
-    print(announcement, flush=True)
-    for name, value in (MALLOC | _silence(config.sources.deadline_s)).items():
-        os.environ.setdefault(name, value)
-    loader = AppLoader(factory=partial(_process, config))
-    app = loader.load()
+def work(config: Config, listener: socket.socket) -> None:
+    """What a worker process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
+    configure_logging()
+    app = create_app(config)
+    app.after_server_start(_heed_the_end)
     app.prepare(
         sock=listener,
         backlog=BACKLOG,
-        workers=worker_count(config),
+        single_process=True,
+        register_sys_signals=False,
         access_log=False,
         motd=False,
-        auto_reload=reload,
-        reload_dir=[str(Path(__file__).parent)] if reload else None,
     )
-    app.main_process_ready(partial(_heed_early_signals, early))
-    Sanic.serve(primary=app, app_loader=loader)
+    Sanic.serve_single(app)
 
 
-def _silence(deadline_s: float) -> dict[str, str]:
-    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too.
-
-    That takes so long that a second try fits into the deadline. What brings a few bytes a second stands still as well.
-    """
-    return {
-        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s * 0.4), 1)),
-        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1024",
-    }
-
-
-async def _heed_early_signals(early: list[int], app: App) -> None:
-    """End the wait for the workers' start when a signal ends them; Sanic 25.12 would wait on for ever.
-
-    Args:
-        early: The signals that came before Sanic's manager took them over.
-    """
-    manager = app.manager
-    all_started: Callable[[], bool] = manager._all_workers_ack
-
-    def ended_or_started() -> bool:
-        if early and not manager._shutting_down:
-            manager.shutdown_signal(early[0], None)  # type: ignore[no-untyped-call]
-        if manager._shutting_down:
-            manager.shutdown()  # type: ignore[no-untyped-call]  # of those too that were not yet alive then
-            return True
-        return all_started()
-
-    manager._all_workers_ack = ended_or_started  # type: ignore[method-assign]
-
-
-def _process(config: Config) -> App:
-    """What the main process and each worker, all spawned, begin with."""
-    configure_logging()
-    return create_app(config)
+async def _heed_the_end(app: App) -> None:
+    heed_the_end(partial(app.stop, terminate=False))

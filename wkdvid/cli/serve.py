@@ -6,10 +6,13 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import socket
+
     from wkdvid.config import Config
 
 NAME = "serve"
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, *, reload: bool) -> int:
     _check_files(config)
-    from wkdvid.server import listen, serve
+    from wkdvid.workers import listen, serve
 
     _prepare_database(config)
     host, port = config.server.address
@@ -58,8 +61,14 @@ def _serve(config: Config, *, reload: bool) -> int:
     if config.stores:
         names = ", ".join(f"[store.{store.alias}]" for store in config.stores)
         print(f"{config.file}: not served in this version, register them as datasets: {names}", file=sys.stderr)
-    serve(config, listener, "\n".join(announcement(config)), reload=reload)
-    return 0
+    return serve(config, partial(_work, config, listener), "\n".join(announcement(config)), reload=reload)
+
+
+def _work(config: Config, listener: socket.socket) -> None:
+    """What a worker process does; the main one imports none of it."""
+    from wkdvid.server import work
+
+    work(config, listener)
 
 
 def _check_files(config: Config) -> None:
@@ -88,16 +97,14 @@ def _check_files(config: Config) -> None:
 
 def _prepare_database(config: Config) -> None:
     """Bring it up to date, and the catalog into it where it is to be there."""
-    from wkdvid.metadata.engine import migrate, open_engine
-    from wkdvid.server import shared_catalog
+    from wkdvid.metadata.catalog import open_catalog
+    from wkdvid.metadata.engine import migrate
 
     migrate(config.metadata.database_url)
     if not config.shares_catalog:
         return
-    engine = open_engine(config.metadata.database_url)
     path = config.datasets.path
-    taken_over = shared_catalog(config, engine).begin(path)
-    engine.dispose()
+    taken_over = open_catalog(config.metadata.database_url, config.state_dir).begin(path)
     if taken_over:
         print(f"{path}: {taken_over} datasets taken over into the database; this file is not read again")
     elif path.exists():

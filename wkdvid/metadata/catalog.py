@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from wkdvid.core.catalog_store import EVERYTHING, SharedCounter, Snapshot, read_document
+from wkdvid.core.catalog_store import COUNTER, EVERYTHING, SharedCounter, Snapshot, read_document
 from wkdvid.core.entries import DatasetKey, Document, list_entries
 from wkdvid.errors import DatabaseUnavailable
-from wkdvid.metadata.engine import transaction
+from wkdvid.metadata.engine import open_engine, transaction
 from wkdvid.metadata.schema import catalog, catalog_state
 
 Result = TypeVar("Result")
@@ -68,6 +68,7 @@ class SqlCatalogStore:
                 _write(connection, {}, found)
                 generation = _raised(connection)
             self._counter.set(generation)
+        self._engine.dispose()  # this process asks nothing else
         return taken_over
 
     def generation(self) -> int:
@@ -132,6 +133,16 @@ class SqlCatalogStore:
             after = _snapshot(connection)
         self._counter.raise_to(after.generation)
         return after
+
+
+def open_catalog(database_url: str, state_folder: Path) -> SqlCatalogStore:
+    """
+    Args:
+        state_folder: Holds the counter; the same for all workers of the host.
+    Raises:
+        ConfigError: as ``open_engine``.
+    """
+    return SqlCatalogStore(open_engine(database_url), SharedCounter(state_folder / COUNTER))
 
 
 def _raised(connection: sa.Connection) -> int:
