@@ -167,7 +167,8 @@ def test_mode_webknossos_needs_a_main_server_and_a_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["webknossos.org", "ftp://wk", "https://me:s3cr3t@wk", "https://wk/?key=s3cr3t", "http://"]
+    "url",
+    ["webknossos.org", "ftp://wk", "https://me:s3cr3t@wk", "https://wk/?key=s3cr3t", "http://", "http://wk:99999"],
 )
 def test_address_of_the_main_server_has_scheme_and_host_alone(url: str) -> None:
     with pytest.raises(ConfigError, match=r"webknossos\.url: not http://HOST") as caught:

@@ -8,13 +8,13 @@ docs/configuration.md. The file may be a DVID's own config.toml: what is DVID's 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from wkdvid.core.credentials import Credential, check_credential
 from wkdvid.core.limits import GIB, Bytes, Limits
@@ -28,7 +28,6 @@ from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber
 AccessMode: TypeAlias = Literal["open", "token", "webknossos"]
 
 LATER_MODES = ("clio",)
-_HTTP_URL = re.compile(r"https?://[^/@?#\s]+(/[^@?#\s]*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +49,10 @@ class ServerConfig:
         return split_address(self.http_address)
 
     @property
+    def worker_count(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
+
+    @property
     def local_url(self) -> str:
         """Where this machine reaches the server."""
         host, port = self.address
@@ -60,10 +63,6 @@ class ServerConfig:
     def own_url(self) -> str:
         """Where others do."""
         return (self.public_url or self.local_url).rstrip("/")
-
-    @property
-    def worker_count(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,8 +340,17 @@ def _check_main_server(config: Config) -> None:
     main = config.webknossos
     if config.access.mode == "webknossos" and (main.url is None or main.key is None):
         raise ConfigError("access.mode 'webknossos' asks the main server: set webknossos.url and webknossos.key")
-    if main.url is not None and not _HTTP_URL.fullmatch(main.url):
+    if main.url is not None and not _is_http_url(main.url):
         raise ConfigError("webknossos.url: not http://HOST or https://HOST, without user, query and fragment")
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        plain = not (parts.username or parts.password or parts.query or parts.fragment) and parts.port != 0
+    except ValueError:  # brackets that do not match, or a port that is none
+        return False
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _check_credentials(sources: SourcesConfig) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import requests
 
+from tests.mesh_files import add_to_info, closed, in_order, read_by_cloud_volume, read_stl, write_multi_lod
 from tests.servers import Server, running
 from tests.volumes import Voxels, write_precomputed
 from wkdvid.core.geometry import Vec3
@@ -28,6 +29,9 @@ API_RANGES = [range(13, newest + 1) for newest in range(13, 17)]
 STORED: tuple[Vec3, ...] = ((1, 1, 1), (2, 2, 1))
 OFFSETS: Mapping[str, Vec3] = {"deep": (6, 8, 3)}
 """Of the layers whose volume does not begin at the origin."""
+VOXEL = (10, 10, 20)
+SEGMENT = 2**60 + 7
+"""That has a stored mesh; its id is one that JavaScript does not hold."""
 BOX = ((8, 4, 2), (40, 36, 33))
 """Top left and size, in voxels of mag 1."""
 
@@ -102,7 +106,9 @@ def server(
         kind = "segmentation" if name == "seg" else "image"
         offset = OFFSETS.get(name, (0, 0, 0))
         offsets = [(offset[0] // x, offset[1] // y, offset[2] // z) for x, y, z in STORED]
-        write_precomputed(data / name, stored, voxel_size_nm=(10, 10, 20), kind=kind, offsets=offsets)
+        write_precomputed(data / name, stored, voxel_size_nm=VOXEL, kind=kind, offsets=offsets)
+    write_multi_lod(data / "seg" / "mesh", [SEGMENT], sharded=True)
+    add_to_info(data / "seg", mesh="mesh")
     write_sample(data / "sample", 48)
     layers = {"layers": {name: {"source": name} for name in arrays}}
     entries = {
@@ -179,6 +185,44 @@ def test_a_box_is_downloaded(
     found = package.call("download", url=main.url, token=token, folder=str(tmp_path), dataset_id=dataset_id, box=BOX)
     assert set(found) == {"grey", "deep", "rgb", "seg"}
     check_whole(server, tmp_path, f"lab/{dataset}", found)
+
+
+@pytest.mark.parametrize("api", API_RANGES[2:], ids=lambda api: f"v{api[-1]}")
+def test_a_stored_mesh_is_downloaded(
+    main: MainServer, server: Server, package: Package, tmp_path: Path, api: range
+) -> None:
+    main.state.api = api
+    for lod in range(3):
+        asked = {"mesh_file_name": "mesh", "lod": lod, "segment": SEGMENT}
+        found = read_stl(download_mesh(main, server, package, tmp_path, **asked))
+        expected = read_by_cloud_volume(server.data_dir / "seg", SEGMENT, lod)
+        np.testing.assert_allclose(in_order(found), in_order(expected), atol=1e-2, rtol=0)
+
+
+def test_a_surface_is_downloaded(
+    main: MainServer,
+    server: Server,
+    package: Package,
+    arrays: Mapping[str, Mapping[Vec3, Voxels]],
+    tmp_path: Path,
+) -> None:
+    """Of a segment that is there in one piece: the one with the most voxels in the corner."""
+    voxels = arrays["seg"][STORED[0]][0]
+    ids, counts = np.unique(voxels[:30, :30, :30], return_counts=True)
+    segment = int(ids[counts.argmax()])
+    seed = [int(n) for n in np.argwhere(voxels == segment)[0]]
+    asked = {"mag": [1, 1, 1], "seed_position": seed, "segment": segment}
+    found = read_stl(download_mesh(main, server, package, tmp_path, **asked))
+    there = np.argwhere(voxels == segment)
+    assert closed(found)
+    np.testing.assert_array_equal(found.min(axis=(0, 1)), (there.min(axis=0) - 0.5) * VOXEL)
+    np.testing.assert_array_equal(found.max(axis=(0, 1)), (there.max(axis=0) + 0.5) * VOXEL)
+
+
+def download_mesh(main: MainServer, server: Server, package: Package, folder: Path, **asked: Any) -> bytes:
+    who = {"url": main.url, "token": "alice", "folder": str(folder)}
+    where = {"dataset_id": main.dataset_id("lab/private"), "datastore": server.base, "layer_name": "seg"}
+    return Path(package.call("download_mesh", **who, **where, **asked)).read_bytes()
 
 
 @pytest.mark.parametrize("api", API_RANGES, ids=lambda api: f"v{api[-1]}")

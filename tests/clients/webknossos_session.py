@@ -58,12 +58,25 @@ def download(url: str, token: str | None, folder: str, dataset_id: str, box: lis
     return {name: _read_layer(layer, Path(folder)) for name, layer in local.layers.items()}
 
 
+def download_mesh(
+    url: str, token: str | None, folder: str, dataset_id: str, datastore: str, segment: int, **how: Any
+) -> str:
+    """The path of an STL file.
+
+    Args:
+        how: A mesh file, or mag and seed.
+    """
+    with wk.webknossos_context(url=url, token=token, timeout=60):
+        dataset = wk.RemoteDataset.open(dataset_id=dataset_id)
+        return str(dataset.download_mesh(segment, folder, datastore_url=datastore, **how))
+
+
 def list_datasets(url: str, token: str | None, organization: str) -> list[str]:
     with wk.webknossos_context(url=url, token=token, timeout=60):
         return sorted(one.name for one in wk.RemoteDataset.list(organization_id=organization).values())
 
 
-CALLS = {call.__name__: call for call in (read, download, list_datasets)}
+CALLS = {call.__name__: call for call in (read, download, download_mesh, list_datasets)}
 
 
 def answer(line: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.segments import Meshes, StoresSegments
 from wkdvid.core.volume import Array, StoresChunks, Volume
 from wkdvid.errors import BackendError
 
@@ -35,6 +36,12 @@ class JoinedVolume:
     async def read_all(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | BackendError]:
         volume, own_level = self._places[level]
         return await volume.read_all(own_level, boxes)
+
+    async def meshes(self) -> Meshes | None:
+        return await self._volumes[0].meshes() if isinstance(self._volumes[0], StoresSegments) else None
+
+    async def segment_properties(self) -> bytes | None:
+        return await self._volumes[0].segment_properties() if isinstance(self._volumes[0], StoresSegments) else None
 
     async def aclose(self) -> None:
         for volume in self._volumes:

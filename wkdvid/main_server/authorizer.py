@@ -13,6 +13,7 @@ from cachebox import LRUCache
 from wkdvid.core.access import Action, Protected
 from wkdvid.main_server.client import IS_PAGE, PAGE, URL_HINT, Answer, Client, MainServerUnavailable
 from wkdvid.main_server.dataset_ids import DatasetIds
+from wkdvid.main_server.notice import Notice
 from wkdvid.main_server.single_flight import SingleFlight
 
 KEPT_S = 120.0
@@ -23,7 +24,6 @@ PAUSE_S = 5.0
 KEPT = 20_000
 """Answers; with a token of usual length one takes some 400 bytes."""
 LONGEST_TOKEN = 1000
-"""What is longer is none: anyone may send them, and they are kept with the answer."""
 
 Question: TypeAlias = tuple[str | None, Action, tuple[str, str] | None]
 """Token, action, organization and name of the dataset."""
@@ -48,12 +48,13 @@ class MainServerAuthorizer:
         self._ids = ids
         self._known: LRUCache[Question, _Known] = LRUCache(KEPT)
         self._asking: SingleFlight[bool] = SingleFlight()
+        self._notice = Notice("the main server of webKnossos says again who may read")
         self._silent_until = 0.0
         self._is_legacy = False
         """Whether it is one that knows datasets by their names alone; found out by its answers."""
 
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
-        if (token is None and dataset is None) or (token is not None and len(token) > LONGEST_TOKEN):
+        if (token is None and dataset is None) or (token is not None and not _is_possible(token)):
             return False
         known: _Known | None = self._known.get((token, action, None if dataset is None else dataset.key))
         if known is None:
@@ -111,8 +112,11 @@ class MainServerAuthorizer:
         """It may be of any status: a refusal is 403."""
         match answer.body:
             case {"granted": bool(granted)}:
+                self._notice.well()
                 return granted
-        raise self._client.unusable(IS_PAGE if answer.body is PAGE else "does not say who may read; " + URL_HINT)
+        error = MainServerUnavailable(IS_PAGE if answer.body is PAGE else f"does not say who may read; {URL_HINT}")
+        self._notice.trouble(str(error))
+        raise error
 
     async def _modern_request(self, action: Action, dataset: Protected | None) -> Mapping[str, Any] | None:
         """None: the dataset has no id there."""
@@ -128,3 +132,8 @@ def legacy_request(action: Action, dataset: Protected | None) -> Mapping[str, An
     """As servers of up to 2023 read it."""
     team, name = ("", "") if dataset is None else dataset.key
     return {"resourceId": {"team": team, "name": name}, "resourceType": "datasource", "mode": action.value}
+
+
+def _is_possible(token: str) -> bool:
+    """Anyone may send what is none, and it would be kept with the answer."""
+    return token.isascii() and len(token) <= LONGEST_TOKEN

@@ -27,6 +27,8 @@ Json: TypeAlias = Any
 CONNECT_S = 3.0
 ASK_S = 8.0
 """For a question that somebody waits for, all tries together."""
+LEAST_S = 0.01
+"""0 would be for ever."""
 PAUSES_S = (0.1, 0.5)
 """Before the second and the third try, at most."""
 AT_A_TIME = 16
@@ -92,15 +94,16 @@ class Client:
             MainServerUnavailable: no answer, or one that says that there is none now.
         """
         end = time.monotonic() + within_s
-        for pause_s in (*PAUSES_S, within_s):
+        pauses = iter(PAUSES_S)
+        while True:
             try:
                 return await self._try(method, path, body, query, end)
             except MainServerUnavailable as error:
+                pause_s = next(pauses, within_s)
                 if time.monotonic() + pause_s >= end:
                     self._notice.trouble(str(error))
                     raise
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - no secret
-        raise AssertionError("the last pause is longer than the time that is left")
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -118,7 +121,7 @@ class Client:
                 yarl.URL(f"{self._base}/{path}").with_query({"key": self._key, **query}),
                 data=None if body is None else orjson.dumps(body),
                 headers={} if body is None else {"Content-Type": "application/json"},
-                timeout=aiohttp.ClientTimeout(total=end - time.monotonic(), sock_connect=CONNECT_S),
+                timeout=aiohttp.ClientTimeout(total=max(end - time.monotonic(), LEAST_S), sock_connect=CONNECT_S),
                 allow_redirects=False,  # the key would go along
             ) as response:
                 answer = Answer(response.status, _document(await _read(response)))
@@ -132,12 +135,6 @@ class Client:
         if answer.body is not PAGE:
             self._notice.well()
         return answer
-
-    def unusable(self, what: str) -> MainServerUnavailable:
-        """The error to raise where an answer is none to the question; it is logged like one that did not come."""
-        error = MainServerUnavailable(what)
-        self._notice.trouble(str(error))
-        return error
 
     async def aclose(self) -> None:
         if self._session is not None:

@@ -76,6 +76,8 @@ class Reporter:
         try:
             while True:
                 await asyncio.sleep(POLL_S)
+                with contextlib.suppress(WkdvidError, OSError):  # each request that needs the catalog says so
+                    await self._catalog.catch_up()
                 now = time.monotonic()
                 has_changed = pause_s == PAUSES_S[0] and self._reported != self._what_is_there()
                 if not self._lock.acquire() or not (has_changed or now >= due):

@@ -20,6 +20,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.outcomes import outcomes
 from wkdvid.backends.precomputed.decoding import decoded_scale
 from wkdvid.backends.precomputed.metadata import Info, ScaleMetadata, parse_info
+from wkdvid.backends.precomputed.segments import StoredSegments
 from wkdvid.backends.precomputed.stored import UNPACK, StoredScale, open_stored
 from wkdvid.backends.stored_files import LevelFiles
 from wkdvid.backends.stored_objects import open_objects
@@ -72,7 +73,10 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
         if info.num_channels > 1:
             whole = plain and layer.num_channels == info.num_channels
             return TensorStoreVolume(layer, stores, source.name, opener.deadline_s, files if whole else ())
-        return PrecomputedVolume(layer, stores, source.name, opener.deadline_s, scales, files if plain else ())
+        segments = StoredSegments(opener, source, info, layer.voxel_size_nm)
+        return PrecomputedVolume(
+            layer, stores, source.name, opener.deadline_s, scales, files if plain else (), segments
+        )
 
     return split_channels(opened, entry.options.get("channel"), make, entry.name)
 
@@ -147,7 +151,7 @@ def _layer_info(
 
 
 class PrecomputedVolume(TensorStoreVolume):
-    """A volume of one channel, whose stored chunks can be handed on."""
+    """A volume of one channel, whose stored chunks can be handed on, and what is stored of its segments."""
 
     def __init__(
         self,
@@ -157,8 +161,11 @@ class PrecomputedVolume(TensorStoreVolume):
         deadline_s: float,
         scales: Sequence[StoredScale],
         files: Sequence[LevelFiles],
+        segments: StoredSegments,
     ) -> None:
         super().__init__(info, stores, what, deadline_s, files)
+        self.meshes = segments.meshes
+        self.segment_properties = segments.properties
         self._scales = scales
         self._reading: WeakValueDictionary[tuple[int, Vec3], ts.Future[ts.KvStore.ReadResult]] = WeakValueDictionary()
         """Stored chunks on their way, for all who ask for them meanwhile."""

@@ -47,21 +47,14 @@ from wkdvid.frontends.http import (
 )
 from wkdvid.frontends.ranges import parse_range
 from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
+from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
 from wkdvid.frontends.webknossos.thumbnail import paint, parse_thumbnail, place
+from wkdvid.frontends.webknossos.versions import PREFIXES, VERSIONS, version_of
 
 log = logging.getLogger("wkdvid.webknossos")
 
-VERSIONS = range(10, 17)
-"""Of the modern API; all are answered by the same handlers."""
-OLD_VERSIONS = range(5, 10)
-"""Those that know datasets by their names alone."""
-PREFIXES: Mapping[str, int] = {
-    "/data": VERSIONS[-1],
-    **{f"/data/v{version}": version for version in (*OLD_VERSIONS, *VERSIONS)},
-}
-"""Without a version the newest is meant."""
 BUILD_INFO = {
     "webknossosDatastore": {"name": "wkdvid", "version": __version__, "datastoreApiVersion": "2.0"},
     "httpApiVersioning": {"currentApiVersion": VERSIONS[-1], "oldestSupportedApiVersion": VERSIONS[0]},
@@ -154,7 +147,7 @@ async def describe(
     request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse:
     dataset = await _dataset(request, organization, name, dataset_id)
-    source = documents.data_source(dataset, _version(request), documents.streamed(3))
+    source = documents.data_source(dataset, version_of(request.path), documents.streamed(3))
     return json_reply({"dataSource": source, "messages": []})
 
 
@@ -301,7 +294,8 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
     ("GET", "histogram"): histogram,
     ("GET", "findData"): find_data,
     ("GET", "thumbnail.jpg"): thumbnail,
-    **{("GET", path): nothing for path in ("mappings", "agglomerates", "meshes", "connectomes")},
+    **{("GET", path): nothing for path in ("mappings", "agglomerates", "connectomes")},
+    **mesh_routes.OF_LAYERS,
     ("GET", "hasSegmentIndex"): no_segment_index,
 }
 
@@ -311,7 +305,7 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
 
 async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     """Documents, chunks and listings of a dataset as OME-Zarr."""
-    services, version = services_of(request), _version(request)
+    services, version = services_of(request), version_of(request.path)
     named, parts = parse.dataset_path(dataset_path)
     dataset = await _named(services, named, token_of(request))
     zarr_format = _zarr_format(request, version)
@@ -353,7 +347,7 @@ async def describe_files(
     request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse | None:
     dataset = await _dataset(request, organization, name, dataset_id)
-    source = documents.data_source(dataset, _version(request), proxy.stored)
+    source = documents.data_source(dataset, version_of(request.path), proxy.stored)
     return await send_object(request, orjson.dumps(source), JSON)
 
 
@@ -366,11 +360,6 @@ async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPR
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------
-
-
-def _version(request: Request) -> int:
-    part = request.path.split("/", 3)[2]
-    return PREFIXES.get(f"/data/{part}", PREFIXES["/data"])
 
 
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
