@@ -67,6 +67,14 @@ def test_a_layer_that_cannot_be_what_it_says_is_refused(server: Server, layer: d
     assert "precomputed.org.d.layers.em" in answer.json()["messages"][0]["error"]
 
 
+@pytest.mark.parametrize("status", [500, "403", True, [403]])
+def test_a_status_of_holes_is_403(server: Server, status: object) -> None:
+    dataset = {"absent_status": status, "layers": {"em": {"source": "v"}}}
+    answer = server.post("/data/datasets", json={"precomputed": {"org": {"d": dataset}}})
+    assert answer.status_code == 400
+    assert "precomputed.org.d.absent_status: expected 403" in answer.json()["messages"][0]["error"]
+
+
 def test_a_unit_of_the_dataset_holds_for_its_layers(server: Server) -> None:
     layers = {"em": {"source": "v", "type": "image", "voxel_size": [1, 2, 3]}}
     body = {"precomputed": {"org": {"unit": {"voxel_unit": "um", "layers": layers}}}}

@@ -16,7 +16,8 @@ WkdvidError
 └── BackendError                the source's fault; never shown as data, never cached
     ├── UpstreamUnavailable     a passing failure: refused, timed out, 5xx
     ├── CorruptChunk            bytes that cannot be what their metadata says
-    └── AuthRejected            the source refuses our credentials
+    └── AuthRejected            the source refuses to be read, or our credentials
+        └── AccessDenied        it says 403, which is also what some stores say of what they lack
 
 Each front end maps these to statuses in one table, by walking ``type(error).__mro__``. ``code`` is stable and may be
 matched by clients; the message says what, where and the allowed range.
@@ -99,3 +100,7 @@ class CorruptChunk(BackendError):
 
 class AuthRejected(BackendError):
     code = "auth_rejected"
+
+
+class AccessDenied(AuthRejected):
+    """With the code of its base: clients need not tell them apart."""

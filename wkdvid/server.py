@@ -21,6 +21,7 @@ from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.backends.failures import passing_answers
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
@@ -193,6 +194,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         inspect=partial(answer, Inspector(opener)),
         jobs=Jobs(job_store, (PYRAMID,)),
         main_server=link or NoMainServer(),
+        passing_answers=passing_answers,
         executor=executor,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -13,6 +14,7 @@ from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
 from wkdvid.backends.stored_pyramid import with_pyramid
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
+from wkdvid.core.refused_holes import with_refused_holes
 from wkdvid.core.volume import Volume
 from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
 
@@ -29,6 +31,7 @@ BUILT_IN: Mapping[str, str] = {
     "boss": "wkdvid.backends.bossdb.source",
 }
 ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed", "bossdb": "boss"}
+_NO_PATH = re.compile(r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Backend:
     """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``.
 
     ``SECRETS`` are those of its options that refer to secrets.
-    By ``MARKERS`` or ``SUFFIXES`` an inspection finds out that an address is of its format.
+    By ``MARKERS`` or ``PATHS`` an inspection finds out that an address is of its format.
     """
 
     options: frozenset[str]
@@ -48,8 +51,13 @@ class Backend:
     """Keys of documents, one of which is in every folder of the format; the first is what most have."""
     secrets: frozenset[str] = frozenset()
     """Options that refer to secrets: variables in them are not replaced by their values."""
-    suffixes: tuple[str, ...] = ()
-    """What the name of a file or folder of the format ends with, in lower case, if that tells."""
+    paths: re.Pattern[str] = _NO_PATH
+    """What the path of an address of the format is like as a whole, if that tells."""
+
+    async def open(self, entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
+        """As ``open_layer`` does, and as the entry says what absent is."""
+        volumes = await self.open_layer(entry, opener)
+        return [with_refused_holes(volume) for volume in volumes] if entry.refused_holes else volumes
 
 
 def load_backends() -> dict[str, Backend]:
@@ -71,7 +79,7 @@ def _load(name: str, module_name: str) -> Backend:
             find_layers=getattr(module, "find_layers", None),
             markers=tuple(getattr(module, "MARKERS", ())),
             secrets=frozenset(getattr(module, "SECRETS", ())),
-            suffixes=tuple(getattr(module, "SUFFIXES", ())),
+            paths=getattr(module, "PATHS", _NO_PATH),
         )
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"backend {name!r} ({module_name}) cannot be loaded: {error}") from error
@@ -151,6 +159,6 @@ class Backends:
 
     async def _open(self, layer: LayerEntry) -> Sequence[Volume] | InvalidRequest | BackendError:
         try:
-            return await self._backends[layer.backend].open_layer(layer, self._opener)
+            return await self._backends[layer.backend].open(layer, self._opener)
         except (InvalidRequest, BackendError) as error:
             return error

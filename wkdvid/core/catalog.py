@@ -23,7 +23,7 @@ from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_fai
 from wkdvid.core.geometry import Float3, Vec3, multiply
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.pyramid import Scale, halved_scales, mag_scales, plan_scale
-from wkdvid.core.volume import LayerInfo, StoresChunks, Volume
+from wkdvid.core.volume import LayerInfo, StoresChunks, TellsRefusal, Volume
 from wkdvid.errors import DatabaseUnavailable, InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
 
 log = logging.getLogger("wkdvid.catalog")
@@ -101,6 +101,15 @@ class Dataset:
     @property
     def key(self) -> DatasetKey:
         return self.entry.key
+
+    @property
+    def status(self) -> tuple[str, str]:
+        """What its state is called, and why it is so. Open, but with a source that refuses reads: ``credentials``."""
+        volumes = [layer.volume for layer in self.layers.values()]
+        refusals = [volume.refusal for volume in volumes if isinstance(volume, TellsRefusal) and volume.refusal]
+        if self.state is State.OPEN and refusals:
+            return "credentials", refusals[0]
+        return self.state.value, self.reason
 
     @property
     def public(self) -> bool:

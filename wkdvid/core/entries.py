@@ -36,7 +36,7 @@ NM_PER_UNIT: Mapping[str, float] = {
     **dict.fromkeys(("å", "angstrom", "angstroms", "ångström"), 0.1),
 }
 DATASET_OPTIONS = frozenset(
-    {"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public", "pyramids"}
+    {"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public", "pyramids", "absent_status"}
 )
 LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression"})
 NOT_OFFERED: Mapping[str, str] = {
@@ -71,6 +71,8 @@ class LayerEntry:
     """What only the backend understands (``source``, ``axes``, ``channel``...)."""
     path: str
     """Where in the document the layer stands, for messages."""
+    refused_holes: bool = False
+    """Whether the source answers 403 for chunks that were never written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +192,7 @@ class EntryParser:
             compression=None,
             options={name: value for name, value in options.items() if name in shared},
             path=path,
+            refused_holes=self._absent_status(path, options),
         )
         if backend in self._finders and "layers" not in options:
             return (whole,)
@@ -233,6 +236,7 @@ class EntryParser:
             compression=self._choice(path, options, "compression", COMPRESSIONS),
             options={**shared, **{k: v for k, v in options.items() if k not in LAYER_OPTIONS}},
             path=path,
+            refused_holes=whole.refused_holes,
         )
 
     def _closed(self, path: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -267,6 +271,12 @@ class EntryParser:
             return pyramids
         self._problem(f"{path}.pyramids", "expected an object of layers, each with the path or URL of a folder")
         return {}
+
+    def _absent_status(self, path: str, options: Mapping[str, Any]) -> bool:
+        value = options.get("absent_status")
+        if value is not None and (isinstance(value, bool) or value not in (403, 404)):
+            self._problem(f"{path}.absent_status", f"expected 403, or 404 as everywhere, got {value!r}")
+        return value == 403
 
     def _flag(self, path: str, options: Mapping[str, Any], name: str, *, default: bool) -> bool:
         value = options.get(name, default)

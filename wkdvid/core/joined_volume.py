@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.segments import Meshes, StoresSegments
-from wkdvid.core.volume import Array, StoresChunks, Volume
+from wkdvid.core.volume import Array, StoresChunks, TellsRefusal, Volume
 from wkdvid.errors import BackendError
 
 
@@ -28,6 +28,12 @@ class JoinedVolume:
         self.info = replace(own, levels=tuple(level for level, _, _ in levels), notes=(*own.notes, *notes))
         self._volumes = volumes
         self._places = [(volume, i) for _, volume, i in levels]
+
+    @property
+    def refusal(self) -> str:
+        """As ``TellsRefusal`` has it."""
+        told = (volume.refusal for volume in self._volumes if isinstance(volume, TellsRefusal))
+        return next(filter(None, told), "")
 
     async def read(self, level: int, box: Box) -> Array:
         volume, own_level = self._places[level]

@@ -42,6 +42,8 @@ class Services:
     inspect: Inspect
     jobs: Jobs
     main_server: MainServer
+    passing_answers: Callable[[], int]
+    """How many answers of sources asked for another try, since this worker began."""
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 

@@ -64,7 +64,10 @@ def _entry(whole: LayerEntry, opener: Opener, source: Source, layer: LayerProper
         return replace(named, options={**whole.options, "layer": layer.name})
     folder = posixpath.dirname(layer.mags[0].folders[0])
     opener.guard.child(source, folder)
-    return replace(named, options={"source": _joined(str(whole.options["source"]), folder)})
+    finest = min(mag.mag for mag in layer.mags)
+    box = layer.box.scaled_down(finest)
+    options = {"source": _joined(str(whole.options["source"]), folder), "box": [[*box.start], [*box.stop]]}
+    return replace(named, options=options)
 
 
 def _layer_name(text: str) -> str:

@@ -31,15 +31,15 @@ def listing(dataset: Dataset, base: str) -> dict[str, Any]:
     Args:
         base: Scheme and host that the caller used.
     """
-    key = dataset.key
+    key, (state, reason) = dataset.key, dataset.status
     path = f"{quote(key.organization)}/{quote(key.dataset)}"
     return {
         "organization": key.organization,
         "name": key.dataset,
         "datasetId": dataset.entry.dataset_id,
         "uuid": dataset.entry.uuid,
-        "state": dataset.state.value,
-        **({"reason": dataset.reason} if dataset.reason else {}),
+        "state": state,
+        **({"reason": reason} if reason else {}),
         "public": dataset.public,
         "layers": [listed_layer(layer) for layer in dataset.layers.values()],
         "addresses": {
