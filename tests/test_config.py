@@ -331,6 +331,14 @@ def test_only_an_open_server_on_loopback_is_its_operators_alone(settings: dict[s
     assert load_config(None, {}, {"data_dir": "nowhere", **settings}).private is private
 
 
+def test_entries_hold_variables_of_the_operators_own_server_or_granted_ones() -> None:
+    environ = {"EM": "em", "TOKEN": "hush"}
+    own = load_config(None, {}, {"data_dir": "nowhere"})
+    shared = load_config(None, {}, {"data_dir": "nowhere", "access.mode": "token", "sources.variables": "EM,NONE"})
+    assert own.variables(environ) == environ
+    assert shared.variables(environ) == {"EM": "em"}
+
+
 def test_a_dvid_config_is_taken_over(tmp_path: Path) -> None:
     config = load_config(
         write(

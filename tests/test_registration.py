@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("registration")
     for name, dtype in (("v", np.uint8), ("float", np.float32)):
         write_precomputed(folder / name, [((1, 1, 1), np.full((SIDE, SIDE, SIDE), 7, dtype))])
-    environ = {"WKDVID_LIMITS__RESPONSE_BYTES": "1MiB"}
+    environ = {"WKDVID_LIMITS__RESPONSE_BYTES": "1MiB", "VOLUME": "v", "KIND": "image"}
     with running(folder, {}, workers=2, environ=environ) as one:
         yield one
 
@@ -81,6 +81,17 @@ def test_a_unit_of_the_dataset_holds_for_its_layers(server: Server) -> None:
     assert server.post("/data/datasets", json=body).status_code == 200
     source = server.get("/data/datasets/org/unit").json()["dataSource"]
     assert source["scale"]["factor"] == [1000, 2000, 3000]
+
+
+def test_variables_are_replaced_and_never_written_back(server: Server) -> None:
+    layers = {"second": {"source": "${VOLUME}", "type": "$KIND"}, "first": {"source": "./$VOLUME"}}
+    body = {"precomputed": {"org": {"variables": {"layers": layers}}}}
+    answer = server.post("/data/datasets", json=body)
+    assert (answer.status_code, answer.json()) == (200, {"added": [["org", "variables"]]})
+    shown = server.get("/data/datasets/org/variables").json()["dataSource"]["dataLayers"]
+    assert [layer["name"] for layer in shown] == ["second", "first"]
+    stored = json.loads((server.data_dir / "datasets.json").read_text())["precomputed"]["org"]["variables"]
+    assert json.dumps(stored) == json.dumps({"layers": layers}), "as it was sent, in its order"
 
 
 def test_datasets_may_exchange_their_ids(server: Server) -> None:

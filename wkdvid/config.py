@@ -90,6 +90,8 @@ class SourcesConfig:
     """What of the server's credentials goes to which addresses."""
     secrets: Mapping[Reference, tuple[str, ...]] = field(default_factory=dict)
     """Secrets that the catalog's entries may refer to, each with the addresses that it may be sent to."""
+    variables: tuple[str, ...] = ()
+    """Environment variables that stand for their values in the text of entries."""
     cache_bytes: Bytes = GIB
     """Bytes of cached voxels per machine, divided among the workers."""
     deadline_s: Seconds = 20.0
@@ -161,9 +163,24 @@ class Config:
         return (self.data_dir, *self.sources.file_roots)
 
     @property
+    def state_dir(self) -> Path:
+        """What the workers of this host agree by."""
+        return self.data_dir / ".wkdvid"
+
+    @property
+    def shares_catalog(self) -> bool:
+        """Whether the catalog is in a database that other hosts may use too, and not in a file."""
+        return not self.metadata.database_url.startswith("sqlite:")
+
+    @property
     def private(self) -> bool:
         """Whether nobody reaches the server but its operator, on this machine."""
         return self.access.mode == "open" and is_loopback(self.server.address[0])
+
+    def variables(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Those of the environment that entries may hold: where others write them too, they could send it elsewhere."""
+        granted = environ if self.private else self.sources.variables
+        return {name: environ[name] for name in granted if name in environ}
 
 
 SCHEMA = Schema(

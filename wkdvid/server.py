@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -29,7 +30,7 @@ from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.catalog_store import FileCatalogStore
+from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock
@@ -39,6 +40,7 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
+from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
@@ -56,6 +58,7 @@ from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
+from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.workers import BACKLOG, heed_the_end
@@ -135,13 +138,18 @@ async def _start(config: Config, app: App) -> None:
     job_store = SqlJobStore(open_engine(config.metadata.database_url))
     services = make_services(config, job_store)
     app.ctx.services = services
-    await services.catalog.catch_up()
+    with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
+        await services.catalog.catch_up()
     runner = make_runner(config, services, job_store)
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
     ]
+    if config.shares_catalog:
+        lock = HostLock(config.state_dir / "catalog.follower.lock")
+        following = services.catalog.follow(lock)
+        app.ctx.watching.append(asyncio.create_task(following, name="follow other hosts"))
 
 
 async def _let_watchers_go(app: App) -> None:
@@ -168,6 +176,12 @@ async def _end_tasks() -> None:
         await asyncio.wait(rest, timeout=END_S)
 
 
+def _catalog_store(config: Config) -> CatalogStore:
+    if config.shares_catalog:
+        return open_catalog(config.metadata.database_url, config.state_dir)
+    return FileCatalogStore(config.datasets.path, config.state_dir)
+
+
 def make_services(config: Config, job_store: JobStore) -> Services:
     """What front ends need, for one worker.
 
@@ -177,8 +191,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
-    store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
-    catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
+    catalog = Catalog(_catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s)
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     return Services(
@@ -201,14 +214,21 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
-    lock = HostLock(config.data_dir / ".wkdvid" / "jobs.lock")
+    lock = HostLock(config.state_dir / "jobs.lock")
     return JobRunner(job_store, {PYRAMID: pyramids}, lock, config.jobs.workers)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
     guard = Guard(config.file_roots, config.sources.http_hosts, _credentials(config))
     secrets = Secrets(config.sources.secrets)
-    return Opener(guard, config.limits, pool_bytes=pool_bytes, deadline_s=deadline_s, secrets=secrets)
+    return Opener(
+        guard,
+        config.limits,
+        pool_bytes=pool_bytes,
+        deadline_s=deadline_s,
+        secrets=secrets,
+        variables=config.variables(os.environ),
+    )
 
 
 def _credentials(config: Config) -> Credentials:
@@ -223,7 +243,7 @@ def _link(config: Config, catalog: Catalog) -> Link | None:
     if settings.url is None or settings.key is None:
         return None
     client = Client(settings.url, settings.name, settings.key)
-    lock = HostLock(config.data_dir / ".wkdvid" / "reports.lock")
+    lock = HostLock(config.state_dir / "reports.lock")
     return Link(client, catalog, lock, reports.forms(url), url)
 
 

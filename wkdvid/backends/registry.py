@@ -38,6 +38,7 @@ _NO_PATH = re.compile(r"(?!)")
 class Backend:
     """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``.
 
+    ``SECRETS`` are those of its options that refer to secrets.
     By ``MARKERS`` or ``PATHS`` an inspection finds out that an address is of its format.
     """
 
@@ -48,6 +49,8 @@ class Backend:
     """From a nameless entry to those of the layers that the source has, each with what ``open_layer`` needs."""
     markers: tuple[str, ...] = ()
     """Keys of documents, one of which is in every folder of the format; the first is what most have."""
+    secrets: frozenset[str] = frozenset()
+    """Options that refer to secrets: variables in them are not replaced by their values."""
     paths: re.Pattern[str] = _NO_PATH
     """What the path of an address of the format is like as a whole, if that tells."""
 
@@ -75,6 +78,7 @@ def _load(name: str, module_name: str) -> Backend:
             open_layer=module.open_layer,
             find_layers=getattr(module, "find_layers", None),
             markers=tuple(getattr(module, "MARKERS", ())),
+            secrets=frozenset(getattr(module, "SECRETS", ())),
             paths=getattr(module, "PATHS", _NO_PATH),
         )
     except (ImportError, AttributeError) as error:
@@ -88,11 +92,12 @@ class Backends:
         self._opener = opener
         self._backends = load_backends()
         self._options = {name: backend.options for name, backend in self._backends.items()}
+        self._secrets = frozenset(name for backend in self._backends.values() for name in backend.secrets)
         self._finders = frozenset(name for name, backend in self._backends.items() if backend.find_layers is not None)
 
     def parse(self, document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
         """Entries of a document, and every problem of it with its JSON path."""
-        parser = EntryParser(self._options, ALIASES, self._finders)
+        parser = EntryParser(self._options, ALIASES, self._finders, self._opener.variables, self._secrets)
         entries = parser.parse(document)
         return entries, parser.problems
 

@@ -55,14 +55,38 @@ class Services:
         Raises:
             NotFound: it does not exist, or this caller may not know that it does.
             UpstreamUnavailable: its source cannot be read now.
+            DatabaseUnavailable: it may be of another host, and that cannot be known now.
         """
+        return await self.looked_up(lambda: self.known_dataset(key, token))
+
+    async def known_dataset(self, key: tuple[str, str], token: str | None) -> Dataset:
+        """As ``dataset``, of those that this host knows."""
         if not self.catalog.current:
             await self.catalog.catch_up()
         return await self._readable(self.catalog.by_key.get(key), token, key)
 
     async def dataset_by_id(self, dataset_id: str, token: str | None) -> Dataset:
         """As ``dataset``, for the id that webKnossos uses."""
-        return await self._readable(await self.find_by_id(dataset_id), token, (dataset_id,))
+
+        async def find() -> Dataset:
+            return await self._readable(await self.find_by_id(dataset_id), token, (dataset_id,))
+
+        return await self.looked_up(find)
+
+    async def looked_up(self, find: Callable[[], Awaitable[Result]]) -> Result:
+        """What ``find`` finds; if that is nothing, what it finds once all hosts' changes are known.
+
+        Raises:
+            NotFound, DatabaseUnavailable: as ``dataset``.
+        """
+        seen = self.catalog.generation
+        try:
+            return await find()
+        except NotFound:
+            await self.catalog.look_again()
+            if self.catalog.generation == seen:
+                raise
+        return await find()
 
     async def find_by_id(self, dataset_id: str) -> Dataset | None:
         """The dataset that has this id here or at the main server, whoever asks.

@@ -25,6 +25,7 @@ from wkdvid.errors import InvalidRequest
 
 OPTIONS = frozenset({"source", *NAMES, "channels", "channel", "t", "token", "username", "password", "auth"})
 PATHS = API_PATH
+SECRETS = frozenset({"token", "username", "password"})
 
 
 async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]:

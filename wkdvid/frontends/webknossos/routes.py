@@ -188,6 +188,7 @@ async def reload_all(request: Request) -> HTTPResponse:
 async def reload_one(request: Request, organization: str, name: str) -> HTTPResponse:
     """``name`` is the datasetId where the main server is of today."""
     await require_administration(request, token_of(request))
+    await services_of(request).catalog.look_again()
     by_id = await services_of(request).find_by_id(name)
     is_meant = by_id is not None and by_id.key.organization == organization
     return await _reload(request, by_id.key if by_id and is_meant else DatasetKey(organization, name))
