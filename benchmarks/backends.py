@@ -170,7 +170,7 @@ def _library_times(read: ReadBox, wanted: Sequence[Box], expected: Sequence[Voxe
         found = [read(box) for box in wanted]
         times.append(time.perf_counter() - begin)
     _compare(found, expected)
-    return _per_read(times, len(wanted))
+    return per_read(times, len(wanted))
 
 
 async def _our_times(
@@ -185,7 +185,7 @@ async def _our_times(
         times.append(time.perf_counter() - begin)
     await volume.aclose()
     _compare([array[0] for array in found], expected)
-    return _per_read(times, len(wanted))
+    return per_read(times, len(wanted))
 
 
 def _compare(found: Sequence[Voxels], expected: Sequence[Voxels]) -> None:
@@ -193,6 +193,6 @@ def _compare(found: Sequence[Voxels], expected: Sequence[Voxels]) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def _per_read(times: Sequence[float], count: int) -> tuple[float, float]:
+def per_read(times: Sequence[float], count: int) -> tuple[float, float]:
     """Of the first pass, and of the best of the others."""
     return times[0] / count * 1e6, min(times[1:]) / count * 1e6

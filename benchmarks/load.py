@@ -126,7 +126,9 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def run_wrk(base: str, asks: Sequence[Ask], seconds: float, core: int, work: Path) -> Load:
+def run_wrk(
+    base: str, asks: Sequence[Ask], seconds: float, core: int, work: Path, connections: int = CONNECTIONS
+) -> Load:
     """Load a server with the requests, round and round.
 
     Args:
@@ -137,7 +139,7 @@ def run_wrk(base: str, asks: Sequence[Ask], seconds: float, core: int, work: Pat
     """
     listed = work / "requests.txt"
     listed.write_text("".join(f"{ask.path}\t{ask.body}\n" if ask.body else f"{ask.path}\n" for ask in asks))
-    program = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(round(seconds), 1)}s"]
+    program = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s"]
     output = subprocess.run(
         [*program, "--timeout", "30s", "-s", str(SCRIPT), base, "--", str(listed)],
         check=True,

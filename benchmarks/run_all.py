@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks import backends, cases, codecs, many_datasets, servers, table
+from benchmarks import backends, cases, codecs, failing, many_datasets, pictures, servers, table
 from benchmarks.cases import Case
 from benchmarks.load import WrongAnswer
 from benchmarks.measure import Bench
@@ -25,6 +25,7 @@ from benchmarks.servers import MB, Server
 from benchmarks.table import Figure, Problem, Result, Row
 from benchmarks.volumes import SIDE, prepare
 from wkdvid.core.geometry import Box
+from wkdvid.testing.faulty import FileServer
 
 WORK = Path(__file__).parent / ".work"
 BESIDE_CACHE_MB = 250
@@ -166,6 +167,31 @@ def run_backends(run: Run) -> None:
         run.record(backends.measure(format_, voxels, box_side))
 
 
+def run_pictures(run: Run) -> None:
+    wanted = [name for name in (pictures.THUMBNAIL, pictures.HISTOGRAM) if run.only.search(name)]
+    if not wanted:
+        return
+    print(f"\n{table.VERSUS_HEADING}")
+    side = min(run.bench.volume.side, BACKENDS_SIDE)
+    voxels = run.bench.volume.voxels("grey", Box((0, 0, 0), (side, side, side)))
+    for name in wanted:
+        run.record(pictures.measure(name, voxels))
+
+
+def run_failing(run: Run) -> None:
+    """The source is a web server in this process, on the core of the load."""
+    if not run.only.search(failing.NAME):
+        return
+    bench = run.bench
+    print(f"\n{table.FIGURE_HEADING}")
+    with run.attempt(failing.NAME), FileServer(bench.volume.folder) as far:
+        far.fault = failing.fails
+        http = {"WKDVID_SOURCES__HTTP_HOSTS": far.host}
+        with run.server(LARGE_SET_CACHE, lambda name: far.url + name, http) as server:
+            load = failing.measure(bench.volume, server, bench.seconds, bench.load_core, bench.work)
+        run.record(Figure(case=failing.NAME, value=load.p99_ms, unit="ms"))
+
+
 def run_label_block(run: Run, medulla: Path | None) -> None:
     if not run.only.search(LABEL_BLOCK):
         return
@@ -185,6 +211,8 @@ def run_all(run: Run, medulla: Path | None) -> None:
     run_many_datasets(run)
     run_label_block(run, medulla)
     run_backends(run)
+    run_pictures(run)
+    run_failing(run)
     print(f"\n{table.summary(run.results)}")
 
 

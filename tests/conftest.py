@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.metadata.databases import PostgreSQL, running_postgresql
 from tests.volumes import Voxels
 from wkdvid.core.geometry import Box
 from wkdvid.tissue import CHUNK, synthesize
@@ -22,6 +24,9 @@ def real_data_folder() -> Path | None:
     folder = os.environ.get("WKDVID_TEST_DATA")
     return Path(folder) if folder else None
 
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell ignores SIGINT in what it runs in the background, and with it all that the tests start."""
 
 collect_ignore = [] if real_data_folder() else ["dvid/test_golden.py"]
 
@@ -51,3 +56,9 @@ def medulla() -> Mapping[str, Voxels]:
         place = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
         grey[place], bodies[place] = synthesize(box)
     return {"grayscale": grey, "bodies": bodies}
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with running_postgresql() as server:
+        yield server

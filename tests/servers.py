@@ -66,7 +66,7 @@ def running(
             env={**os.environ, **(environ or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Sanic kills its process group when a worker does not start
+            start_new_session=True,  # so that all its processes can be found, and killed
         )
     try:
         _wait_until_healthy(process, f"http://127.0.0.1:{port}", log)

@@ -1,4 +1,4 @@
-"""Who may do what, over a real port: modes open and token, foreign pages, and every route as it declares its access."""
+"""Who may do what, over a real port: each mode, foreign pages, and every route as it declares its access."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tests.servers import Server, running
 from tests.volumes import write_precomputed
 from wkdvid.config import Config
 from wkdvid.core.entries import DatasetKey, default_uuid
-from wkdvid.frontends.webknossos.routes import OLD_VERSIONS, VERSIONS
+from wkdvid.frontends.webknossos.versions import OLD_VERSIONS, VERSIONS
 from wkdvid.server import create_app
+from wkdvid.testing.webknossos import MainServer
 
 TOKEN = "administrator's-secret"
 BUCKET = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
@@ -25,6 +26,10 @@ CUTOUT = {**dict.fromkeys("xyz", "0"), **dict.fromkeys(("width", "height", "dept
 LAYERS = {"layers": {"image": {"source": "v", "type": "image"}}}
 DOCUMENT = {"precomputed": {"org": {"foreign": LAYERS}}}
 KEYS = {name: DatasetKey("org", name) for name in ("open", "hidden", "missing")}
+SECRET = {"X-Auth-Token": TOKEN}
+ALICE = {"X-Auth-Token": "alice"}
+COMPOSITION = {"width": 2, "height": 2, "layers": [{"dataLayerName": "image", "width": 2, "height": 2}]}
+ADDRESSED = ("<organization:str>/<name:str>", "<dataset_id:str>")
 PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
 """Of a request for raw voxels, as many as the route takes."""
 
@@ -33,6 +38,22 @@ PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN}
     with running(folder_with_volume(tmp_path_factory), DATASETS, environ=environ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def main() -> Iterator[MainServer]:
+    with MainServer() as server:
+        server.add_user("alice", organization="org", reads=["org/open"])
+        server.add_user(TOKEN, organization="org", is_admin=True)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(main: MainServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Whose main server has shared one dataset with alice."""
+    with running(folder_with_volume(tmp_path_factory), DATASETS, environ=main.environ) as server:
+        requests.post(server.base + "/data/triggers/checkInboxBlocking", headers=SECRET, timeout=60).raise_for_status()
         yield server
 
 
@@ -51,6 +72,8 @@ def folder_with_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SESSION = requests.Session()
+"""Of requests to each route: there are thousands."""
 WAYS = [
     {"headers": {"Authorization": f"Bearer {TOKEN}"}},
     {"headers": {"X-Auth-Token": TOKEN}},
@@ -155,12 +178,14 @@ def path_of(uri: str, dataset: str) -> str:
         "uuid": uuid,
         "dataset_path": f"{uuid[:24]}/image",
         "layer": "image",
+        "backend": "precomputed",
         "mag": "mag1" if uri.endswith("/bucket.raw") else "1",
         **{axis: f"{axis}0" for axis in "xyz"},
         "path": "info",
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "status",
         "branch": "master",
+        "domain": "mag",
         "typename": "uint8blk",
         "job": "none",
         **{f"part{i}": part for i, part in enumerate(PARTS)},
@@ -171,6 +196,8 @@ def path_of(uri: str, dataset: str) -> str:
 def body_of(uri: str) -> Any:
     """What the route would carry out."""
     bodies: Mapping[str, Any] = {
+        "/api/<backend:str>/<organization:str>/<name:str>": LAYERS,
+        **{f"/data/datasets/{dataset}/thumbnail.jpg": COMPOSITION for dataset in ADDRESSED},
         "/data/datasets": DOCUMENT,
         "/api/config/dataset": {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": "v/"}},
         "/api/server/settings": {"throttle": "3"},
@@ -184,7 +211,7 @@ def ask(
 ) -> requests.Response:
     query = {**CUTOUT, "dataset_name": "runtime", **query}
     address = server.base + path_of(uri, dataset)
-    return requests.request(method, address, params=query, json=body_of(uri), headers=headers, timeout=60)
+    return SESSION.request(method, address, params=query, json=body_of(uri), headers=headers, timeout=60)
 
 
 def told(server: Server, method: str, uri: str, dataset: str, headers: Mapping[str, str]) -> tuple[int, str]:
@@ -218,6 +245,23 @@ def test_a_hidden_dataset_is_answered_like_none(guarded: Server, method: str, ur
         assert told(guarded, method, uri, "hidden", secret) != told(guarded, method, uri, "missing", secret)
 
 
+@pytest.mark.parametrize(("method", "uri"), READING)
+def test_who_reads_one_dataset_is_told_nothing_of_another(shared: Server, method: str, uri: str) -> None:
+    missing = told(shared, method, uri, "missing", ALICE)
+    assert told(shared, method, uri, "hidden", ALICE) == missing
+    assert told(shared, method, uri, "open", {}) == missing
+    assert method == "HEAD" or told(shared, method, uri, "open", ALICE) != missing
+
+
+@pytest.mark.parametrize(("method", "uri"), LISTING)
+def test_who_reads_one_dataset_finds_no_other_listed(shared: Server, method: str, uri: str) -> None:
+    if "/assets/" not in uri:
+        for headers in (ALICE, {}):
+            text = ask(shared, method, uri, "open", headers).text
+            assert "hidden" not in text
+            assert default_uuid(KEYS["hidden"])[:24] not in text
+
+
 @pytest.mark.parametrize(("method", "uri"), LISTING)
 def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: str) -> None:
     if "/assets/" not in uri:
@@ -227,13 +271,18 @@ def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: s
 
 
 @pytest.mark.parametrize(("method", "uri"), ADMINISTRATING)
-@pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": "wrong"}])
-def test_administration_needs_the_token(guarded: Server, method: str, uri: str, headers: dict[str, str]) -> None:
-    before = (guarded.data_dir / "datasets.json").read_bytes()
-    answer = ask(guarded, method, uri, "open", headers)
+@pytest.mark.parametrize(
+    ("mode", "headers"), [("guarded", {}), ("guarded", {"X-Auth-Token": "wrong"}), ("shared", ALICE)]
+)
+def test_administration_needs_the_token(
+    request: pytest.FixtureRequest, mode: str, method: str, uri: str, headers: dict[str, str]
+) -> None:
+    server: Server = request.getfixturevalue(mode)
+    before = (server.data_dir / "datasets.json").read_bytes()
+    answer = ask(server, method, uri, "open", headers)
     assert answer.status_code in {400, 401, 403}
     assert TOKEN not in answer.text
-    assert (guarded.data_dir / "datasets.json").read_bytes() == before
+    assert (server.data_dir / "datasets.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("method", "uri"), CHANGING)
@@ -248,10 +297,12 @@ def test_a_token_that_is_not_needed_does_not_vouch_for_a_page(open_server: Serve
     assert (open_server.data_dir / "datasets.json").read_bytes() == before
 
 
-def test_bytes_that_are_no_text_do_no_harm(guarded: Server) -> None:
+def test_bytes_that_are_no_text_do_no_harm(guarded: Server, shared: Server) -> None:
     odd = b"\xff\xfe"
     for headers in ({"X-Auth-Token": odd}, {"Authorization": b"Bearer " + odd}):
-        assert requests.get(guarded.base + "/data/datasets/org/hidden", headers=headers, timeout=60).status_code == 404
+        for server, status in ((guarded, 404), (shared, 403)):
+            address = server.base + "/data/datasets/org/hidden"
+            assert requests.get(address, headers=headers, timeout=60).status_code == status
         address = guarded.base + "/data/triggers/checkInboxBlocking"
         assert requests.post(address, headers=headers, timeout=60).status_code == 403
     for path in ("/", "/data/datasets", "/api/server/info"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cases, table
+from benchmarks import cases, failing, pictures, table
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
@@ -155,8 +155,9 @@ def test_without_the_real_volume_the_tissue_is_measured(monkeypatch: pytest.Monk
     assert parse([]).medulla is None
 
 
-def test_one_case_from_end_to_end(volume: Volume, tmp_path: Path) -> None:
-    options = ["--side", str(SIDE), "--seconds", "1", "--only", f"^{CASE}$".replace("^3", r"\^3")]
+def test_cases_from_end_to_end(volume: Volume, tmp_path: Path) -> None:
+    only = f"^{CASE}$|^{failing.NAME}$".replace("^3", r"\^3")
+    options = ["--side", str(SIDE), "--seconds", "1", "--only", only]
     places = ["--work", str(volume.folder.parent), "--json", str(tmp_path / "results.json")]
     environ = {name: value for name, value in os.environ.items() if name != "WKDVID_TEST_DATA"}
     done = subprocess.run(
@@ -169,7 +170,8 @@ def test_one_case_from_end_to_end(volume: Volume, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    measured, peak, _ = json.loads((tmp_path / "results.json").read_text())["results"]
+    measured, peak, _, p99 = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert (p99["case"], p99["value"] > 0) == (failing.NAME, True)
     assert measured["case"] == CASE
     assert min(measured["load"]["requests_per_s"], measured["nginx"]["requests_per_s"], measured["nginx_share"]) > 0
     assert 50 < peak["value"] < 2000
@@ -186,3 +188,22 @@ def test_reads_of_a_backend_are_measured(format_: Format, volume: Volume) -> Non
     found = measure(format_, voxels, 32)
     assert min(*found.ours_us, *found.theirs_us) > 0
     assert format_.library in table.line(found)
+
+
+@pytest.mark.parametrize("name", [pictures.THUMBNAIL, pictures.HISTOGRAM])
+def test_pictures_are_measured_beside_a_script(name: str, volume: Volume) -> None:
+    found = pictures.measure(name, volume.voxels("grey", Box((0, 0, 0), (SIDE, SIDE, SIDE))))
+    assert min(*found.ours_us, *found.theirs_us) > 0
+    assert pictures.LIBRARY in table.line(found)
+
+
+def test_pictures_that_differ_are_noticed() -> None:
+    black, white = (jpeg.encode_image(np.full((8, 8), value, np.uint8)) for value in (0, 255))
+    assert pictures.same_picture(black, black)
+    assert not pictures.same_picture(black, white)
+
+
+def test_one_in_a_hundred_chunks_fails_and_no_metadata() -> None:
+    chunks = [f"grey/1-1-1/{x}-64_{y}-64_0-64" for x in range(100) for y in range(100)]
+    assert 50 < len([path for path in chunks if failing.fails(path)]) < 200
+    assert failing.fails("grey/info") is None

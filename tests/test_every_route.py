@@ -84,6 +84,20 @@ OF_LAYERS += (
         for tree in ("zarr", "zarr3_experimental")
     ),
 )
+CUBE = json.dumps(
+    {"position": ["X", 0, 0], "mag": [1] * 3, "cubeSize": [33] * 3, "segmentId": 5, "voxelSizeFactorInUnit": [1] * 3}
+)
+OF_SEGMENTS = tuple(Case(f"{route}/adHocMesh", f"{path}/adHocMesh", CUBE) for route, path in LAYERS.items())
+PICTURE = json.dumps(
+    {
+        **dict.fromkeys(("width", "height"), 20),
+        "layers": [{"dataLayerName": "layer", "x": "X", "y": 0, "z": 0, "width": 20, "height": 20, "mag": "1"}],
+    }
+)
+OF_LAYERS += (
+    Case("/data/datasets/<organization>/<name>/thumbnail.jpg", "/data/datasets/lab/{name}/thumbnail.jpg", PICTURE),
+    Case("/data/datasets/<dataset_id>/thumbnail.jpg", "/data/datasets/{id}/thumbnail.jpg", PICTURE),
+)
 OF_ANY = (
     Case("raw", "/api/node/{uuid}/layer/raw/0_1_2/64_64_64/{x}_0_0"),
     Case("raw", "/api/node/{uuid}/layer/raw/0_1_2/9_8_7/{x}_3_1"),
@@ -143,6 +157,10 @@ WITHOUT_VOXELS = {
     *("listlabels", "existing-labels"),
 }
 """Endpoints that ask for a label index say that there is none."""
+LACKING = (
+    *("mappings/<path>", "agglomerates/<path>", "connectomes/<path>"),
+    *("segmentIndex", "segmentIndex/<path>", "segmentStatistics/<path>"),
+)
 PROXIES = ("/data/datasets/<organization>/<name>/proxy", "/data/datasets/<dataset_id>/proxy")
 ROUTES_WITHOUT_VOXELS = {
     *("/", "/data/datasets", "/data/datasets/<organization>/<name>", "/data/datasets/<dataset_id>"),
@@ -150,10 +168,15 @@ ROUTES_WITHOUT_VOXELS = {
     *(
         f"{route}/{path}"
         for route in LAYERS
-        for path in ("mappings", "agglomerates", "meshes", "connectomes", "hasSegmentIndex", "histogram", "findData")
+        for path in (
+            *("mappings", "agglomerates", "meshes", "connectomes", "hasSegmentIndex", "histogram", "findData"),
+            *("meshes/chunks", "meshes/chunks/data", "meshes/fullMesh.stl", "segmentProperties"),
+        )
     ),
     *(f"{proxy}/datasource-properties.json" for proxy in PROXIES),
     *(f"{proxy}/layers/<layer>/mags/<mag>/<path>" for proxy in PROXIES),
+    *(f"{proxy}/layers/<layer>/attachments/<path>" for proxy in PROXIES),
+    *(f"{route}/{path}" for route in LAYERS for path in LACKING),
     *("/api/repo/<uuid>/branch-versions/<branch>", "/api/node/<uuid>/<action>", "/api/config/datasets"),
 }
 """Nor those that choose the voxels themselves, and those that hand on files as they are."""
@@ -161,7 +184,7 @@ INSTANCES = "/api/node/<uuid>/<name>/<endpoint>"
 
 
 def cases(kind: str) -> Sequence[Case]:
-    return (*OF_LAYERS, *(OF_LABELS if kind == "labels" else OF_IMAGES))
+    return (*OF_LAYERS, *((*OF_SEGMENTS, *OF_LABELS) if kind == "labels" else OF_IMAGES))
 
 
 def test_every_reading_route_has_a_case() -> None:
@@ -171,7 +194,7 @@ def test_every_reading_route_has_a_case() -> None:
     app.router.finalize()
     reading = {"/" + route.path for route in app.router.routes if route.ctx.access == "read"}
     same = {re.sub(r"^/data/v\d+/|:str|:path|(/<part\d:str>)+$", _shortened, path) for path in reading}
-    of_layers = {case.route for case in OF_LAYERS}
+    of_layers = {case.route for case in OF_LAYERS + OF_SEGMENTS}
     assert same == ROUTES_WITHOUT_VOXELS | of_layers | {INSTANCES}
     for kind, of_kind in (("image", OF_IMAGES), ("labels", OF_LABELS)):
         assert {*ENDPOINTS[kind].handlers} - WITHOUT_VOXELS == {case.route for case in of_kind} - of_layers  # type: ignore[index]

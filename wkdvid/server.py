@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sanic import Sanic
@@ -20,8 +20,8 @@ from sanic.exceptions import NotFound as NoRoute
 from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
-from sanic.worker.loader import AppLoader
 
+from wkdvid.backends.failures import passing_answers
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
@@ -30,27 +30,38 @@ from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.catalog_store import FileCatalogStore
+from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.jobs import JobRunner, Jobs, JobStore
+from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
-from wkdvid.errors import ConfigError
+from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.trace import routes as trace
+from wkdvid.frontends.trace.recorder import Recorder
+from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
+from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
+from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
 from wkdvid.inspection.document import answer
+from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
+from wkdvid.main_server.client import Client
+from wkdvid.main_server.link import Link
+from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
 
@@ -60,20 +71,11 @@ URL_BYTES = 65_535
 """The longest URL that the HTTP parser can hold; a head is refused before its URL can be longer."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
-BACKLOG = 1024
-"""Connections that wait to be accepted."""
 END_S = 1.0
 """For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
-MALLOC = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_TRIM_THRESHOLD_": "1073741824",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TOP_PAD_": "67108864",
-}
-"""Without these glibc maps and faults every large body anew. Workers are spawned, so they are in time for them."""
 
 
 class ReportableRequest(Request):
@@ -88,10 +90,6 @@ class ReportableRequest(Request):
         super().__init__(**parts)
 
 
-def worker_count(config: Config) -> int:
-    return config.server.workers or len(os.sched_getaffinity(0))
-
-
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
     Http.HEADER_CEILING = URL_BYTES
@@ -99,14 +97,19 @@ def create_app(config: Config) -> App:
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
+    app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
+    app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
     app.before_server_start(partial(_start, config))
     for blueprint in (
         webknossos.blueprint(),
+        webknossos_forms.blueprint(),
+        webknossos_missing.blueprint(),
         dvid.blueprint(),
         inspect.blueprint(),
         jobs.blueprint(),
         home.blueprint(),
+        trace.blueprint(),
     ):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
@@ -135,12 +138,18 @@ async def _start(config: Config, app: App) -> None:
     job_store = SqlJobStore(open_engine(config.metadata.database_url))
     services = make_services(config, job_store)
     app.ctx.services = services
-    await services.catalog.catch_up()
+    with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
+        await services.catalog.catch_up()
     runner = make_runner(config, services, job_store)
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
+        asyncio.create_task(services.main_server.watch(), name="report to the main server"),
     ]
+    if config.shares_catalog:
+        lock = HostLock(config.state_dir / "catalog.follower.lock")
+        following = services.catalog.follow(lock)
+        app.ctx.watching.append(asyncio.create_task(following, name="follow other hosts"))
 
 
 async def _let_watchers_go(app: App) -> None:
@@ -152,6 +161,7 @@ async def _stop(app: App) -> None:
     for watching in app.ctx.watching:
         watching.cancel()
     await asyncio.wait(app.ctx.watching)
+    await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
@@ -166,27 +176,36 @@ async def _end_tasks() -> None:
         await asyncio.wait(rest, timeout=END_S)
 
 
+def _catalog_store(config: Config) -> CatalogStore:
+    if config.shares_catalog:
+        return open_catalog(config.metadata.database_url, config.state_dir)
+    return FileCatalogStore(config.datasets.path, config.state_dir)
+
+
 def make_services(config: Config, job_store: JobStore) -> Services:
     """What front ends need, for one worker.
 
     Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
     allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
-    cached = config.sources.cache_bytes // worker_count(config) * 3 // 8
+    cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
-    backends = Backends(opener)
-    store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
-    catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
+    backends, inspector = Backends(opener), Inspector(opener)
+    catalog = Catalog(_catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s)
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
+    link = _link(config, catalog)
     return Services(
         limits=config.limits,
         catalog=catalog,
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config),
+        authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
-        inspect=partial(answer, Inspector(opener)),
+        inspect=partial(answer, inspector),
+        explore=partial(explore, inspector),
         jobs=Jobs(job_store, (PYRAMID,)),
+        main_server=link or NoMainServer(),
+        passing_answers=passing_answers,
         executor=executor,
     )
 
@@ -195,14 +214,21 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
-    lock = HostLock(config.data_dir / ".wkdvid" / "jobs.lock")
+    lock = HostLock(config.state_dir / "jobs.lock")
     return JobRunner(job_store, {PYRAMID: pyramids}, lock, config.jobs.workers)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
     guard = Guard(config.file_roots, config.sources.http_hosts, _credentials(config))
     secrets = Secrets(config.sources.secrets)
-    return Opener(guard, config.limits, pool_bytes=pool_bytes, deadline_s=deadline_s, secrets=secrets)
+    return Opener(
+        guard,
+        config.limits,
+        pool_bytes=pool_bytes,
+        deadline_s=deadline_s,
+        secrets=secrets,
+        variables=config.variables(os.environ),
+    )
 
 
 def _credentials(config: Config) -> Credentials:
@@ -211,9 +237,23 @@ def _credentials(config: Config) -> Credentials:
     return Credentials(config.sources.credentials, otherwise)
 
 
-def _authorizer(config: Config) -> Authorizer:
+def _link(config: Config, catalog: Catalog) -> Link | None:
+    """The way to the main server, where it has one to be shown to."""
+    settings, url = config.webknossos, config.server.own_url
+    if settings.url is None or settings.key is None:
+        return None
+    client = Client(settings.url, settings.name, settings.key)
+    lock = HostLock(config.state_dir / "reports.lock")
+    return Link(client, catalog, lock, reports.forms(url), url)
+
+
+def _authorizer(config: Config, link: Link | None) -> Authorizer:
     if config.access.mode == "open":
         return OpenAuthorizer()
+    if config.access.mode == "webknossos":
+        if link is None:
+            raise ValueError("mode webknossos needs a main server; load_config() sees to that")
+        return link.authorizer
     if not config.access.admin_token:
         raise ValueError("mode token needs a token; serve() makes one")
     return TokenAuthorizer(config.access.admin_token)
@@ -272,81 +312,22 @@ def _limit_of(request: Request, error: Exception) -> str:
     return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The socket that all workers accept from; port 0 takes a free one.
-
-    Raises:
-        ConfigError: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"server.httpAddress: cannot listen on {host} port {port}: {reason}") from error
-
-
-def serve(config: Config, listener: socket.socket, announcement: str, *, reload: bool = False) -> None:
-    """Run the server until it is told to stop by SIGTERM or SIGINT.
-
-    Args:
-        listener: As ``listen`` returns it.
-        announcement: Printed when both signals are heeded.
-        reload: Start anew when a source file changes.
-    """
-    early: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: early.append(number))
-    print(announcement, flush=True)
-    for name, value in (MALLOC | _silence(config.sources.deadline_s)).items():
-        os.environ.setdefault(name, value)
-    loader = AppLoader(factory=partial(_process, config))
-    app = loader.load()
+def work(config: Config, listener: socket.socket) -> None:
+    """What a worker process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
+    configure_logging()
+    app = create_app(config)
+    app.after_server_start(_heed_the_end)
     app.prepare(
         sock=listener,
         backlog=BACKLOG,
-        workers=worker_count(config),
+        single_process=True,
+        register_sys_signals=False,
         access_log=False,
         motd=False,
-        auto_reload=reload,
-        reload_dir=[str(Path(__file__).parent)] if reload else None,
     )
-    app.main_process_ready(partial(_heed_early_signals, early))
-    Sanic.serve(primary=app, app_loader=loader)
+    Sanic.serve_single(app)
 
 
-def _silence(deadline_s: float) -> dict[str, str]:
-    """Have TensorStore give up a transfer that stands still: who reads the same chunk next would wait for it too.
-
-    That takes so long that a second try fits into the deadline. What brings a few bytes a second stands still as well.
-    """
-    return {
-        "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s * 0.4), 1)),
-        "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1024",
-    }
-
-
-async def _heed_early_signals(early: list[int], app: App) -> None:
-    """End the wait for the workers' start when a signal ends them; Sanic 25.12 would wait on for ever.
-
-    Args:
-        early: The signals that came before Sanic's manager took them over.
-    """
-    manager = app.manager
-    all_started: Callable[[], bool] = manager._all_workers_ack
-
-    def ended_or_started() -> bool:
-        if early and not manager._shutting_down:
-            manager.shutdown_signal(early[0], None)  # type: ignore[no-untyped-call]
-        if manager._shutting_down:
-            manager.shutdown()  # type: ignore[no-untyped-call]  # of those too that were not yet alive then
-            return True
-        return all_started()
-
-    manager._all_workers_ack = ended_or_started  # type: ignore[method-assign]
-
-
-def _process(config: Config) -> App:
-    """What the main process and each worker, all spawned, begin with."""
-    configure_logging()
-    return create_app(config)
+async def _heed_the_end(app: App) -> None:
+    heed_the_end(partial(app.stop, terminate=False))

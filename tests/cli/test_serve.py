@@ -20,9 +20,6 @@ from tests.cli.program import command, environment, wkdvid
 from wkdvid.cli.serve import announcement
 from wkdvid.config import load_config
 
-SETTLE_S = 0.5
-"""After a worker answers, until the main process knows that it does; a stop before is heeded, but is noisy and slow."""
-
 
 @dataclass(frozen=True)
 class Started:
@@ -77,7 +74,6 @@ def _wait_until_healthy(server: Started) -> None:
         if "access mode" in server.output:
             with contextlib.suppress(requests.RequestException):
                 if requests.get(f"{server.base}/data/health", timeout=5).text == "Ok":
-                    time.sleep(SETTLE_S)
                     return
         time.sleep(0.05)
     raise AssertionError(server.output + server.log)
@@ -116,13 +112,12 @@ def test_ctrl_c_stops_it_cleanly(server: Started) -> None:
 
 @pytest.mark.parametrize("after_s", [0, 0.4, 1.6, *(pytest.param(s, marks=pytest.mark.soak) for s in (0.2, 0.8))])
 def test_a_signal_while_the_workers_start_is_heeded(tmp_path: Path, after_s: float) -> None:
-    """Sanic by itself would wait on for their start."""
     process = subprocess.Popen(
         command("--workers", "1", "--port", "0"),
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
@@ -133,6 +128,8 @@ def test_a_signal_while_the_workers_start_is_heeded(tmp_path: Path, after_s: flo
         time.sleep(after_s)
         process.terminate()
         assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

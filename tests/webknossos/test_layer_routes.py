@@ -144,7 +144,7 @@ def test_find_data(server: Server) -> None:
 
 def picture(server: Server, name: str, **query: Any) -> Voxels:
     """(y, x) or (y, x, c) of a thumbnail."""
-    answer = server.get(f"{layer(name)}/thumbnail.jpg", params=query)
+    answer = server.get(f"{layer(name, PLACES[1])}/thumbnail.jpg", params=query)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "image/jpeg"
     image = Image.open(io.BytesIO(answer.content))
@@ -202,6 +202,96 @@ def test_segments_have_colours_of_their_own(server: Server) -> None:
     colours = [pixels[(ids == each) & inner].mean(axis=0).round() for each in np.unique(ids)]
     assert all(np.abs(a - b).max() > 8 for a, b in itertools.combinations(colours, 2))
     assert colours[0].max() < 30, "0 is black"
+
+
+def test_old_main_servers_get_segments_to_see_through(server: Server) -> None:
+    """They name the dataset and a size alone."""
+    answer = server.get(f"{layer('cells')}/thumbnail.jpg?width=120&height=60")
+    assert answer.headers["Content-Type"] == "image/png"
+    image = Image.open(io.BytesIO(answer.content))
+    assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (120, 60))
+    pixels, ids = np.asarray(image), slice_of("cells", 120, 60)
+    np.testing.assert_array_equal(pixels[..., 3] == 255, ids != 0)
+    np.testing.assert_array_equal(pixels[..., 3] == 0, ids == 0)
+    colours = {tuple(pixels[ids == each][0]) for each in np.unique(ids)}
+    assert len(colours) == len(np.unique(ids))
+    assert all((pixels[ids == each] == pixels[ids == each][0]).all() for each in np.unique(ids))
+    for query in ("width=120&height=60&mag=1", "width=120&height=60&x=6&y=-20&z=3&mag=1"):
+        answer = server.get(f"{layer('cells')}/thumbnail.jpg?{query}")
+        assert answer.headers["Content-Type"] == "image/jpeg", "so today's ask"
+    assert server.get(f"{layer('grey')}/thumbnail.jpg?width=20&height=20").headers["Content-Type"] == "image/jpeg"
+
+
+CORNER = dict(zip("xyz", OFFSET, strict=True))
+
+
+def composed(server: Server, layers: list[dict[str, Any]], **more: Any) -> Voxels:
+    """(y, x, c) of a picture of 48 x 32 pixels."""
+    body = {"width": 48, "height": 32, "layers": layers, **more}
+    answer = server.post(f"/data/datasets/{DATASET_ID}/thumbnail.jpg", json=body)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg"), answer.text
+    found = np.asarray(Image.open(io.BytesIO(answer.content))).astype(int)
+    assert found.shape == (32, 48, 3)
+    return found
+
+
+def part(name: str, opacity: float = 100, mag: int = 1, **more: Any) -> dict[str, Any]:
+    size = {"width": 48 // mag, "height": 32 // mag}
+    return {"dataLayerName": name, **CORNER, **size, "mag": f"{mag}-{mag}-{mag}", "opacity": opacity, **more}
+
+
+def test_layers_are_put_together(server: Server) -> None:
+    grey = np.repeat(ARRAYS["grey"][:48, :32, 0].T[..., None], 3, axis=2).astype(int)
+    assert close(composed(server, [part("grey", color=None, mappingName=None, invertColor=False)]), grey)
+    assert close(composed(server, [part("grey", 50)]), grey // 2)
+    red = part("grey", color="#ff0000")
+    assert close(composed(server, [red, part("grey", 50)], blendMode="Additive"), added(grey))
+    assert close(composed(server, [red, part("grey", 100)], blendMode="Cover"), grey)
+    inverted = part("grey", 50, invertColor=True)
+    assert close(composed(server, [part("grey"), inverted], blendMode="Cover"), np.full_like(grey, 127))
+
+
+def added(grey: Voxels) -> Voxels:
+    """Red at its full, and half of the gray."""
+    sums: Voxels = np.minimum(grey // 2 + grey * np.array([1, 0, 0]), 255)
+    return sums
+
+
+def test_layers_of_different_mags_fit(server: Server) -> None:
+    body = {"width": 48, "height": 32, "layers": [part("grey", mag=2)]}
+    found = np.asarray(Image.open(io.BytesIO(server.post(f"{PLACES[0]}/thumbnail.jpg", json=body).content))).astype(int)
+    fine = np.repeat(ARRAYS["grey"][:48, :32, 0].T[..., None], 3, axis=2).astype(int)
+    assert float(np.abs(found - fine).mean()) < 8
+
+
+def test_segments_lie_on_top(server: Server) -> None:
+    """Also where they are named first; where none is they cover nothing."""
+    over = composed(server, [part("cells"), part("grey")])
+    assert close(over, composed(server, [part("cells")]))
+    outside = {**part("cells"), "x": -1000}
+    assert close(composed(server, [part("grey"), outside]), composed(server, [part("grey")]))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ([], 400, "JSON object"),
+        ({"width": 1, "height": 1, "layers": []}, 400, "layers: expected a list of 1 to 64"),
+        ({"width": 1, "height": 1, "layers": [{}]}, 400, "layers[0].dataLayerName"),
+        ({"width": 1, "height": 1, "layers": [part("grey")], "blendMode": "x"}, 400, "blendMode"),
+        ({"width": 1, "height": 1, "layers": [part("grey", 101)]}, 400, "layers[0].opacity"),
+        ({"width": 1, "height": 1, "layers": [part("grey", True)]}, 400, "layers[0].opacity"),
+        ({"width": 1, "height": 1, "layers": [part("grey"), part("grey", width=0)]}, 400, "layers[1].width and"),
+        ({"width": 1, "height": 1, "layers": [part("grey", x=1.5)]}, 400, "layers[0].x: expected a whole number"),
+        ({"width": 5001, "height": 1, "layers": [part("grey")]}, 400, "from 1 to 5000"),
+        ({"width": 1, "height": 1, "layers": [part("no")]}, 404, "'no'"),
+        ({"width": 1, "height": 1, "layers": [part("grey", width=5000, height=5000)] * 64}, 413, "limit"),
+    ],
+)
+def test_bad_compositions_say_why(server: Server, body: Any, status: int, text: str) -> None:
+    answer = server.post(f"/data/datasets/{DATASET_ID}/thumbnail.jpg", json=body)
+    assert answer.status_code == status, answer.text
+    assert text in answer.json()["messages"][0]["error"]
 
 
 @pytest.mark.parametrize(

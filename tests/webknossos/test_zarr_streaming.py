@@ -279,6 +279,14 @@ def test_parts_and_heads(server: Server) -> None:
     assert int(head.headers["Content-Length"]) > 100
 
 
+def test_names_may_be_percent_encoded(server: Server) -> None:
+    """As those with a space have to be."""
+    plain = server.get("/data/v15/zarr/lab/ds/grey/2-2-1/zarr.json")
+    encoded = server.get("/data/v15/zarr/l%61b/d%73/gre%79/2%2D2-1/zarr.json")
+    assert (encoded.status_code, encoded.content) == (200, plain.content)
+    assert server.get("/data/v15/zarr/lab%2Fds/grey/2-2-1/zarr.json").status_code == 404
+
+
 def test_hidden_datasets_are_not_found(server: Server) -> None:
     hidden = hashlib.sha256(b"lab/hidden").hexdigest()[:24]
     for name in (f"v15/zarr/{hidden}", "v15/zarr/lab/hidden"):

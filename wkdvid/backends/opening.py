@@ -20,6 +20,7 @@ from wkdvid.core.hosts import serves_ranges
 from wkdvid.core.limits import Limits
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Source
+from wkdvid.core.variables import NO_VARIABLES
 from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest, UpstreamUnavailable
 
 NO_SECRETS = Secrets({})
@@ -39,17 +40,20 @@ class Opener:
         pool_bytes: int,
         deadline_s: float,
         secrets: Secrets = NO_SECRETS,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> None:
         """
         Args:
             pool_bytes: TensorStore's cache of decoded chunks.
             deadline_s: For each try to read metadata, and for each read of voxels.
             secrets: Those that entries may refer to.
+            variables: Of the environment, those that entries may hold in their text.
         """
         self.guard = guard
         self.limits = limits
         self.deadline_s = deadline_s
         self.secrets = secrets
+        self.variables = variables
         self.context = ts.Context(_context(pool_bytes))
         self.shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """What a backend shares between its layers, for as long as one of them holds it."""

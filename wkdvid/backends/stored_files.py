@@ -35,6 +35,7 @@ class LevelFiles:
         """
         self.format: FileFormat = file_format
         self.folder = folder
+        self.place = objects.source.name
         self.axes = axes
         self._objects = objects
         self._opener = opener

@@ -120,12 +120,16 @@ async def _read(services: Services, layer: Layer, wanted: Sequence[Bucket]) -> M
 
 
 def _read_for(layer: Layer, bucket: Bucket) -> Box:
-    """What is read for a bucket: the cube around it, if one chunk holds that, else its own box."""
+    """What is read for a bucket: the cube around it, if one chunk holds that, else its own box.
+
+    What lies outside of the volume does not fail with a chunk at its edge.
+    """
     scale = layer.scales[bucket.mag]
     level = layer.info.levels[scale.level]
     on_grid = all(n % CUBE == 0 for n in (*level.chunk_shape, *level.chunk_origin))
     cube = Box.at(multiply(divide_down(bucket.box.start, CUBE_SIZE), CUBE_SIZE), CUBE_SIZE)
-    return cube if on_grid and scale.stored and cube.contains(bucket.box) else bucket.box
+    shared = on_grid and scale.stored and cube.contains(bucket.box) and bucket.box.intersect(scale.extent) is not None
+    return cube if shared else bucket.box
 
 
 def _batches(services: Services, layer: Layer, boxes: Sequence[Box]) -> Iterator[Sequence[Box]]:

@@ -68,22 +68,33 @@ def services_of(request: Request) -> Services:
 
 
 def token_of(request: Request) -> str | None:
-    """``Authorization: Bearer``, ``X-Auth-Token`` or ``?token=``, in this order."""
+    """``?token=``, ``Authorization: Bearer`` or ``X-Auth-Token``, in this order.
+
+    The query is first because webKnossos's Python package sends a dataset's sharing token there, and the user's own,
+    which may not suffice, in a header.
+    """
+    if "token=" in request.query_string and (token := request.args.get("token")):
+        return str(token)
     headers = request.headers
     bearer = headers.get("authorization")
     if bearer is not None and bearer[:7].lower() == "bearer ":
         return str(bearer[7:].strip())
     token = headers.get("x-auth-token")
-    if token is not None:
-        return str(token)
-    if "token=" in request.query_string:
-        return str(request.args.get("token", "")) or None
-    return None
+    return None if token is None else str(token)
 
 
 def host_of(request: Request) -> str:
     """As the caller wrote it. It goes into answers, so bytes that are no text are replaced."""
     return str(request.host).encode(errors="surrogateescape").decode(errors="replace")
+
+
+def base_of(request: Request) -> str:
+    """Scheme and host to give to other programs: ``server.publicUrl``, else as the caller wrote them.
+
+    A server behind a proxy cannot know that its callers use https.
+    """
+    public: str | None = request.app.ctx.public_url
+    return public or f"{request.scheme}://{host_of(request)}"
 
 
 class Reply(HTTPResponse):

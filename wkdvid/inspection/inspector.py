@@ -115,7 +115,7 @@ class Inspector:
     def _entry(self, backend: str, options: Mapping[str, Any]) -> DatasetEntry:
         entries, problems = self._parse({backend: {ORGANIZATION: {DATASET: options}}})
         if problems:
-            raise InvalidEntry([_plain(problem, backend) for problem in problems])
+            raise InvalidEntry([plain(problem, backend) for problem in problems])
         return entries[0]
 
     async def _open(self, entry: DatasetEntry) -> tuple[list[tuple[str | None, Volume]], list[str]]:
@@ -138,7 +138,7 @@ class Inspector:
 
     async def _open_layer(self, layer: LayerEntry) -> Sequence[Volume] | InvalidRequest | BackendError:
         try:
-            return await self._backends[layer.backend].open_layer(layer, self._opener)
+            return await self._backends[layer.backend].open(layer, self._opener)
         except (InvalidRequest, BackendError) as error:
             return error
 
@@ -164,7 +164,7 @@ def _arranged(
     try:
         return arrange_layers(entry, opened), ()
     except InvalidEntry as error:
-        problems = [f"A registration would be refused: {_plain(text, entry.backend)}." for text in error.problems]
+        problems = [f"A registration would be refused: {plain(text, entry.backend)}." for text in error.problems]
     layers: dict[str, Layer] = {}
     for one in opened:
         try:
@@ -174,7 +174,7 @@ def _arranged(
     return layers, problems
 
 
-def _plain(problem: str, backend: str) -> str:
+def plain(problem: str, backend: str) -> str:
     """Without the place in a document that nobody wrote."""
     place = f"{backend}.{ORGANIZATION}.{DATASET}"
     return problem.removeprefix(f"{place}.").removeprefix(f"{place}: ")

@@ -29,7 +29,7 @@ from wkdvid.core.volume import Category, LayerInfo, LevelInfo, Volume
 from wkdvid.errors import InvalidRequest, UpstreamUnavailable
 
 OPTIONS = frozenset({"source", "path", "scale", "channel", "t"})
-SUFFIXES = (".tif", ".tiff")
+PATHS = re.compile(r".*\.tiff?/?", re.IGNORECASE)
 FILE_NAME = re.compile(r"(?P<layer>.+?)(\.ome)?\.tiff?", re.IGNORECASE)
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """TIFF and BigTIFF, little-endian and big-endian."""

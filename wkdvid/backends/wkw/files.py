@@ -116,4 +116,4 @@ class LevelFiles:
         if stored is None:
             return None
         decode = partial(decode_block, header, stored, what)
-        return decode() if header.encoding == "raw" else await decoded(decode, what)
+        return decode() if header.encoding == "raw" else await decoded(decode, what, header.grid.block_bytes)

@@ -18,7 +18,7 @@ from wkdvid.core.entries import LayerEntry
 from wkdvid.core.volume import Volume
 from wkdvid.errors import InvalidRequest
 
-OPTIONS = frozenset({"source", "axes", "channel", "t"})
+OPTIONS = frozenset({"source", "axes", "channel", "t", "box"})
 MARKERS = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 
 

@@ -208,7 +208,7 @@ async def interface_version(request: Request) -> HTTPResponse:
 
 
 async def load(request: Request) -> HTTPResponse:
-    return json_reply(server.load(request.app.ctx.dvid_throttle.running))
+    return json_reply(server.load(request.app.ctx.dvid_throttle.running, services_of(request).passing_answers()))
 
 
 async def info(request: Request) -> HTTPResponse:

@@ -98,8 +98,10 @@ def _tag(path: str) -> str:
         return f"webKnossos {version[0].removeprefix('/data/')}"
     if path == "/api/inspect":
         return "inspection"
-    if path.startswith("/data/") or path == "/api/buildinfo":
+    if path.startswith(("/data/", "/api/{backend}/")) or path == "/api/buildinfo":
         return "webKnossos"
     if path.startswith("/api/jobs"):
         return "jobs"
+    if path.endswith("/trace") or path.startswith("/triggers/"):
+        return "tracing"
     return "DVID" if path.startswith(("/api/", "/interface/")) else "pages"

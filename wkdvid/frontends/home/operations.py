@@ -31,13 +31,15 @@ PARAMETERS: Mapping[str, str] = {
     "uuid": "of the dataset, or a unique beginning of it; GET /data/datasets lists them",
     "typename": "type of data instance, such as uint8blk or labelmap",
     "branch": "master, or nothing",
+    "backend": "name of the format, such as precomputed; webknossos-connect's names too (neuroglancer)",
+    "domain": "what would be uploaded",
     "job": "id of the job; POST /api/jobs answers it",
-    "action": "status, commit, log or note",
+    "action": "status, commit, log or note; of an upload any",
     "dims": "0_1_2 (volume), or xy, xz, yz (slice)",
     "size": "x_y_z in voxels; of a slice the two sides",
     "offset": "x_y_z in voxels",
     "coordinate": "x_y_z in voxels",
-    "path": "of the file below the mag's folder, such as zarr.json",
+    "path": "of the file below the mag's folder, such as zarr.json; of what is not there anything",
     "dataset_path": "dataset_id/layer/mag/chunk, or what is above it: .zattrs, zarr.json...",
     "mag": "4, or 4-4-2; of a cube mag4, or mag4-4-2",
     **{axis: f"{axis} and a number: which cube it is along {axis}" for axis in "xyz"},
@@ -82,7 +84,16 @@ _OF_LAYERS: Mapping[tuple[str, str], Operation] = {
     ("GET", "thumbnail.jpg"): Operation("A picture of one slice", "A JPEG.", "image/jpeg", _THUMBNAIL),
     ("GET", "mappings"): Operation("Mappings of a segmentation", _NONE),
     ("GET", "agglomerates"): Operation("Agglomerates of a segmentation", _NONE),
-    ("GET", "meshes"): Operation("Meshes of a segmentation", _NONE),
+    ("GET", "meshes"): Operation("Mesh files of a segmentation", "A list."),
+    ("POST", "meshes/chunks"): Operation("List the fragments of a segment's mesh", "Levels of detail.", body=JSON),
+    ("POST", "meshes/chunks/data"): Operation("Read fragments of a mesh", "As Draco.", OCTETS, body=JSON),
+    ("POST", "meshes/fullMesh.stl"): Operation(
+        "A whole mesh, stored or made of voxels", "STL.", "model/stl", body=JSON
+    ),
+    ("POST", "adHocMesh"): Operation(
+        "The surface of a segment in a cube", "Nine float32 a triangle.", OCTETS, body=JSON
+    ),
+    ("GET", "segmentProperties"): Operation("What the source says of its segments", "neuroglancer_segment_properties."),
     ("GET", "connectomes"): Operation("Connectomes of a segmentation", _NONE),
     ("GET", "hasSegmentIndex"): Operation("Whether there is an index of segments", "false"),
 }
@@ -95,6 +106,18 @@ _WEBKNOSSOS: Mapping[str, Operation] = {
     "GET /data/health": Operation("Whether the server works", "Ok", TEXT),
     "GET /data/datasets": Operation("List the datasets and where each protocol has them", "A list."),
     "POST /data/datasets": Operation("Add or replace datasets, all or none", "What was added.", body=JSON),
+    "POST /api/{backend}/{organization}/{name}": Operation(
+        "Add or replace one dataset; the body is its entry", "What was added.", body=JSON
+    ),
+    "POST /data/datasets/exploreRemote": Operation(
+        "Look at addresses, for the main server's form", "A DataSource, if there is one, and a report.", body=JSON
+    ),
+    **{
+        f"POST /data/datasets/{dataset}/thumbnail.jpg": Operation(
+            "A picture of several layers", "A JPEG.", "image/jpeg", body=JSON
+        )
+        for dataset in ("{organization}/{name}", "{dataset_id}")
+    },
     "GET /data/datasets/{organization}/{name}": Operation("Describe a dataset", "Its DataSource."),
     "GET /data/datasets/{dataset_id}": Operation("Describe a dataset", "Its DataSource."),
     "DELETE /data/datasets/{organization}/{name}": Operation("Remove a dataset from the catalog", content_type=TEXT),
@@ -119,7 +142,7 @@ _WEBKNOSSOS: Mapping[str, Operation] = {
     "POST /data/triggers/reload/{organization}/{name}": Operation("Look at a dataset's sources again", "Ok", TEXT),
     **{
         f"POST /data/triggers/{name}": Operation("Nothing: there are no folders of organizations here", "Ok", TEXT)
-        for name in ("newOrganizationFolder", "createOrganizationDirectory")
+        for name in ("newOrganizationFolder", "createOrganizationDirectory", "scanRealPathsForVirtual")
     },
 }
 _DVID: Mapping[str, Operation] = {
@@ -159,6 +182,13 @@ _JOBS: Mapping[str, Operation] = {
         "Follow a job until it ends", "Server-sent events, each the job as it is then.", "text/event-stream"
     ),
 }
+_SECONDS = {"seconds": "1 to 60; 20 if not given"}
+_TRACE: Mapping[str, Operation] = {
+    **{f"GET {path}": Operation("The page that records", "A page.", HTML) for path in ("/trace", "/triggers/trace")},
+    "POST /trace": Operation("Record what the server spends its time on", "A flame graph.", "image/svg+xml", _SECONDS),
+    "POST /triggers/trace": Operation("Record what the server spends its time on", "Ok", TEXT, _SECONDS),
+    "GET /triggers/trace/flame.svg": Operation("What was recorded last", "A flame graph.", "image/svg+xml"),
+}
 INSTANCE = "/api/node/{uuid}/{name}"
 ENDPOINTS: Mapping[str, Operation] = {
     "/info": Operation("Describe a data instance", "Its type, extents and block size."),
@@ -197,6 +227,7 @@ OPERATIONS: Mapping[str, Operation] = {
         body=JSON,
     ),
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
+    **_TRACE,
     **_WEBKNOSSOS,
     **_DVID,
     **_JOBS,

@@ -14,7 +14,7 @@ from swagger_ui_bundle import swagger_ui_path
 from wkdvid.errors import WkdvidError
 from wkdvid.frontends.home.openapi import describe_routes
 from wkdvid.frontends.home.page import DOCS, failure_page, home_page
-from wkdvid.frontends.http import CORS, HTML, TEXT, host_of, json_reply, reply, services_of, token_of
+from wkdvid.frontends.http import CORS, HTML, TEXT, base_of, json_reply, reply, services_of, token_of
 
 log = logging.getLogger("wkdvid.home")
 
@@ -51,7 +51,7 @@ def blueprint() -> Blueprint:
 
 async def index(request: Request) -> HTTPResponse:
     datasets = await services_of(request).visible(token_of(request))
-    return _page(home_page(datasets, f"{request.scheme}://{host_of(request)}"))
+    return _page(home_page(datasets, base_of(request)))
 
 
 async def docs(request: Request) -> HTTPResponse:

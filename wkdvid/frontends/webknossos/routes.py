@@ -14,17 +14,18 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid import __version__
-from wkdvid.codecs import jpeg
+from wkdvid.codecs import images, jpeg
 from wkdvid.core.body_cache import Body
 from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
 from wkdvid.core.catalog import Dataset, Layer
 from wkdvid.core.catalog_store import parse_document
+from wkdvid.core.deadline import one_deadline
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.geometry import mag_text, parse_mag
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
-from wkdvid.errors import Forbidden, InvalidEntry, NotFound, TooLarge, Unauthorized, WkdvidError
+from wkdvid.errors import Forbidden, InvalidEntry, NotFound, NotShown, TooLarge, WkdvidError
 from wkdvid.export import ome_zarr
 from wkdvid.frontends.http import (
     HTML,
@@ -32,7 +33,7 @@ from wkdvid.frontends.http import (
     OCTETS,
     RANGES,
     TEXT,
-    host_of,
+    base_of,
     json_body,
     json_reply,
     reply,
@@ -47,21 +48,15 @@ from wkdvid.frontends.http import (
 )
 from wkdvid.frontends.ranges import parse_range
 from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
+from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composition
+from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
-from wkdvid.frontends.webknossos.thumbnail import paint, parse_thumbnail, place
+from wkdvid.frontends.webknossos.thumbnail import Pixels, paint, parse_thumbnail, place, see_through
+from wkdvid.frontends.webknossos.versions import PREFIXES, VERSIONS, version_of
 
 log = logging.getLogger("wkdvid.webknossos")
 
-VERSIONS = range(10, 17)
-"""Of the modern API; all are answered by the same handlers."""
-OLD_VERSIONS = range(5, 10)
-"""Those that know datasets by their names alone."""
-PREFIXES: Mapping[str, int] = {
-    "/data": VERSIONS[-1],
-    **{f"/data/v{version}": version for version in (*OLD_VERSIONS, *VERSIONS)},
-}
-"""Without a version the newest is meant."""
 BUILD_INFO = {
     "webknossosDatastore": {"name": "wkdvid", "version": __version__, "datastoreApiVersion": "2.0"},
     "httpApiVersioning": {"currentApiVersion": VERSIONS[-1], "oldestSupportedApiVersion": VERSIONS[0]},
@@ -70,42 +65,45 @@ ADDRESSINGS = ("<organization>/<name>", "<dataset_id>")
 PROPERTIES = "datasource-properties.json"
 ZARR3_SINCE = 15
 """The version from which on ``zarr/`` is zarr 3."""
+JPEG, PNG = "image/jpeg", images.SliceFormat("png")
 Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 
 def blueprint() -> Blueprint:
     bp = Blueprint("webknossos")
-    _route(bp, "GET", "/api/buildinfo", build_info, "public")
+    add_route(bp, "GET", "/api/buildinfo", build_info, "public")
     for prefix, version in PREFIXES.items():
-        _route(bp, "GET", f"{prefix}/health", health, "public")
-        _route(bp, "GET", f"{prefix}/datasets", list_datasets, "read")
-        _route(bp, "POST", f"{prefix}/datasets", register, "administrate")
+        add_route(bp, "GET", f"{prefix}/health", health, "public")
+        add_route(bp, "GET", f"{prefix}/datasets", list_datasets, "read")
+        add_route(bp, "POST", f"{prefix}/datasets", register, "administrate")
         for addressing in ADDRESSINGS if version in VERSIONS else ADDRESSINGS[:1]:
             dataset = f"{prefix}/datasets/{addressing}"
-            _route(bp, "GET", dataset, describe, "read")
-            _route(bp, "DELETE", dataset, remove, "administrate")
-            _route(bp, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
-            _route(bp, "GET", f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>", _with_layer(get_file), "read")
+            add_route(bp, "GET", dataset, describe, "read")
+            add_route(bp, "DELETE", dataset, remove, "administrate")
+            add_route(bp, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
+            add_route(bp, "GET", f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>", with_layer(get_file), "read")
             for (method, path), handler in OF_LAYERS.items():
-                _route(bp, method, f"{dataset}/layers/<layer>/{path}", _with_layer(handler), "read")
+                add_route(bp, method, f"{dataset}/layers/<layer>/{path}", with_layer(handler), "read")
         for tree in ("zarr", "zarr3_experimental"):
-            _route(bp, "GET", f"{prefix}/{tree}/<dataset_path:path>", zarr_tree, "read")
-        _route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
-        _route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
-        for trigger in ("newOrganizationFolder", "createOrganizationDirectory"):
-            _route(bp, "POST", f"{prefix}/triggers/{trigger}", do_nothing, "administrate")
+            add_route(bp, "GET", f"{prefix}/{tree}/<dataset_path:path>", zarr_tree, "read")
+        add_route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
+        add_route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
+        for trigger in ("newOrganizationFolder", "createOrganizationDirectory", "scanRealPathsForVirtual"):
+            add_route(bp, "POST", f"{prefix}/triggers/{trigger}", do_nothing, "administrate")
+    for addressing in ADDRESSINGS:
+        add_route(bp, "POST", f"/data/datasets/{addressing}/thumbnail.jpg", dataset_thumbnail, "read")
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def _route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
+def add_route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
     name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>.:", "_____"))
     methods = ("GET", "HEAD") if method == "GET" else (method,)
     # Without a format of errors Sanic parses the source of each route's handler for one, a fifth of the time to start.
     bp.add_route(handler, path, methods=methods, name=name, unquote=True, error_format="json", ctx_access=access)
 
 
-def _with_layer(handler: Handler) -> Handler:
+def with_layer(handler: Handler) -> Handler:
     """The handler of a layer's route, given the layer that the path names in either addressing."""
 
     @wraps(handler)
@@ -147,15 +145,14 @@ async def health(request: Request) -> HTTPResponse:
 
 async def list_datasets(request: Request) -> HTTPResponse:
     datasets = await services_of(request).visible(token_of(request))
-    base = f"{request.scheme}://{host_of(request)}"
-    return json_reply([documents.listing(dataset, base) for dataset in datasets])
+    return json_reply([documents.listing(dataset, base_of(request)) for dataset in datasets])
 
 
 async def describe(
     request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse:
     dataset = await _dataset(request, organization, name, dataset_id)
-    source = documents.data_source(dataset, _version(request), documents.streamed(3))
+    source = documents.data_source(dataset, version_of(request.path), documents.streamed(3))
     return json_reply({"dataSource": source, "messages": []})
 
 
@@ -171,10 +168,10 @@ async def remove(
     """A main server that drops an id means: forget what you know of it. Who names a dataset means: remove it."""
     await require_administration(request, token_of(request))
     services = services_of(request)
-    if dataset_id is not None:
-        await services.registrar.reload((await services.dataset_by_id(dataset_id, token_of(request))).key)
-    else:
+    if dataset_id is None:
         await services.registrar.remove(DatasetKey(organization, name))
+    elif (dataset := await services.find_by_id(dataset_id)) is not None:
+        await services.registrar.reload(dataset.key)
     return reply("", TEXT)
 
 
@@ -185,19 +182,22 @@ async def do_nothing(request: Request) -> HTTPResponse:
 
 
 async def reload_all(request: Request) -> HTTPResponse:
-    await require_administration(request, token_of(request))
-    await services_of(request).registrar.reload(None)
-    return reply("Ok", TEXT)
+    return await _reload(request, None)
 
 
 async def reload_one(request: Request, organization: str, name: str) -> HTTPResponse:
     """``name`` is the datasetId where the main server is of today."""
     await require_administration(request, token_of(request))
-    services = services_of(request)
-    await services.catalog.catch_up()
-    by_id = services.catalog.by_id.get(name)
-    meant = by_id.key if by_id is not None and by_id.key.organization == organization else None
-    await services.registrar.reload(meant or DatasetKey(organization, name))
+    await services_of(request).catalog.look_again()
+    by_id = await services_of(request).find_by_id(name)
+    is_meant = by_id is not None and by_id.key.organization == organization
+    return await _reload(request, by_id.key if by_id and is_meant else DatasetKey(organization, name))
+
+
+async def _reload(request: Request, key: DatasetKey | None) -> HTTPResponse:
+    await require_administration(request, token_of(request))
+    await services_of(request).registrar.reload(key)
+    await services_of(request).main_server.report()
     return reply("Ok", TEXT)
 
 
@@ -267,15 +267,44 @@ async def find_data(request: Request, layer: Layer) -> HTTPResponse:
 
 
 async def thumbnail(request: Request, layer: Layer) -> HTTPResponse | None:
+    """Main servers of webknossos-connect's time name the dataset and a size alone; they get segments to see through."""
     services, wanted = services_of(request), parse_thumbnail(request.args)
     scale, box = place(layer, wanted)
     services.reader.check(scale, services.reader.source_voxels(scale, box))
+    as_png = layer.info.category == "segmentation" and wanted.mag is None and "organization" in request.match_info
 
     async def make() -> Body:
         voxels = await services.reader.read(layer, scale, box)
-        return await services.apart(lambda: jpeg.encode_image(paint(voxels, layer.info, wanted)))
+        return await services.apart(lambda: _encoded(paint(voxels, layer.info, wanted), as_png=as_png))
 
-    return await send_bytes(request, await services.kept((scale.id, "wk thumbnail", wanted), make), "image/jpeg")
+    body = await services.kept((scale.id, "wk thumbnail", wanted, as_png), make)
+    return await send_bytes(request, body, PNG.media_type if as_png else JPEG)
+
+
+def _encoded(pixels: Pixels, *, as_png: bool) -> Body:
+    return images.encode_slice(see_through(pixels), PNG) if as_png else jpeg.encode_image(pixels)
+
+
+async def dataset_thumbnail(
+    request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
+) -> HTTPResponse | None:
+    """Several layers in one picture."""
+    services, wanted = services_of(request), parse_composition(json_body(request))
+    dataset = await _dataset(request, organization, name, dataset_id)
+    parts = [(part, dataset.layer(part.layer)) for part in wanted.parts]
+    places = [place(layer, part.picture) for part, layer in parts]
+    for scale, _ in places:
+        services.reader.check(scale, sum(services.reader.source_voxels(*one) for one in places))
+    canvas = Canvas(wanted)
+    with one_deadline():
+        for (part, layer), (scale, box) in sorted(zip(parts, places, strict=True), key=_is_segmentation):
+            voxels = await services.reader.read(layer, scale, box)
+            await services.apart(canvas.add, voxels, layer.info, part)
+    return await send_bytes(request, await services.apart(jpeg.encode_image, canvas.pixels), JPEG)
+
+
+def _is_segmentation(placed: tuple[tuple[Part, Layer], object]) -> bool:
+    return placed[0][1].info.category == "segmentation"
 
 
 def _finest(layer: Layer) -> Scale:
@@ -299,7 +328,8 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
     ("GET", "histogram"): histogram,
     ("GET", "findData"): find_data,
     ("GET", "thumbnail.jpg"): thumbnail,
-    **{("GET", path): nothing for path in ("mappings", "agglomerates", "meshes", "connectomes")},
+    **{("GET", path): nothing for path in ("mappings", "agglomerates", "connectomes")},
+    **mesh_routes.OF_LAYERS,
     ("GET", "hasSegmentIndex"): no_segment_index,
 }
 
@@ -309,7 +339,7 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
 
 async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     """Documents, chunks and listings of a dataset as OME-Zarr."""
-    services, version = services_of(request), _version(request)
+    services, version = services_of(request), version_of(request.path)
     named, parts = parse.dataset_path(dataset_path)
     dataset = await _named(services, named, token_of(request))
     zarr_format = _zarr_format(request, version)
@@ -351,7 +381,7 @@ async def describe_files(
     request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse | None:
     dataset = await _dataset(request, organization, name, dataset_id)
-    source = documents.data_source(dataset, _version(request), proxy.stored)
+    source = documents.data_source(dataset, version_of(request.path), proxy.stored)
     return await send_object(request, orjson.dumps(source), JSON)
 
 
@@ -366,16 +396,13 @@ async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPR
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
-def _version(request: Request) -> int:
-    part = request.path.split("/", 3)[2]
-    return PREFIXES.get(f"/data/{part}", PREFIXES["/data"])
-
-
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, number = status_for(error, STATUS), request_id()
     if status >= 500:
         log.warning("request %s: %s: %s", number, type(error).__name__, error)
-    if isinstance(error, Forbidden | Unauthorized):
+    if isinstance(error, NotShown) and services_of(request).authorizer.tokens_expire:
+        status = STATUS[Forbidden]
+    if status == STATUS[Forbidden]:
         return reply(forbidden_text(str(error)), TEXT, status)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
     return json_reply(message(texts, error.code, number), status)

@@ -1,4 +1,4 @@
-"""Pictures of a layer for the dashboard: one slice across z, as JPEG."""
+"""Pictures of a layer for the dashboard: one slice across z."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def parse_thumbnail(args: Mapping[str, Any]) -> Thumbnail:
     Raises:
         InvalidRequest: a parameter that is missing or out of its range.
     """
-    size = (parse.integer(args, "width"), parse.integer(args, "height"))
-    if not all(0 < n <= MAX_SIDE for n in size):
-        raise InvalidRequest(f"width and height: expected whole numbers from 1 to {MAX_SIDE}, got {list(size)}")
+    size = check_size(args)
     mag, placed = args.get("mag"), [name for name in "xyz" if name in args]
     if placed and mag is None:
         raise InvalidRequest("mag: missing; it is needed with x, y, z")
@@ -69,6 +67,18 @@ def parse_thumbnail(args: Mapping[str, Any]) -> Thumbnail:
         _color(args.get("color")),
         args.get("invertColor") == "true",
     )
+
+
+def check_size(args: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height in pixels.
+
+    Raises:
+        InvalidRequest: one is missing or out of its range.
+    """
+    size = (parse.integer(args, "width"), parse.integer(args, "height"))
+    if not all(0 < n <= MAX_SIDE for n in size):
+        raise InvalidRequest(f"width and height: expected whole numbers from 1 to {MAX_SIDE}, got {list(size)}")
+    return size
 
 
 def _color(text: str | None) -> Color | None:
@@ -124,6 +134,11 @@ def paint(voxels: Array, info: LayerInfo, wanted: Thumbnail) -> Pixels:
         return np.rint(255 * (share if factors is None else share * factors)).astype(np.uint8)
 
     return _in_bands(rows, paint_band)
+
+
+def see_through(pixels: Pixels) -> Pixels:
+    """Segments (height, width, 3) with alpha as a fourth channel, 0 where there is none."""
+    return np.dstack([pixels, np.where(pixels.any(axis=2), 255, 0).astype(np.uint8)])
 
 
 def _in_bands(rows: Array, paint_band: Callable[[Array], Pixels]) -> Pixels:

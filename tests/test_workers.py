@@ -1,0 +1,81 @@
+"""The worker processes: one that dies is replaced, none outlives the main one, and one that cannot begin is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import requests
+
+import wkdvid
+from tests.cli.test_serve import Started, serving
+from wkdvid.workers import STOPPING, Workers
+
+WITHIN_S = 30.0
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Puts back what the main process's part replaces."""
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def workers(server: Started) -> set[int]:
+    """Ids of the processes whose parent is the main one, without multiprocessing's own."""
+    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _is_worker(path, server)}
+
+
+def _is_worker(path: Path, server: Started) -> bool:
+    try:
+        parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
+        return int(parent) == server.process.pid and b"spawn_main" in (path / "cmdline").read_bytes()
+    except OSError:  # ended meanwhile
+        return False
+
+
+def come_to(expected: Callable[[], bool]) -> None:
+    end = time.monotonic() + WITHIN_S
+    while not expected():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2") as server:
+        before = workers(server)
+        assert len(before) == 2
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        come_to(lambda: len(workers(server) - before) == 2)
+        assert requests.get(f"{server.base}/data/health", timeout=WITHIN_S).text == "Ok"
+        assert server.log.count("a worker ended with status -9; another one takes its place") == 2
+
+
+def test_workers_end_when_the_main_process_is_killed(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2") as server:
+        left = workers(server)
+        server.process.kill()
+        come_to(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left))
+        assert server.log == ""
+
+
+def test_a_changed_source_file_starts_them_anew(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "1", "--reload") as server:
+        before = workers(server)
+        os.utime(Path(wkdvid.__file__))
+        come_to(lambda: bool(workers(server)) and not workers(server) & before)
+        assert requests.get(f"{server.base}/data/health", timeout=WITHIN_S).text == "Ok"
+
+
+def test_workers_that_cannot_begin_end_the_server(signals: None, caplog: pytest.LogCaptureFixture) -> None:
+    assert Workers(partial(sys.exit, 3), 2).run() == 1
+    assert "a worker ended with status 3 as it began" in caplog.text

@@ -1,0 +1,1 @@
+"""``/trace``: a flame graph of what the server spends its time on, for administrators."""

@@ -1,0 +1,1 @@
+"""The ways by which webKnossos's own pages, and those of webknossos-connect, add datasets."""
