@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorstore as ts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.backends.test_zarr import create_array
+from tests.doors import door
 from wkdvid.backends.chunk_functions import chunk_store
+from wkdvid.backends.opening import Opener
+from wkdvid.backends.registry import Backends
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume
+from wkdvid.core.credentials import Credentials
 from wkdvid.core.geometry import Box, volume_of
+from wkdvid.core.guard import ANONYMOUS_S3, Guard
+from wkdvid.core.limits import Limits
+from wkdvid.core.source import Access
 from wkdvid.core.volume import Array, LayerInfo, LevelInfo
 from wkdvid.inspection.problems import sample_problems
 from wkdvid.inspection.sampling import CHUNKS, LEVEL_BYTES, sample_boxes, sample_levels
+from wkdvid.testing.volume_suite import open_with
 
 side = st.integers(1, 40)
 place = st.integers(-60, 60)
@@ -82,3 +93,23 @@ async def test_it_ends_when_a_source_does_not_answer() -> None:
     assert [(sample.chunks, sample.looked_at) for sample in found] == [(8, 0), (8, 0)]
     assert next(sample_problems(found)).startswith("There was no time to look at level 0")
     silent.set()
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+async def test_what_was_never_written_is_asked_for_by_the_same_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sharded: bool
+) -> None:
+    """Not by what the environment has: the source is read anonymously."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    shards = {"shards": (16, 16, 16)} if sharded else {}
+    array = create_array(str(tmp_path / "lab/a"), shape=(32, 16, 16), chunks=(16, 16, 16), dtype="uint8", **shards)
+    array[:16] = 1
+    with door(tmp_path) as store:
+        options = {**ANONYMOUS_S3, "endpoint": store.url, "aws_region": "us-east-1"}
+        guard = Guard((), frozenset(), Credentials(otherwise={"s3": Access(options=options)}))
+        opener = Opener(guard, Limits(), pool_bytes=1 << 20, deadline_s=20)
+        volume = await open_with(Backends(opener), "zarr", {"source": "s3://lab/a"})
+        (found,) = await sample_levels(volume[0], opener.context, 5)
+        assert (found.with_data, found.absent) == (1, 1)
+        assert {"Authorization" in headers for _, headers in store.seen} == {False}

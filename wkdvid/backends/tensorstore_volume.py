@@ -67,9 +67,11 @@ class TensorStoreVolume:
             boxes: Inside the extent, and known to be readable.
             context: By which the volume was opened.
         """
-        spec = self._stores[level].spec()
+        # Unbound, a spec names the credentials; else TensorStore would take what it finds in the environment.
+        spec = self._stores[level].spec(unbind_context=True)
         try:
             strict = {**spec.to_json(), "fill_missing_data_reads": False}
+            del strict["context"]  # it is the one that is given
             store = await finished(ts.open(strict, read=True, open=True, context=context))
         except FAILURES:  # a function that reads chunks has no JSON
             return None

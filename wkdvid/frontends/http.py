@@ -271,9 +271,11 @@ def request_id() -> str:
     return secrets.token_hex(8)
 
 
-async def api_failed(request: Request, error: WkdvidError) -> HTTPResponse:
+async def api_failed(
+    request: Request, error: WkdvidError, statuses: Mapping[type[BaseException], int] = API_STATUS
+) -> HTTPResponse:
     """What a route of our own, which follows nobody's protocol, answers where it fails."""
-    status, number = status_for(error, API_STATUS), request_id()
+    status, number = status_for(error, statuses), request_id()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request %s: %s %s: %s: %s", number, request.method, request.path, type(error).__name__, error)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 
 from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from wkdvid.errors import Forbidden, InvalidRequest, NotFound, Unauthorized, WkdvidError
-from wkdvid.frontends.http import (
-    HTML,
-    TEXT,
-    json_reply,
-    reply,
-    request_id,
-    require_administration,
-    status_for,
-    token_of,
-)
+from wkdvid.errors import InvalidRequest, WkdvidError
+from wkdvid.frontends.http import API_STATUS, HTML, TEXT, api_failed, reply, require_administration, token_of
 from wkdvid.frontends.trace.recorder import Busy, NotInstalled, Recorder, find_py_spy
-
-log = logging.getLogger("wkdvid.trace")
 
 SECONDS = range(1, 61)
 USUAL = 20
@@ -32,15 +21,7 @@ GRAPH_HEADERS = {
     "Cache-Control": "no-store",
 }
 """The graph can be searched and zoomed by its own script, which can reach nothing else."""
-STATUS: dict[type[BaseException], int] = {
-    InvalidRequest: 400,
-    Unauthorized: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Busy: 409,
-    NotInstalled: 501,
-    WkdvidError: 500,
-}
+STATUS = {**API_STATUS, Busy: 409, NotInstalled: 501}
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>wkdvid: trace</title>
 <h1>What the server spends its time on</h1>
 <p>Records the worker that answers for 20 seconds (or <code>?seconds=</code> 1 to 60) and shows a flame graph.</p>
@@ -55,7 +36,7 @@ def blueprint() -> Blueprint:
     bp.add_route(record, "/trace", methods=("POST",), ctx_access="administrate")
     bp.add_route(record_silently, "/triggers/trace", methods=("POST",), ctx_access="administrate")
     bp.add_route(show_last, "/triggers/trace/flame.svg", methods=("GET", "HEAD"), ctx_access="administrate")
-    bp.exception(WkdvidError)(failed)
+    bp.exception(WkdvidError)(partial(api_failed, statuses=STATUS))
     return bp
 
 
@@ -91,10 +72,3 @@ async def _recorded(request: Request) -> bytes:
 def _recorder(request: Request) -> Recorder:
     recorder: Recorder = request.app.ctx.recorder
     return recorder
-
-
-async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
-    status, number = status_for(error, STATUS), request_id()
-    if status >= 500:
-        log.warning("request %s: %s: %s", number, type(error).__name__, error)
-    return json_reply({"messages": [{"error": str(error)}], "code": error.code, "requestId": number}, status)
