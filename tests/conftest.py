@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.metadata.databases import PostgreSQL, running_postgresql
 from tests.volumes import Voxels
 from wkdvid.core.geometry import Box
 from wkdvid.tissue import CHUNK, synthesize
@@ -55,3 +56,9 @@ def medulla() -> Mapping[str, Voxels]:
         place = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
         grey[place], bodies[place] = synthesize(box)
     return {"grayscale": grey, "bodies": bodies}
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with running_postgresql() as server:
+        yield server

@@ -1,4 +1,4 @@
-"""Who may do what, over a real port: modes open and token, foreign pages, and every route as it declares its access."""
+"""Who may do what, over a real port: each mode, foreign pages, and every route as it declares its access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.servers import Server, running
 from tests.volumes import write_precomputed
 from wkdvid.config import Config
 from wkdvid.core.entries import DatasetKey, default_uuid
+from wkdvid.frontends.webknossos.versions import OLD_VERSIONS, VERSIONS
 from wkdvid.server import create_app
+from wkdvid.testing.webknossos import MainServer
 
 TOKEN = "administrator's-secret"
 BUCKET = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
@@ -24,6 +26,8 @@ CUTOUT = {**dict.fromkeys("xyz", "0"), **dict.fromkeys(("width", "height", "dept
 LAYERS = {"layers": {"image": {"source": "v", "type": "image"}}}
 DOCUMENT = {"precomputed": {"org": {"foreign": LAYERS}}}
 KEYS = {name: DatasetKey("org", name) for name in ("open", "hidden", "missing")}
+SECRET = {"X-Auth-Token": TOKEN}
+ALICE = {"X-Auth-Token": "alice"}
 COMPOSITION = {"width": 2, "height": 2, "layers": [{"dataLayerName": "image", "width": 2, "height": 2}]}
 ADDRESSED = ("<organization:str>/<name:str>", "<dataset_id:str>")
 PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
@@ -34,6 +38,22 @@ PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN}
     with running(folder_with_volume(tmp_path_factory), DATASETS, environ=environ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def main() -> Iterator[MainServer]:
+    with MainServer() as server:
+        server.add_user("alice", organization="org", reads=["org/open"])
+        server.add_user(TOKEN, organization="org", is_admin=True)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(main: MainServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Whose main server has shared one dataset with alice."""
+    with running(folder_with_volume(tmp_path_factory), DATASETS, environ=main.environ) as server:
+        requests.post(server.base + "/data/triggers/checkInboxBlocking", headers=SECRET, timeout=60).raise_for_status()
         yield server
 
 
@@ -123,18 +143,24 @@ def names_one(uri: str) -> bool:
     return any(parameter in uri for parameter in ("<organization", "<dataset_id", "<dataset_path", "<uuid"))
 
 
-def declared() -> list[tuple[str, str, str]]:
-    """Method, path and access of every route."""
+def declared() -> dict[tuple[str, str], tuple[str, object]]:
+    """Access and handler of every route, by method and path."""
     app = create_app(Config())
     Sanic.unregister_app(app)  # another test makes one of the same name
-    return sorted(
-        (method, route.uri, getattr(route.ctx, "access", ""))
+    return {
+        (method, route.uri): (getattr(route.ctx, "access", ""), getattr(route.handler, "__wrapped__", route.handler))
         for route in app.router.routes
         for method in sorted(route.methods)
-    )
+    }
 
 
-ROUTES = declared()
+DECLARED = declared()
+VERSION = re.compile(r"^/data/v(\d+)(?=/)")
+ASKED = {"", f"/data/v{OLD_VERSIONS[0]}", f"/data/v{VERSIONS[0]}"}
+"""Of the versions of webKnossos's routes, whose handlers are the same."""
+ROUTES = sorted(
+    (method, uri, access) for (method, uri), (access, _) in DECLARED.items() if (VERSION.match(uri) or [""])[0] in ASKED
+)
 LISTING = [(method, uri) for method, uri, access in ROUTES if access != "administrate" and not names_one(uri)]
 READING = [(method, uri) for method, uri, access in ROUTES if access == "read" and names_one(uri)]
 ADMINISTRATING = [(method, uri) for method, uri, access in ROUTES if access == "administrate"]
@@ -196,8 +222,17 @@ def told(server: Server, method: str, uri: str, dataset: str, headers: Mapping[s
     return answer.status_code, text.replace(f"org/{dataset}", "org/NAME")
 
 
+def test_every_version_of_a_route_is_the_same() -> None:
+    versioned = {(method, uri): told for (method, uri), told in DECLARED.items() if VERSION.match(uri)}
+    assert {VERSION.sub("/data", uri) for _, uri in versioned} == {
+        uri for _, uri in DECLARED if uri.startswith("/data/") and not VERSION.match(uri)
+    }
+    for (method, uri), same in versioned.items():
+        assert DECLARED[method, VERSION.sub("/data", uri)] == same, uri
+
+
 def test_every_route_declares_its_access() -> None:
-    assert {access for _, _, access in ROUTES} == {"public", "read", "administrate"}
+    assert {access for access, _ in DECLARED.values()} == {"public", "read", "administrate"}
     assert [uri for _, uri, access in ROUTES if access == "public" and names_one(uri)] == []
     assert {method for method, _ in LISTING} == {"GET", "HEAD"}
 
@@ -210,6 +245,23 @@ def test_a_hidden_dataset_is_answered_like_none(guarded: Server, method: str, ur
         assert told(guarded, method, uri, "hidden", secret) != told(guarded, method, uri, "missing", secret)
 
 
+@pytest.mark.parametrize(("method", "uri"), READING)
+def test_who_reads_one_dataset_is_told_nothing_of_another(shared: Server, method: str, uri: str) -> None:
+    missing = told(shared, method, uri, "missing", ALICE)
+    assert told(shared, method, uri, "hidden", ALICE) == missing
+    assert told(shared, method, uri, "open", {}) == missing
+    assert method == "HEAD" or told(shared, method, uri, "open", ALICE) != missing
+
+
+@pytest.mark.parametrize(("method", "uri"), LISTING)
+def test_who_reads_one_dataset_finds_no_other_listed(shared: Server, method: str, uri: str) -> None:
+    if "/assets/" not in uri:
+        for headers in (ALICE, {}):
+            text = ask(shared, method, uri, "open", headers).text
+            assert "hidden" not in text
+            assert default_uuid(KEYS["hidden"])[:24] not in text
+
+
 @pytest.mark.parametrize(("method", "uri"), LISTING)
 def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: str) -> None:
     if "/assets/" not in uri:
@@ -219,13 +271,18 @@ def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: s
 
 
 @pytest.mark.parametrize(("method", "uri"), ADMINISTRATING)
-@pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": "wrong"}])
-def test_administration_needs_the_token(guarded: Server, method: str, uri: str, headers: dict[str, str]) -> None:
-    before = (guarded.data_dir / "datasets.json").read_bytes()
-    answer = ask(guarded, method, uri, "open", headers)
+@pytest.mark.parametrize(
+    ("mode", "headers"), [("guarded", {}), ("guarded", {"X-Auth-Token": "wrong"}), ("shared", ALICE)]
+)
+def test_administration_needs_the_token(
+    request: pytest.FixtureRequest, mode: str, method: str, uri: str, headers: dict[str, str]
+) -> None:
+    server: Server = request.getfixturevalue(mode)
+    before = (server.data_dir / "datasets.json").read_bytes()
+    answer = ask(server, method, uri, "open", headers)
     assert answer.status_code in {400, 401, 403}
     assert TOKEN not in answer.text
-    assert (guarded.data_dir / "datasets.json").read_bytes() == before
+    assert (server.data_dir / "datasets.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("method", "uri"), CHANGING)
@@ -240,10 +297,12 @@ def test_a_token_that_is_not_needed_does_not_vouch_for_a_page(open_server: Serve
     assert (open_server.data_dir / "datasets.json").read_bytes() == before
 
 
-def test_bytes_that_are_no_text_do_no_harm(guarded: Server) -> None:
+def test_bytes_that_are_no_text_do_no_harm(guarded: Server, shared: Server) -> None:
     odd = b"\xff\xfe"
     for headers in ({"X-Auth-Token": odd}, {"Authorization": b"Bearer " + odd}):
-        assert requests.get(guarded.base + "/data/datasets/org/hidden", headers=headers, timeout=60).status_code == 404
+        for server, status in ((guarded, 404), (shared, 403)):
+            address = server.base + "/data/datasets/org/hidden"
+            assert requests.get(address, headers=headers, timeout=60).status_code == status
         address = guarded.base + "/data/triggers/checkInboxBlocking"
         assert requests.post(address, headers=headers, timeout=60).status_code == 403
     for path in ("/", "/data/datasets", "/api/server/info"):

@@ -115,8 +115,8 @@ def test_sizes_with_units(text: str, size: int) -> None:
         ("[sources]\nfile_roots = 3", "sources.file_roots: 3 is not a list"),
         ("[sources]\nfile_roots = [3]", "sources.file_roots: not a text"),
         ('[sources]\nhttp_hosts = ["http://nas/"]', "sources.http_hosts: 'http://nas/' is not 'host' or 'host:port'"),
-        ('[access]\nmode = "clio"', "access.mode: 'clio' is not in this version; open or token"),
-        ('[access]\nmode = "opne"', "access.mode: 'opne' is not one of open, token"),
+        ('[access]\nmode = "clio"', "access.mode: 'clio' is not in this version; open, token or webknossos"),
+        ('[access]\nmode = "opne"', "access.mode: 'opne' is not one of open, token, webknossos"),
         ("[access]\nmode = [1]", "access.mode: [1] is not one of open, token"),
         ('[access]\nallow_open_network = "maybe"', "access.allow_open_network: 'maybe' is not true or false"),
         ('[server]\nhttpAddress = "127.0.0.1"', "'127.0.0.1' is not host:port"),
@@ -152,6 +152,42 @@ def test_open_mode_stays_on_loopback(address: str) -> None:
         load_config(None, {}, options)
     assert load_config(None, {}, {**options, "access.allow_open_network": True}).access.mode == "open"
     assert load_config(None, {}, {**options, "access.mode": "token"}).access.mode == "token"
+
+
+def test_mode_webknossos_needs_a_main_server_and_a_key() -> None:
+    options = {"data_dir": "nowhere", "access.mode": "webknossos", "server.http_address": "0.0.0.0:8000"}
+    main = {"WKDVID_WEBKNOSSOS__URL": "https://webknossos.example.org", "WKDVID_WEBKNOSSOS__KEY": "$DATASTORE_KEY"}
+    for missing in main:
+        with pytest.raises(ConfigError, match=r"set webknossos\.url and webknossos\.key"):
+            load_config(
+                None, {name: value for name, value in main.items() if name != missing} | {"DATASTORE_KEY": "k"}, options
+            )
+    config = load_config(None, {**main, "DATASTORE_KEY": "s3cr3t"}, options)
+    assert (config.webknossos.key, "s3cr3t" in repr(config)) == ("s3cr3t", False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["webknossos.org", "ftp://wk", "https://me:s3cr3t@wk", "https://wk/?key=s3cr3t", "http://", "http://wk:99999"],
+)
+def test_address_of_the_main_server_has_scheme_and_host_alone(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"webknossos\.url: not http://HOST") as caught:
+        load_config(None, {}, {"data_dir": "nowhere", "webknossos.url": url})
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "address", "url"),
+    [
+        ("https://em.example.org/", "127.0.0.1:8000", "https://em.example.org"),
+        (None, "[::1]:9000", "http://[::1]:9000"),
+        (None, ":8000", "http://127.0.0.1:8000"),
+    ],
+)
+def test_where_others_reach_the_server(public_url: str | None, address: str, url: str) -> None:
+    options = {"data_dir": "nowhere", "access.mode": "token", "server.http_address": address}
+    config = load_config(None, {}, {**options, "server.public_url": public_url})
+    assert config.server.own_url == url
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:8000", "[::1]:8000", "127.9.9.9:1"])
@@ -293,6 +329,14 @@ def test_tokens_of_a_service_account_outlast_the_opening(tmp_path: Path) -> None
 )
 def test_only_an_open_server_on_loopback_is_its_operators_alone(settings: dict[str, object], private: bool) -> None:
     assert load_config(None, {}, {"data_dir": "nowhere", **settings}).private is private
+
+
+def test_entries_hold_variables_of_the_operators_own_server_or_granted_ones() -> None:
+    environ = {"EM": "em", "TOKEN": "hush"}
+    own = load_config(None, {}, {"data_dir": "nowhere"})
+    shared = load_config(None, {}, {"data_dir": "nowhere", "access.mode": "token", "sources.variables": "EM,NONE"})
+    assert own.variables(environ) == environ
+    assert shared.variables(environ) == {"EM": "em"}
 
 
 def test_a_dvid_config_is_taken_over(tmp_path: Path) -> None:

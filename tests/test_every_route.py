@@ -84,6 +84,10 @@ OF_LAYERS += (
         for tree in ("zarr", "zarr3_experimental")
     ),
 )
+CUBE = json.dumps(
+    {"position": ["X", 0, 0], "mag": [1] * 3, "cubeSize": [33] * 3, "segmentId": 5, "voxelSizeFactorInUnit": [1] * 3}
+)
+OF_SEGMENTS = tuple(Case(f"{route}/adHocMesh", f"{path}/adHocMesh", CUBE) for route, path in LAYERS.items())
 PICTURE = json.dumps(
     {
         **dict.fromkeys(("width", "height"), 20),
@@ -164,7 +168,10 @@ ROUTES_WITHOUT_VOXELS = {
     *(
         f"{route}/{path}"
         for route in LAYERS
-        for path in ("mappings", "agglomerates", "meshes", "connectomes", "hasSegmentIndex", "histogram", "findData")
+        for path in (
+            *("mappings", "agglomerates", "meshes", "connectomes", "hasSegmentIndex", "histogram", "findData"),
+            *("meshes/chunks", "meshes/chunks/data", "meshes/fullMesh.stl", "segmentProperties"),
+        )
     ),
     *(f"{proxy}/datasource-properties.json" for proxy in PROXIES),
     *(f"{proxy}/layers/<layer>/mags/<mag>/<path>" for proxy in PROXIES),
@@ -177,7 +184,7 @@ INSTANCES = "/api/node/<uuid>/<name>/<endpoint>"
 
 
 def cases(kind: str) -> Sequence[Case]:
-    return (*OF_LAYERS, *(OF_LABELS if kind == "labels" else OF_IMAGES))
+    return (*OF_LAYERS, *((*OF_SEGMENTS, *OF_LABELS) if kind == "labels" else OF_IMAGES))
 
 
 def test_every_reading_route_has_a_case() -> None:
@@ -187,7 +194,7 @@ def test_every_reading_route_has_a_case() -> None:
     app.router.finalize()
     reading = {"/" + route.path for route in app.router.routes if route.ctx.access == "read"}
     same = {re.sub(r"^/data/v\d+/|:str|:path|(/<part\d:str>)+$", _shortened, path) for path in reading}
-    of_layers = {case.route for case in OF_LAYERS}
+    of_layers = {case.route for case in OF_LAYERS + OF_SEGMENTS}
     assert same == ROUTES_WITHOUT_VOXELS | of_layers | {INSTANCES}
     for kind, of_kind in (("image", OF_IMAGES), ("labels", OF_LABELS)):
         assert {*ENDPOINTS[kind].handlers} - WITHOUT_VOXELS == {case.route for case in of_kind} - of_layers  # type: ignore[index]

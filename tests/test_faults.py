@@ -20,6 +20,7 @@ SIDE = 256
 UUID = "abcdef"
 LAYER = "org/far/layers/image"
 CHUNKS = "v/1-1-1/*"
+RETRIED = "source answers to try again"
 
 
 def bucket(x: int, y: int, z: int) -> dict[str, object]:
@@ -105,8 +106,34 @@ def test_two_failures_are_tried_again(far: tuple[Server, FileServer], voxels: Vo
     """F1."""
     server, source = far
     source.fault = on(CHUNKS, 503, times=2)
+    before = server.get("/api/load").json()[RETRIED]
     answer = server.get(f"/api/node/{UUID}/image/raw/0_1_2/8_8_8/64_64_64")
     assert answer.content == voxels[64:72, 64:72, 64:72].tobytes("F")
+    assert server.get("/api/load").json()[RETRIED] == before + 2
+
+
+def test_a_refusal_is_the_state_of_the_dataset(far: tuple[Server, FileServer], voxels: Voxels) -> None:
+    """F5: until it is opened again. What can be read is served."""
+    server, source = far
+    assert state_of(server) == ("open", None)
+    source.fault = on("v/1-1-1/64-128_64-128_64-128", 403)
+    answer = server.buckets(LAYER, bucket(64, 64, 64), bucket(0, 0, 0))
+    assert answer.headers["MISSING-BUCKETS"] == "[0]"
+    assert answer.content == voxels[:32, :32, :32].tobytes("F")
+    state, reason = state_of(server)
+    assert state == "credentials"
+    assert reason is not None
+    assert "the source refuses to be read" in reason
+    assert 'class="credentials"' in server.get("/").text
+    source.fault = none
+    server.post("/data/triggers/reload/org/far")
+    assert server.buckets(LAYER, bucket(64, 64, 64)).headers["MISSING-BUCKETS"] == "[]"
+    assert state_of(server) == ("open", None)
+
+
+def state_of(server: Server) -> tuple[str, str | None]:
+    (listed,) = (one for one in server.get("/data/datasets").json() if one["name"] == "far")
+    return listed["state"], listed.get("reason")
 
 
 def test_an_absent_chunk_is_the_fill_value(far: tuple[Server, FileServer]) -> None:

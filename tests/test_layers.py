@@ -20,6 +20,7 @@ RANKS = {
     "backends": 3,
     "metadata": 3,
     "export": 3,
+    "main_server": 3,
     "config": 4,
     "settings": 4,
     "dvid_config": 4,

@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("registration")
     for name, dtype in (("v", np.uint8), ("float", np.float32)):
         write_precomputed(folder / name, [((1, 1, 1), np.full((SIDE, SIDE, SIDE), 7, dtype))])
-    environ = {"WKDVID_LIMITS__RESPONSE_BYTES": "1MiB"}
+    environ = {"WKDVID_LIMITS__RESPONSE_BYTES": "1MiB", "VOLUME": "v", "KIND": "image"}
     with running(folder, {}, workers=2, environ=environ) as one:
         yield one
 
@@ -67,12 +67,31 @@ def test_a_layer_that_cannot_be_what_it_says_is_refused(server: Server, layer: d
     assert "precomputed.org.d.layers.em" in answer.json()["messages"][0]["error"]
 
 
+@pytest.mark.parametrize("status", [500, "403", True, [403]])
+def test_a_status_of_holes_is_403(server: Server, status: object) -> None:
+    dataset = {"absent_status": status, "layers": {"em": {"source": "v"}}}
+    answer = server.post("/data/datasets", json={"precomputed": {"org": {"d": dataset}}})
+    assert answer.status_code == 400
+    assert "precomputed.org.d.absent_status: expected 403" in answer.json()["messages"][0]["error"]
+
+
 def test_a_unit_of_the_dataset_holds_for_its_layers(server: Server) -> None:
     layers = {"em": {"source": "v", "type": "image", "voxel_size": [1, 2, 3]}}
     body = {"precomputed": {"org": {"unit": {"voxel_unit": "um", "layers": layers}}}}
     assert server.post("/data/datasets", json=body).status_code == 200
     source = server.get("/data/datasets/org/unit").json()["dataSource"]
     assert source["scale"]["factor"] == [1000, 2000, 3000]
+
+
+def test_variables_are_replaced_and_never_written_back(server: Server) -> None:
+    layers = {"second": {"source": "${VOLUME}", "type": "$KIND"}, "first": {"source": "./$VOLUME"}}
+    body = {"precomputed": {"org": {"variables": {"layers": layers}}}}
+    answer = server.post("/data/datasets", json=body)
+    assert (answer.status_code, answer.json()) == (200, {"added": [["org", "variables"]]})
+    shown = server.get("/data/datasets/org/variables").json()["dataSource"]["dataLayers"]
+    assert [layer["name"] for layer in shown] == ["second", "first"]
+    stored = json.loads((server.data_dir / "datasets.json").read_text())["precomputed"]["org"]["variables"]
+    assert json.dumps(stored) == json.dumps({"layers": layers}), "as it was sent, in its order"
 
 
 def test_datasets_may_exchange_their_ids(server: Server) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from wkdvid.core.credentials import Credential, check_credential
 from wkdvid.core.limits import GIB, Bytes, Limits
@@ -24,9 +25,9 @@ from wkdvid.dvid_config import DVID_SECTIONS, NgprecomputedStore, ignored, is_dv
 from wkdvid.errors import ConfigError
 from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, nearest
 
-AccessMode: TypeAlias = Literal["open", "token"]
+AccessMode: TypeAlias = Literal["open", "token", "webknossos"]
 
-LATER_MODES = ("webknossos", "clio")
+LATER_MODES = ("clio",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,26 @@ class ServerConfig:
     def worker_count(self) -> int:
         return self.workers or len(os.sched_getaffinity(0))
 
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches the server."""
+        host, port = self.address
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - named, not listened on
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def own_url(self) -> str:
+        """Where others do."""
+        return (self.public_url or self.local_url).rstrip("/")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AccessConfig:
     """``[access]``."""
 
     mode: AccessMode = "open"
-    """Who may do what: ``open`` (anyone everything) or ``token`` (administration by token)."""
+    """Who may do what: ``open`` (anyone everything), ``token`` (administration by token) or ``webknossos`` (what the
+    main server says)."""
     allow_open_network: bool = False
     """Whether mode ``open`` may listen on another address than loopback."""
     admin_token: Secret = field(default=None, repr=False)
@@ -76,6 +90,8 @@ class SourcesConfig:
     """What of the server's credentials goes to which addresses."""
     secrets: Mapping[Reference, tuple[str, ...]] = field(default_factory=dict)
     """Secrets that the catalog's entries may refer to, each with the addresses that it may be sent to."""
+    variables: tuple[str, ...] = ()
+    """Environment variables that stand for their values in the text of entries."""
     cache_bytes: Bytes = GIB
     """Bytes of cached voxels per machine, divided among the workers."""
     deadline_s: Seconds = 20.0
@@ -147,9 +163,24 @@ class Config:
         return (self.data_dir, *self.sources.file_roots)
 
     @property
+    def state_dir(self) -> Path:
+        """What the workers of this host agree by."""
+        return self.data_dir / ".wkdvid"
+
+    @property
+    def shares_catalog(self) -> bool:
+        """Whether the catalog is in a database that other hosts may use too, and not in a file."""
+        return not self.metadata.database_url.startswith("sqlite:")
+
+    @property
     def private(self) -> bool:
         """Whether nobody reaches the server but its operator, on this machine."""
         return self.access.mode == "open" and is_loopback(self.server.address[0])
+
+    def variables(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Those of the environment that entries may hold: where others write them too, they could send it elsewhere."""
+        granted = environ if self.private else self.sources.variables
+        return {name: environ[name] for name in granted if name in environ}
 
 
 SCHEMA = Schema(
@@ -286,7 +317,9 @@ def _address_layer(settings: Layer, host: object, port: object) -> Layer:
 def _refuse_later_modes(settings: Layer) -> None:
     mode = settings.get("access.mode")
     if mode and mode.value in LATER_MODES:
-        raise ConfigError(f"{mode.where}: access.mode: {mode.value!r} is not in this version; open or token")
+        raise ConfigError(
+            f"{mode.where}: access.mode: {mode.value!r} is not in this version; open, token or webknossos"
+        )
 
 
 def _check(config: Config) -> None:
@@ -297,9 +330,27 @@ def _check(config: Config) -> None:
             f"access.mode 'open' lets anyone do everything, and server.httpAddress {config.server.http_address!r} can"
             " be reached from the network; take mode 'token', a loopback address, or set access.allow_open_network"
         )
+    _check_main_server(config)
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")
+
+
+def _check_main_server(config: Config) -> None:
+    main = config.webknossos
+    if config.access.mode == "webknossos" and (main.url is None or main.key is None):
+        raise ConfigError("access.mode 'webknossos' asks the main server: set webknossos.url and webknossos.key")
+    if main.url is not None and not _is_http_url(main.url):
+        raise ConfigError("webknossos.url: not http://HOST or https://HOST, without user, query and fragment")
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        plain = not (parts.username or parts.password or parts.query or parts.fragment) and parts.port != 0
+    except ValueError:  # brackets that do not match, or a port that is none
+        return False
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _check_credentials(sources: SourcesConfig) -> None:

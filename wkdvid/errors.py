@@ -8,6 +8,7 @@ WkdvidError
 │   ├── InvalidRequest          a value that cannot be understood or is out of its range
 │   ├── UnsupportedRequest      understood, but not offered for this layer
 │   ├── NotFound                no such dataset, layer, instance, version
+│   │   └── NotShown            no such dataset, or none that this caller may see: it is not said which
 │   ├── TooLarge                over a limit; the message names the limit
 │   ├── Unauthorized            no credentials, or bad ones
 │   ├── Forbidden               good credentials that do not suffice
@@ -15,7 +16,8 @@ WkdvidError
 └── BackendError                the source's fault; never shown as data, never cached
     ├── UpstreamUnavailable     a passing failure: refused, timed out, 5xx
     ├── CorruptChunk            bytes that cannot be what their metadata says
-    └── AuthRejected            the source refuses our credentials
+    └── AuthRejected            the source refuses to be read, or our credentials
+        └── AccessDenied        it says 403, which is also what some stores say of what they lack
 
 Each front end maps these to statuses in one table, by walking ``type(error).__mro__``. ``code`` is stable and may be
 matched by clients; the message says what, where and the allowed range.
@@ -59,6 +61,10 @@ class NotFound(RequestError):
     code = "not_found"
 
 
+class NotShown(NotFound):
+    """Has the code of its base: nothing tells which it is."""
+
+
 class TooLarge(RequestError):
     code = "too_large"
 
@@ -94,3 +100,7 @@ class CorruptChunk(BackendError):
 
 class AuthRejected(BackendError):
     code = "auth_rejected"
+
+
+class AccessDenied(AuthRejected):
+    """With the code of its base: clients need not tell them apart."""

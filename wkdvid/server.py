@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.backends.failures import passing_answers
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
@@ -28,15 +30,17 @@ from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.catalog_store import FileCatalogStore
+from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.jobs import JobRunner, Jobs, JobStore
+from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
+from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
@@ -44,6 +48,7 @@ from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
+from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
@@ -51,6 +56,9 @@ from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
+from wkdvid.main_server.client import Client
+from wkdvid.main_server.link import Link
+from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.workers import BACKLOG, heed_the_end
@@ -130,12 +138,18 @@ async def _start(config: Config, app: App) -> None:
     job_store = SqlJobStore(open_engine(config.metadata.database_url))
     services = make_services(config, job_store)
     app.ctx.services = services
-    await services.catalog.catch_up()
+    with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
+        await services.catalog.catch_up()
     runner = make_runner(config, services, job_store)
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
+        asyncio.create_task(services.main_server.watch(), name="report to the main server"),
     ]
+    if config.shares_catalog:
+        lock = HostLock(config.state_dir / "catalog.follower.lock")
+        following = services.catalog.follow(lock)
+        app.ctx.watching.append(asyncio.create_task(following, name="follow other hosts"))
 
 
 async def _let_watchers_go(app: App) -> None:
@@ -147,6 +161,7 @@ async def _stop(app: App) -> None:
     for watching in app.ctx.watching:
         watching.cancel()
     await asyncio.wait(app.ctx.watching)
+    await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
@@ -161,6 +176,12 @@ async def _end_tasks() -> None:
         await asyncio.wait(rest, timeout=END_S)
 
 
+def _catalog_store(config: Config) -> CatalogStore:
+    if config.shares_catalog:
+        return open_catalog(config.metadata.database_url, config.state_dir)
+    return FileCatalogStore(config.datasets.path, config.state_dir)
+
+
 def make_services(config: Config, job_store: JobStore) -> Services:
     """What front ends need, for one worker.
 
@@ -170,19 +191,21 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
-    store = FileCatalogStore(config.datasets.path, config.data_dir / ".wkdvid")
-    catalog = Catalog(store, backends.parse, backends.open_layers, config.sources.refresh_s)
+    catalog = Catalog(_catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s)
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
+    link = _link(config, catalog)
     return Services(
         limits=config.limits,
         catalog=catalog,
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config),
+        authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
         jobs=Jobs(job_store, (PYRAMID,)),
+        main_server=link or NoMainServer(),
+        passing_answers=passing_answers,
         executor=executor,
     )
 
@@ -191,14 +214,21 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
-    lock = HostLock(config.data_dir / ".wkdvid" / "jobs.lock")
+    lock = HostLock(config.state_dir / "jobs.lock")
     return JobRunner(job_store, {PYRAMID: pyramids}, lock, config.jobs.workers)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
     guard = Guard(config.file_roots, config.sources.http_hosts, _credentials(config))
     secrets = Secrets(config.sources.secrets)
-    return Opener(guard, config.limits, pool_bytes=pool_bytes, deadline_s=deadline_s, secrets=secrets)
+    return Opener(
+        guard,
+        config.limits,
+        pool_bytes=pool_bytes,
+        deadline_s=deadline_s,
+        secrets=secrets,
+        variables=config.variables(os.environ),
+    )
 
 
 def _credentials(config: Config) -> Credentials:
@@ -207,9 +237,23 @@ def _credentials(config: Config) -> Credentials:
     return Credentials(config.sources.credentials, otherwise)
 
 
-def _authorizer(config: Config) -> Authorizer:
+def _link(config: Config, catalog: Catalog) -> Link | None:
+    """The way to the main server, where it has one to be shown to."""
+    settings, url = config.webknossos, config.server.own_url
+    if settings.url is None or settings.key is None:
+        return None
+    client = Client(settings.url, settings.name, settings.key)
+    lock = HostLock(config.state_dir / "reports.lock")
+    return Link(client, catalog, lock, reports.forms(url), url)
+
+
+def _authorizer(config: Config, link: Link | None) -> Authorizer:
     if config.access.mode == "open":
         return OpenAuthorizer()
+    if config.access.mode == "webknossos":
+        if link is None:
+            raise ValueError("mode webknossos needs a main server; load_config() sees to that")
+        return link.authorizer
     if not config.access.admin_token:
         raise ValueError("mode token needs a token; serve() makes one")
     return TokenAuthorizer(config.access.admin_token)

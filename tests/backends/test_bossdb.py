@@ -25,10 +25,14 @@ from tests.backends.bosses import (
 )
 from tests.backends.conftest import S3
 from tests.volumes import write_precomputed
+from wkdvid.backends.bossdb.address import with_address
+from wkdvid.backends.opening import Opener
 from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.guard import Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.core.volume import Volume
-from wkdvid.errors import AuthRejected, InvalidEntry
+from wkdvid.errors import AuthRejected, InvalidEntry, InvalidRequest
+from wkdvid.inspection.inspector import Inspector
 from wkdvid.testing.bossdb import BossDouble, Channel, Experiment
 from wkdvid.testing.volume_suite import ReadingSuite, StoredLevels, check, make_backends, open_with
 
@@ -121,6 +125,8 @@ async def test_channels_that_the_entry_lists(double: BossDouble) -> None:
     assert list(await open_all(double, channels=["em16", "em"])) == ["em16", "em"]
     with pytest.raises(InvalidEntry, match=r"boss\.lab\.data: channels: .*no channel 'nothing'; it has em, ids, em16"):
         await open_all(double, channels=["nothing"])
+    with pytest.raises(InvalidEntry, match="channel: is an option of a layer"):
+        await open_all(double, channel="em")
     wrong: object
     for wrong in ("em", [], {"em": 1}):
         with pytest.raises(InvalidEntry, match="channels: expected a list of names, at least one"):
@@ -292,3 +298,46 @@ async def test_private_channels_are_not_seen_by_the_public() -> None:
         assert list(await open_all(double)) == ["ids"]
         with pytest.raises(AuthRejected, match="refuses to be read with these credentials"):
             await open_channel(double)
+
+
+ADDRESSES = {
+    "boss://{url}/lab/brain": ["em", "ids"],
+    "boss://{url}/lab/brain/ids": ["ids"],
+    "{url}/v1/collection/lab/experiment/brain/": ["em", "ids"],
+    "{url}/v1/collection/lab/experiment/brain/channel/em": ["em"],
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_an_address_instead_of_names(address: str) -> None:
+    with BossDouble(experiment(image(), annotation())) as double:
+        source = address.format(url=double.url)
+        opener = Opener(Guard((), frozenset({double.host})), Limits(), pool_bytes=MIB, deadline_s=20)
+        found = await Inspector(opener).inspect({"source": source})
+        assert found.backend == "boss"
+        assert [layer.info.name for layer in found.layers] == ADDRESSES[address]
+        volumes = await open_with(backends_for(double), "boss", {"source": source, "channel": "ids"})
+        assert [volume.info.dtype.name for volume in volumes] == ["uint64"]
+        await volumes[0].aclose()
+        await found.aclose()
+
+
+def test_a_host_alone_is_asked_over_https() -> None:
+    options = with_address({"source": "boss://api.bossdb.io/Kasthuri/ac4", "t": 1})
+    named = {"domain": "https://api.bossdb.io", "collection": "Kasthuri", "experiment": "ac4"}
+    assert options == {**named, "t": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"source": 3}, "expected boss://HOST"),
+        ({"source": "boss://api.bossdb.io/lab"}, "expected boss://HOST"),
+        ({"source": "boss://gs://bucket/lab/brain"}, "expected boss://HOST"),
+        ({"source": "https://api.bossdb.io/v1/collection/lab"}, "expected boss://HOST"),
+        ({"source": "boss://api.bossdb.io/lab/brain", "domain": "https://h"}, "leave out domain"),
+    ],
+)
+def test_addresses_that_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        with_address(options)

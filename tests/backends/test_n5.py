@@ -380,14 +380,6 @@ async def test_folders_above_that_are_no_groups(tmp_path: Path) -> None:
             check(await volume.read(3, stored.levels[3].extent), stored.levels[3].array)
 
 
-async def test_server_without_byte_ranges(tmp_path: Path) -> None:
-    array = write_array(tmp_path, "a", noise("uint16"))
-    with FileServer(tmp_path) as server:
-        server.ranges = False
-        (volume,) = await open_layers("n5", {"source": f"{server.url}a"}, http_hosts=[server.host])
-        check(await volume.read(0, StoredLevel(array=array).extent), array)
-
-
 async def test_bucket_that_may_not_be_listed(tmp_path: Path) -> None:
     """It answers 403 for what is not there: the group has no attributes, and there is no s4."""
     stored = stored_pyramid(tmp_path, on_levels)

@@ -21,7 +21,7 @@ from wkdvid.core.geometry import Vec3
 from wkdvid.core.limits import Limits
 from wkdvid.core.volume import StoresChunks
 from wkdvid.errors import AuthRejected, InvalidEntry, UpstreamUnavailable
-from wkdvid.testing.faulty import Answer, FileServer, redirected
+from wkdvid.testing.faulty import Answer, FileServer, on, redirected
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
 
 CHUNK: Vec3 = (32, 32, 16)
@@ -224,6 +224,19 @@ async def test_absent_failed_and_refused_stored_chunks(tmp_path: Path) -> None:
     assert isinstance(refused, AuthRejected)
     assert isinstance(gone, UpstreamUnavailable)
     assert there == level.array[0, 32:64, 32:64, :16].tobytes("F")
+
+
+@pytest.mark.parametrize("compress", ["gzip", "br"])
+async def test_packed_chunks_of_a_server_that_knows_nothing_of_them(tmp_path: Path, compress: str) -> None:
+    levels = write(tmp_path, noise("uint8"), compress=compress, factors=[(2, 2, 1)])
+    with FileServer(tmp_path) as server:
+        (volume,) = await open_layers("precomputed", {"source": server.url}, http_hosts=[server.host])
+        for i, level in enumerate(levels):
+            check(await volume.read(i, level.extent), level.array)
+        server.fault = on("8_8_40/*", 503)  # which keeps nobody from opening it
+        (volume,) = await open_layers("precomputed", {"source": server.url}, http_hosts=[server.host])
+        with pytest.raises(UpstreamUnavailable):
+            await volume.read(0, levels[0].extent)
 
 
 async def test_packed_chunks_of_a_server_that_says_so(tmp_path: Path) -> None:

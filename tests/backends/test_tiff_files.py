@@ -321,14 +321,6 @@ async def test_strips_are_fetched_at_once(tmp_path: Path) -> None:
         assert server.paths == ["a.tif"]
 
 
-async def test_server_without_ranges(tmp_path: Path) -> None:
-    write(tmp_path, pages_of(noise("uint8", PLANE))[0])
-    with FileServer(tmp_path) as server:
-        server.ranges = False
-        with pytest.raises(InvalidEntry, match="sends whole files only"):
-            await open_layers("tiff", {"source": f"{server.url}a.tif"}, http_hosts=[server.host])
-
-
 async def test_from_s3(tmp_path: Path, s3: S3) -> None:
     array = noise("uint8", PLANE)
     write(tmp_path, pages_of(array)[0])
@@ -365,6 +357,10 @@ async def test_layers_of_a_folder(tmp_path: Path) -> None:
             ("segmentation_1", "segmentation"),
         ]
         assert {info.voxel_size_nm for info in volumes} == {(4, 4, 1)}
+    entries, _ = backends.parse({"tiff": {"lab": {"data": {"scale": [4]}}}})
+    with pytest.raises(InvalidEntry) as refused:
+        await backends.open_layers(entries[0])
+    assert len(refused.value.problems) == 1  # not one for each file
 
 
 @pytest.mark.parametrize(

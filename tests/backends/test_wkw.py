@@ -139,8 +139,12 @@ def by_position(dtype: str, box: Box, mag: Vec3, channels: int = 1) -> Array:
 
 
 async def open_dataset(root: Path, name: str, **options: Any) -> dict[str, Volume]:
+    return await open_entry(root, {"source": name, **options})
+
+
+async def open_entry(root: Path, entry: dict[str, Any]) -> dict[str, Volume]:
     backends = make_backends([root])
-    entries, problems = backends.parse({"wkw": {"lab": {"data": {"source": name, **options}}}})
+    entries, problems = backends.parse({"wkw": {"lab": {"data": entry}}})
     assert not problems
     return {volume.info.name: volume for _, volume in await backends.open_layers(entries[0])}
 
@@ -160,7 +164,7 @@ async def test_a_dataset_of_the_webknossos_package() -> None:
             extent = box.scaled_down(level.mag)
             expected = by_position(info.dtype.name, extent, level.mag, info.num_channels + channel)[channel:]
             check(await volume.read(i, extent), expected)
-            assert level.extent == extent or info.format == "zarr"
+            assert level.extent == extent
     assert [level.mag for level in volumes["color"].info.levels] == [(1, 1, 1), (2, 2, 1)]
     assert [level.mag for level in volumes["rgb"].info.levels] == [(2, 2, 2)]
     assert [volumes[name].info.dtype.name for name in ("two_c0", "ids", "zarr2")] == ["int16", "uint64", "uint16"]
@@ -190,6 +194,17 @@ async def test_one_layer_of_several(tmp_path: Path) -> None:
     volumes = await open_dataset(tmp_path, "d", layers={"em": {}, "labels": {"layer": "ids"}})
     await check_volume(volumes["em"], em)
     await check_volume(volumes["labels"], ids)
+    with pytest.raises(InvalidEntry, match="layer: is an option of a layer"):
+        await open_dataset(tmp_path, "d", layer="ids")
+
+
+async def test_entries_of_webknossos_connect(tmp_path: Path) -> None:
+    (em,) = write_layer(tmp_path / "binary/lab/data", noise("uint8", SMALL))
+    folder = "binary/lab/data"
+    for entry in ({}, {"path": folder}, {"path": folder, "source": "other"}, {"path": folder, "layers": {"em": {}}}):
+        volumes = await open_entry(tmp_path, entry)
+        assert list(volumes) == ["em"]
+        await check_volume(volumes["em"], em)
 
 
 async def test_layers_that_cannot_be_read_are_named_and_the_others_served(tmp_path: Path) -> None:

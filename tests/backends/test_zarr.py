@@ -15,6 +15,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Transpos
 
 from tests.backends.arrays import Array, noise
 from tests.backends.conftest import S3
+from wkdvid.core.geometry import Box
 from wkdvid.core.limits import Limits
 from wkdvid.errors import CorruptChunk, InvalidEntry
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
@@ -120,6 +121,28 @@ async def test_every_codec(tmp_path: Path, version: int, kind: str, encoding: st
     check(await volume.read(0, StoredLevel(array=array).extent), array)
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        Box((0, 0, 0), (40, 40, 40)),
+        Box((33, 2, 31), (35, 90, 34)),
+        Box((-9, 7, -2), (1, 8, 3)),
+    ],
+)
+async def test_a_part(tmp_path: Path, part: Box) -> None:
+    """What is beside it is outside, whatever the array holds there."""
+    whole = StoredLevel(array=write_array(tmp_path / "a", noise("uint16"), shards=(64, 64, 64)))
+    options = {"source": "a", "box": [[*part.start], [*part.stop]]}
+    (volume,) = await open_layers("zarr", options, roots=[tmp_path])
+    (level,) = volume.info.levels
+    assert level.extent == whole.extent.intersect(part)
+    assert (level.chunk_shape, level.chunk_origin) == ((32, 32, 32), (0, 0, 0))
+    check(await volume.read(0, part), whole.cut(part))
+    (x, y, z), (u, v, w) = level.extent.start, level.extent.stop
+    for beside in (Box.at((x - 1, y, z), (1, 1, 1)), Box.at((u, v - 1, w - 1), (1, 1, 1))):
+        assert not (await volume.read(0, beside)).any()
+
+
 async def test_no_fill_value_and_none_that_is_a_number(tmp_path: Path) -> None:
     array = write_array(tmp_path / "null", noise("uint16"), zarr_format=2)
     document = json.loads((tmp_path / "null/.zarray").read_text())
@@ -195,6 +218,10 @@ async def test_axes(tmp_path: Path, axes: str, named: str | None, version: int) 
         ({"axes": "tyx", "t": True}, "from 0 to 40"),
         ({"t": 0}, "no axis t"),
         ({"axes": "cyx", "channel": 41}, "channel: .* from 0 to 40"),
+        ({"box": [[0, 0, 0], [-1, 9, 9]]}, "before start"),
+        ({"box": [[900, 0, 0], [901, 9, 9]]}, "box: no voxel is in it; the voxels go from .0, 0, 0. to"),
+        *(({"box": box}, "box: expected") for box in (3, [], [[0, 0, 0]], [[0, 0, 0], [1, 1, 1.5]], [[0, 0], [1, 1]])),
+        ({"box": [[0, 0, 0], [2**60, 1, 1]]}, "box: expected"),
     ],
 )
 async def test_bad_options(tmp_path: Path, options: Mapping[str, Any], message: str) -> None:

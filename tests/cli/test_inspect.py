@@ -117,12 +117,18 @@ def test_types_that_some_viewers_cannot_show(tmp_path: Path, dtype: str, words: 
 
 
 def test_cut_levels_and_negative_offsets(tmp_path: Path) -> None:
-    fine, coarse = np.ones((65, 64, 64), np.uint8), np.ones((32, 32, 32), np.uint8)
+    fine, coarse = np.ones((65, 65, 64), np.uint8), np.ones((31, 32, 32), np.uint8)
     offsets = [(-4, 0, 0), (-2, 0, 0)]
     write_precomputed(tmp_path / "cut", [((1, 1, 1), fine), ((2, 2, 2), coarse)], offsets=offsets)
     found = problems(tmp_path / "cut", tmp_path)
     assert "webKnossos does not show negative positions" in found
-    assert "Level 1 covers (-4, 0, 0) to (60, 64, 64) of (-4, 0, 0) to (61, 64, 64)" in found
+    assert "Level 1 covers (-4, 0, 0) to (58, 64, 64) of (-4, 0, 0) to (61, 65, 64)" in found
+
+
+def test_levels_whose_sizes_are_rounded_down(tmp_path: Path) -> None:
+    fine, coarse = np.ones((65, 65, 64), np.uint8), np.ones((32, 32, 32), np.uint8)
+    write_precomputed(tmp_path / "down", [((1, 1, 1), fine), ((2, 2, 2), coarse)])
+    assert problems(tmp_path / "down", tmp_path) == ""
 
 
 def test_a_good_volume_has_no_problems(folder: Path) -> None:

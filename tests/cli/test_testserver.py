@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -74,3 +75,26 @@ def test_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
         done = wkdvid("testserver", "boss", "--size", "16", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "wkdvid testserver: [Errno 98] Address already in use\n"
+
+
+def test_webknossos_says_how_to_become_its_datastore(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("testserver", "webknossos"),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = [process.stdout.readline().rstrip("\n")[22:] for _ in range(3)]
+        url, settings, token = said
+        environ = dict(setting.split("=", 1) for setting in shlex.split(settings))
+        assert environ["WKDVID_WEBKNOSSOS__URL"] == url
+        user = requests.get(f"{url}/api/user", headers={"X-Auth-Token": token}, timeout=10).json()
+        assert user["isAdmin"] is True
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (0, "", "")

@@ -183,7 +183,7 @@ class TestParsing:
         assert (source.url, source.kvstore) == (url, kvstore | anonymous)
         assert ts.KvStore.Spec(source.kvstore).url == url
 
-    @pytest.mark.parametrize("hint", ["precomputed", "zarr", "zarr2", "zarr3", "n5"])
+    @pytest.mark.parametrize("hint", ["precomputed", "zarr", "zarr2", "zarr3", "n5", "wkw", "tiff"])
     def test_a_format_before_it_is_remembered(self, guard: Guard, root: Path, hint: str) -> None:
         source = guard.parse_source(f"{hint}://gs://bucket/em")
         assert (source.format_hint, source.url) == (hint, "gs://bucket/em/")

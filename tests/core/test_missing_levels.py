@@ -59,6 +59,8 @@ def made_mags(stored: list[Vec3], size: Vec3, voxel_size: Float3 = (1.0, 1.0, 1.
         ([(1, 1, 1), (2, 2, 1)], (300, 300, 99), (4, 4, 40), [(4, 4, 1), (8, 8, 1), (16, 16, 2)]),
         ([(1, 1, 1), (2, 2, 2)], (300, 300, 99), (4, 4, 40), [(4, 4, 2), (8, 8, 2)]),
         ([(1, 1, 1), (4, 4, 1)], (300, 300, 99), (4, 4, 4), [(4, 4, 2), (4, 4, 4), (8, 8, 8)]),
+        ([(1, 1, 1), (2, 2, 1)], (600, 600, 1), (2.1, 2.1, 1), [(4, 4, 2), (8, 8, 4), (16, 16, 8)]),
+        ([(1, 1, 1)], (200, 150, 1), (4, 4, 40), [(2, 2, 1), (4, 4, 1)]),
     ],
 )
 def test_voxels_become_isotropic_and_then_fewer(
@@ -72,7 +74,7 @@ def test_steps_never_make_voxels_less_isotropic(voxel_size: Float3) -> None:
     mag: Vec3 = (1, 1, 1)
     last = max(voxel_size) / min(voxel_size)
     for _ in range(12):
-        factors = next_factors(mag, voxel_size)
+        factors = next_factors(mag, voxel_size, (9, 9, 9))
         assert max(factors) == 2
         mag = multiply(mag, factors)
         sides = [m * size for m, size in zip(mag, voxel_size, strict=True)]

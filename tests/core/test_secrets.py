@@ -21,6 +21,12 @@ def test_secret_of_the_environment(prefix: str) -> None:
     assert secrets("$TOKEN", "https://elsewhere.org/", prefix).read("$TOKEN", f"{HOST}v1/") == "hush"
 
 
+def test_braces_mean_the_same_variable() -> None:
+    assert secrets("$TOKEN").read("${TOKEN}", f"{HOST}v1/") == "hush"
+    with pytest.raises(InvalidRequest, match=r"\$OTHER is not granted"):
+        secrets("$TOKEN").read("${OTHER}", HOST)
+
+
 def test_secret_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("hush\n")

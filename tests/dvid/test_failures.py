@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,9 +30,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, voxels: Voxels) -> Iterator[
         yield store
 
 
-@pytest.fixture
-def server(tmp_path: Path, store: FileServer) -> Iterator[Server]:
-    """A fresh one for each test: nothing is in its caches."""
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory, store: FileServer) -> Iterator[Server]:
     layers = {"em": {"source": f"{store.url}em", "compression": "none"}}
     environ = {
         "WKDVID_SOURCES__HTTP_HOSTS": store.host,
@@ -41,12 +39,18 @@ def server(tmp_path: Path, store: FileServer) -> Iterator[Server]:
         "WKDVID_LIMITS__RESPONSE_BYTES": "32MiB",
         "WKDVID_LIMITS__BLOCKS": "60",
     }
-    store.fault = none
-    with running(
-        tmp_path, {"precomputed": {"lab": {"em": {"uuid": UUID, "layers": layers}}}}, environ=environ
-    ) as server:
-        assert server.get(f"/api/node/{UUID}/em/info").status_code == 200
+    entries = {"precomputed": {"lab": {"em": {"uuid": UUID, "layers": layers}}}}
+    with running(tmp_path_factory.mktemp("data"), entries, environ=environ) as server:
         yield server
+
+
+@pytest.fixture
+def server(started: Server, store: FileServer) -> Server:
+    """With nothing wrong and nothing in the caches."""
+    store.fault = none
+    assert started.post("/data/triggers/reload/lab/em").status_code == 200
+    assert started.get(f"/api/node/{UUID}/em/info").status_code == 200
+    return started
 
 
 def test_a_failed_block_fails_the_request(server: Server, store: FileServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from wkdvid.errors import InvalidRequest
 
 OPTIONS = frozenset({"path"})
 MARKERS = ("index.boxed",)
-SUFFIXES = (".boxed",)
+PATHS = re.compile(r".*\.boxed/?", re.IGNORECASE)
 SIZE = (8, 8, 8)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from tests.inspection import boxed
@@ -148,6 +149,12 @@ async def test_an_entry_of_several_layers_on_one_grid(tmp_path: Path) -> None:
     assert "A registration would be refused: layers.odd: voxel size (6.0, 6.0, 6.0) nm is no whole" in problems(found)
 
 
+async def test_a_format_before_the_address(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "scan.dat", FINE[0], tile=(16, 16), photometric="minisblack")
+    found = await inspect(tmp_path, source=f"tiff://{tmp_path}/scan.dat")
+    assert (found["backend"], samples(found)) == ("tiff", [sample(16, data=8)])
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
@@ -163,6 +170,7 @@ async def test_an_entry_of_several_layers_on_one_grid(tmp_path: Path) -> None:
         ({"source": "/etc"}, InvalidRequest, "outside the directories"),
         ({"source": "https://127.0.0.1/em"}, InvalidRequest, "not on the public internet"),
         ({"source": "precomputed://zarr"}, InvalidRequest, "there is no info file"),
+        ({"source": "wkw://em"}, InvalidRequest, "there is no datasource-properties.json"),
     ],
 )
 async def test_what_is_refused(

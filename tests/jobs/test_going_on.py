@@ -101,11 +101,12 @@ def ended(job: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.soak)])
 def test_a_killed_server_goes_on_where_it_was(data_dir: Path, kills: int) -> None:
-    with running(data_dir, ENTRY) as server:
-        before = {mag: whole(server, mag) for mag in MAGS}
+    (data_dir / "datasets.json").write_text(json.dumps(ENTRY))
+    before: dict[str, bytes] = {}
     kept = 0
     for _ in range(kills):
         with running(data_dir, workers=2) as server:
+            before = before or {mag: whole(server, mag) for mag in MAGS}
             job = submit(server)
             assert submit(server)["id"] == job["id"], "the same work is not begun twice"
             last = comes_to(server, job["id"], partial(has_done, kept))

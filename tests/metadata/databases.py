@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import psycopg
 
 USER = "postgres"
 
@@ -20,20 +23,42 @@ def programs() -> Path:
     return Path(found).parent if found else max(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
-@contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """URL of a database of a server that runs meanwhile. As root it runs as another user: it refuses root."""
-    with tempfile.TemporaryDirectory(prefix="wkdvid-pg", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+class PostgreSQL:
+    """A server on a socket in a folder. As root it runs as another user: it refuses root."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         if os.geteuid() == 0:
             shutil.chown(folder, USER)
         _run("initdb", "--pgdata", folder / "db", "--auth", "trust", "--username", "tester", "--no-sync")
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-        _run("pg_ctl", "start", "--wait", "-D", folder / "db", "-l", folder / "log", "-o", options)
+
+    def start(self) -> None:
+        options = f"-k {self._folder} -c listen_addresses='' -c fsync=off"
+        _run("pg_ctl", "start", "--wait", "-D", self._folder / "db", "-l", self._folder / "log", "-o", options)
+
+    def stop(self) -> None:
+        _run("pg_ctl", "stop", "--mode", "immediate", "-D", self._folder / "db")
+
+    def new_database(self) -> str:
+        """URL of an empty one."""
+        name = f"test_{secrets.token_hex(8)}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self._url(name)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://tester@/{database}?host={self._folder}"
+
+
+@contextlib.contextmanager
+def running_postgresql() -> Iterator[PostgreSQL]:
+    with tempfile.TemporaryDirectory(prefix="wkdvid-pg", ignore_cleanup_errors=True) as name:
+        server = PostgreSQL(Path(name))
+        server.start()
         try:
-            yield f"postgresql://tester@/postgres?host={folder}"
+            yield server
         finally:
-            _run("pg_ctl", "stop", "--mode", "fast", "-D", folder / "db")
+            server.stop()
 
 
 def _run(program: str, *arguments: str | Path) -> None:

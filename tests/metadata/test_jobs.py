@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from tests.metadata.databases import postgresql
+from tests.metadata.databases import PostgreSQL
 from wkdvid.core.jobs import Job, JobState
 from wkdvid.errors import ConfigError, DatabaseUnavailable
 from wkdvid.metadata.engine import MIGRATIONS, migrate, open_engine, transaction
@@ -30,8 +30,8 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path_factory.mktemp('db') / 'new' / 'wkdvid.db'}"
     else:
-        with postgresql() as server:
-            yield server
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        yield server.new_database()
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def write_until_it_dies(server: Server, ledger: Ledger, names: Sequence[str]) ->
             return
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [1, pytest.param(60, marks=pytest.mark.soak)])
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, kills: int) -> None:
     write_precomputed(tmp_path / "v", [((1, 1, 1), np.ones((40, 40, 40), np.uint8))])
     (tmp_path / "datasets.json").write_text("{}")

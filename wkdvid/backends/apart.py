@@ -22,7 +22,7 @@ from typing import IO, Any, Literal, cast
 
 import numpy as np
 
-from wkdvid.codecs.decoder_child import DECODED
+from wkdvid.codecs.decoder_child import DECODED, SIZE_BYTES
 from wkdvid.core.volume import Array
 from wkdvid.errors import CorruptChunk, UpstreamUnavailable
 
@@ -45,14 +45,17 @@ class Decoding:
     decoder: str
     """One of ``codecs.foreign.DECODERS``."""
     shape: tuple[int, ...]
+    """-1 for a first length that the bytes tell."""
     dtype: np.dtype[Any]
     order: Literal["C", "F"] = "F"
+    most_bytes: int = 0
+    """Decoded, where the shape does not tell."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
-        """Of the voxels, in bytes."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        """Of the voxels, in bytes; at most."""
+        return self.most_bytes or math.prod(self.shape) * self.dtype.itemsize
 
     def request(self, data: bytes) -> bytes:
         document = {
@@ -61,6 +64,7 @@ class Decoding:
             "dtype": self.dtype.str,
             "order": self.order,
             "size": len(data),
+            "most_bytes": self.size,
             "seconds": DECODING_S,
             **self.parameters,
         }
@@ -130,7 +134,8 @@ def _ask(process: subprocess.Popen[bytes], decoding: Decoding, data: bytes) -> b
     requests.write(decoding.request(data) + data)
     requests.flush()
     state = answers.read(1)
-    voxels = answers.read(decoding.size) if state == DECODED else b""
-    if not state or (state == DECODED and len(voxels) != decoding.size):
+    size = int.from_bytes(answers.read(SIZE_BYTES), "little") if state == DECODED else 0
+    voxels = answers.read(min(size, decoding.size))
+    if not state or len(voxels) != size:
         raise EOFError
     return voxels if state == DECODED else None

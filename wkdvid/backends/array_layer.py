@@ -12,10 +12,11 @@ import tensorstore as ts
 from wkdvid.backends.axes import fixed_indices
 from wkdvid.backends.channels import split_channels
 from wkdvid.backends.levels import level_mags, mags_of_shapes
+from wkdvid.backends.numbers import is_number
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian, spatial_extent
 from wkdvid.core.entries import LayerEntry
-from wkdvid.core.geometry import ZERO, Float3, Vec3
+from wkdvid.core.geometry import ZERO, Box, Float3, Vec3
 from wkdvid.core.volume import Category, LayerInfo, LevelInfo, StoredFiles, Volume
 from wkdvid.errors import InvalidRequest
 
@@ -64,6 +65,9 @@ def make_volumes(entry: LayerEntry, opener: Opener, layer: ArrayLayer) -> Sequen
     stores = [_arranged(level, entry.options, layer.what) for level in levels]
     _check_alike(stores, layer.what)
     mags, notes = _mags(levels, stores, layer.what)
+    box = _box(entry.options.get("box"))
+    if box is not None:
+        stores = [_cut(store, box.scaled_down(mag), layer.what) for store, mag in zip(stores, mags, strict=True)]
     infos = tuple(_level(mag, store, level) for mag, store, level in zip(mags, stores, levels, strict=True))
     notes = (*layer.notes, *notes, *_time_notes(levels[0], entry.options))
 
@@ -98,6 +102,36 @@ def _arranged(level: ArrayLevel, options: Mapping[str, Any], what: str) -> ts.Te
         raise InvalidRequest(f"{what}: an array of shape {list(level.store.shape)} has no voxels")
     fixed = fixed_indices(level.store, level.axes, options, what)
     return arrange(level.store, level.axes, fixed=fixed, translation=level.voxel_offset)
+
+
+def _box(option: object) -> Box | None:
+    """The part that is shown, in voxels of the finest level; None for all."""
+    if option is None:
+        return None
+    corners = [_place(corner) for corner in option] if isinstance(option, list) else []
+    match corners:
+        case [(_, _, _) as start, (_, _, _) as stop]:
+            return Box(start, stop)
+    raise InvalidRequest(
+        f"box: expected [[x, y, z], [x, y, z]], the first voxel and the one behind the last, got {option!r}"
+    )
+
+
+def _place(corner: object) -> Vec3 | None:
+    match corner:
+        case [int(x), int(y), int(z)] if all(is_number(n) for n in (x, y, z)):
+            return (x, y, z)
+    return None
+
+
+def _cut(store: ts.TensorStore, box: Box, what: str) -> ts.TensorStore:
+    """An arranged array within a box of its level."""
+    extent = spatial_extent(store)
+    inside = extent.intersect(box)
+    if inside is None:
+        raise InvalidRequest(f"{what}: box: no voxel is in it; the voxels go from {extent.start} to {extent.stop}")
+    (x0, y0, z0), (x1, y1, z1) = inside.start, inside.stop
+    return store[:, x0:x1, y0:y1, z0:z1]
 
 
 def _check_alike(stores: Iterable[ts.TensorStore], what: str) -> None:

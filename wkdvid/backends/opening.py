@@ -20,6 +20,7 @@ from wkdvid.core.hosts import serves_ranges
 from wkdvid.core.limits import Limits
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Source
+from wkdvid.core.variables import NO_VARIABLES
 from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest, UpstreamUnavailable
 
 NO_SECRETS = Secrets({})
@@ -39,17 +40,20 @@ class Opener:
         pool_bytes: int,
         deadline_s: float,
         secrets: Secrets = NO_SECRETS,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> None:
         """
         Args:
             pool_bytes: TensorStore's cache of decoded chunks.
             deadline_s: For each try to read metadata, and for each read of voxels.
             secrets: Those that entries may refer to.
+            variables: Of the environment, those that entries may hold in their text.
         """
         self.guard = guard
         self.limits = limits
         self.deadline_s = deadline_s
         self.secrets = secrets
+        self.variables = variables
         self.context = ts.Context(_context(pool_bytes))
         self.shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """What a backend shares between its layers, for as long as one of them holds it."""
@@ -74,18 +78,29 @@ class Opener:
         """The admitted file that a user's URL or path names, as the folder that it lies in and its key there.
 
         Raises:
-            InvalidRequest: as ``source``; or a web server that sends whole files only.
+            InvalidRequest: as ``source`` and ``check_ranges``.
             BackendError: the server cannot be asked.
         """
         source, key = (await self.source(text)).split()
-        if source.is_http:
-            source = await self.guard.follow_redirects(source, key)
-            if not await serves_ranges(source.address_of(key), f"{source.name}{key}", source.access.headers()):
-                raise InvalidRequest(
-                    f"{source.name}{key}: its server sends whole files only, not the parts that are asked for"
-                    " (byte ranges)"
-                )
+        source = await self.guard.follow_redirects(source, key)
+        await self.check_ranges(source, key)
         return source, key
+
+    async def check_ranges(self, source: Source, key: str) -> None:
+        """For formats whose files are read in parts.
+
+        Args:
+            key: Of any object that is there.
+        Raises:
+            InvalidRequest: a web server that sends whole files only.
+            BackendError: the server cannot be asked.
+        """
+        if source.is_http and not await serves_ranges(
+            source.address_of(key), f"{source.name}{key}", source.access.headers()
+        ):
+            raise InvalidRequest(
+                f"{source.name}{key}: its server sends whole files only, not the parts that are asked for (byte ranges)"
+            )
 
     async def read_start(self, source: Source, key: str, length: int) -> bytes | None:
         """The first ``length`` bytes of a stored object, all of a smaller one, or None if the source has no such key.

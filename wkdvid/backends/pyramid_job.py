@@ -62,7 +62,7 @@ class PyramidKind:
             NotFound: the dataset or its layer is gone.
             InvalidEntry, BackendError: a source of the dataset cannot be opened.
         """
-        await self._catalog.catch_up()
+        await self._catalog.look_again()
         entry = self._catalog.find(_key(job)).entry
         layer, volume = await self._source(entry, job.layer)
         levels = missing_levels(volume.info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -13,6 +14,7 @@ from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
 from wkdvid.backends.stored_pyramid import with_pyramid
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
+from wkdvid.core.refused_holes import with_refused_holes
 from wkdvid.core.volume import Volume
 from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
 
@@ -29,13 +31,15 @@ BUILT_IN: Mapping[str, str] = {
     "boss": "wkdvid.backends.bossdb.source",
 }
 ALIASES: Mapping[str, str] = {"neuroglancer": "precomputed", "bossdb": "boss"}
+_NO_PATH = re.compile(r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
     """A module with ``OPTIONS``, ``open_layer`` and, where its datasets need not list their layers, ``find_layers``.
 
-    By ``MARKERS`` or ``SUFFIXES`` an inspection finds out that an address is of its format.
+    ``SECRETS`` are those of its options that refer to secrets.
+    By ``MARKERS`` or ``PATHS`` an inspection finds out that an address is of its format.
     """
 
     options: frozenset[str]
@@ -45,8 +49,15 @@ class Backend:
     """From a nameless entry to those of the layers that the source has, each with what ``open_layer`` needs."""
     markers: tuple[str, ...] = ()
     """Keys of documents, one of which is in every folder of the format; the first is what most have."""
-    suffixes: tuple[str, ...] = ()
-    """What the name of a file or folder of the format ends with, in lower case, if that tells."""
+    secrets: frozenset[str] = frozenset()
+    """Options that refer to secrets: variables in them are not replaced by their values."""
+    paths: re.Pattern[str] = _NO_PATH
+    """What the path of an address of the format is like as a whole, if that tells."""
+
+    async def open(self, entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
+        """As ``open_layer`` does, and as the entry says what absent is."""
+        volumes = await self.open_layer(entry, opener)
+        return [with_refused_holes(volume) for volume in volumes] if entry.refused_holes else volumes
 
 
 def load_backends() -> dict[str, Backend]:
@@ -67,7 +78,8 @@ def _load(name: str, module_name: str) -> Backend:
             open_layer=module.open_layer,
             find_layers=getattr(module, "find_layers", None),
             markers=tuple(getattr(module, "MARKERS", ())),
-            suffixes=tuple(getattr(module, "SUFFIXES", ())),
+            secrets=frozenset(getattr(module, "SECRETS", ())),
+            paths=getattr(module, "PATHS", _NO_PATH),
         )
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"backend {name!r} ({module_name}) cannot be loaded: {error}") from error
@@ -80,11 +92,12 @@ class Backends:
         self._opener = opener
         self._backends = load_backends()
         self._options = {name: backend.options for name, backend in self._backends.items()}
+        self._secrets = frozenset(name for backend in self._backends.values() for name in backend.secrets)
         self._finders = frozenset(name for name, backend in self._backends.items() if backend.find_layers is not None)
 
     def parse(self, document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
         """Entries of a document, and every problem of it with its JSON path."""
-        parser = EntryParser(self._options, ALIASES, self._finders)
+        parser = EntryParser(self._options, ALIASES, self._finders, self._opener.variables, self._secrets)
         entries = parser.parse(document)
         return entries, parser.problems
 
@@ -146,6 +159,6 @@ class Backends:
 
     async def _open(self, layer: LayerEntry) -> Sequence[Volume] | InvalidRequest | BackendError:
         try:
-            return await self._backends[layer.backend].open_layer(layer, self._opener)
+            return await self._backends[layer.backend].open(layer, self._opener)
         except (InvalidRequest, BackendError) as error:
             return error

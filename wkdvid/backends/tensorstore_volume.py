@@ -13,7 +13,7 @@ from wkdvid.backends.failures import status_of, translate
 from wkdvid.backends.outcomes import FAILURES, finished, outcomes
 from wkdvid.core.geometry import Box
 from wkdvid.core.volume import Array, LayerInfo, StoredFiles
-from wkdvid.errors import BackendError, InvalidRequest, UpstreamUnavailable
+from wkdvid.errors import AuthRejected, BackendError, InvalidRequest, UpstreamUnavailable
 
 DTYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"})
 
@@ -38,6 +38,8 @@ class TensorStoreVolume:
         """
         self.info = info
         self.files = files
+        self.refusal = ""
+        """As ``TellsRefusal`` has it."""
         self._stores = stores
         self._what = what
         self._deadline_s = deadline_s
@@ -93,7 +95,10 @@ class TensorStoreVolume:
         """What kept ``where`` from being read, as one of ``outcomes`` tells it."""
         if isinstance(error, TimeoutError):
             return UpstreamUnavailable(f"{self._what}: no answer within {self._deadline_s:g} s")
-        return translate(error, f"{self._what}, {where}")
+        failure = translate(error, f"{self._what}, {where}")
+        if isinstance(failure, AuthRejected):
+            self.refusal = str(failure)
+        return failure
 
     def _zeros(self, box: Box) -> Array:
         return np.zeros((self.info.num_channels, *box.size), self.info.dtype, order="F")

@@ -19,14 +19,15 @@ examples:
   wkdvid add precomputed lab/brain gs://bucket/em gs://bucket/neurons
   wkdvid add zarr lab/brain grey=https://host/brain.zarr/0
   wkdvid add n5 lab/labels /data/brain.n5/labels --type segmentation
+  wkdvid add boss lab/em boss://api.bossdb.io/Kasthuri/ac4/em
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("backend", metavar="BACKEND", help="precomputed, zarr or n5")
+    parser.add_argument("backend", metavar="BACKEND", help="format: precomputed, zarr, n5, wkw, tiff, boss...")
     parser.add_argument("dataset", metavar="ORG/DATASET")
     parser.add_argument(
-        "layers", metavar="URL", nargs="+", help="folder of a volume: a path, or an http(s), gs or s3 URL"
+        "layers", metavar="URL", nargs="+", help="folder or file of a volume: a path, or an http(s), gs or s3 URL"
     )
     parser.add_argument(
         "--type",

@@ -25,6 +25,7 @@ examples:
   wkdvid inspect data/sample/precomputed/grey
   wkdvid inspect zarr://https://host/brain.zarr/0 --json
   wkdvid inspect gs://bucket/em --png middle.png
+  wkdvid inspect boss://api.bossdb.io/Kasthuri/ac4
 """
 POOL_BYTES = 16 * 1024 * 1024
 DEADLINE_S = 30.0
@@ -34,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "url",
         metavar="URL",
-        help="folder or file of a volume: a path, or an http(s), gs or s3 URL; precomputed://, zarr:// or n5:// may"
-        " precede it",
+        help="folder or file of a volume: a path, or an http(s), gs or s3 URL; the format may precede it, as"
+        " in precomputed://; boss://HOST/COLLECTION/EXPERIMENT of a BossDB",
     )
     parser.add_argument("--type", choices=("image", "segmentation"), help="of the layer (default: as the source says)")
     parser.add_argument("--json", action="store_true", help="as JSON")

@@ -15,7 +15,6 @@ from wkdvid.errors import ConfigError, WkdvidError
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-    from wkdvid.config import Config
     from wkdvid.core.entries import DatasetKey
 
 TIMEOUT_S = 300.0
@@ -53,13 +52,6 @@ def dataset_path(key: DatasetKey) -> str:
     return f"{quote(key.organization, safe='')}/{quote(key.dataset, safe='')}"
 
 
-def local_address(config: Config) -> str:
-    """The server's URL as this machine reaches it."""
-    host, port = config.server.address
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - named, not listened on
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     """A server to be asked. No proxy and no redirect: a token goes to the host that was named, and to no other."""
@@ -77,7 +69,7 @@ class RunningServer:
         """
         from wkdvid.config import load_config
 
-        url = args.server or local_address(load_config(None, os.environ, {}))
+        url = args.server or load_config(None, os.environ, {}).server.local_url
         try:
             parts = urlsplit(url)
             named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

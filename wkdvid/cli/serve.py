@@ -50,11 +50,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, *, reload: bool) -> int:
     _check_files(config)
-    from wkdvid.metadata.engine import migrate
     from wkdvid.workers import listen, serve
 
-    migrate(config.metadata.database_url)
-
+    _prepare_database(config)
     host, port = config.server.address
     listener = listen(host, port)
     config = _with_token(_with_port(config, listener.getsockname()[1]))
@@ -89,11 +87,28 @@ def _check_files(config: Config) -> None:
         raise ConfigError(f"data directory {config.data_dir}: {error.strerror}") from error
     if not os.access(config.data_dir, os.W_OK | os.X_OK):
         raise ConfigError(f"data directory {config.data_dir}: may not be written by this user")
-    try:
-        read_document(config.datasets.path)
-    except OSError as error:
-        raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
+    if not config.shares_catalog:
+        try:
+            read_document(config.datasets.path)
+        except OSError as error:
+            raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
     check_present(config.sources.credentials, os.environ)
+
+
+def _prepare_database(config: Config) -> None:
+    """Bring it up to date, and the catalog into it where it is to be there."""
+    from wkdvid.metadata.catalog import open_catalog
+    from wkdvid.metadata.engine import migrate
+
+    migrate(config.metadata.database_url)
+    if not config.shares_catalog:
+        return
+    path = config.datasets.path
+    taken_over = open_catalog(config.metadata.database_url, config.state_dir).begin(path)
+    if taken_over:
+        print(f"{path}: {taken_over} datasets taken over into the database; this file is not read again")
+    elif path.exists():
+        print(f"{path}: not read, the catalog is in the database")
 
 
 def _with_port(config: Config, port: int) -> Config:
@@ -115,16 +130,16 @@ def _with_token(config: Config) -> Config:
 
 def announcement(config: Config) -> list[str]:
     """What is printed at start: an address for each protocol."""
-    from wkdvid.cli.remote import local_address
-
-    base = config.server.public_url or local_address(config)
-    catalog = config.datasets.path
+    base = config.server.own_url
+    catalog, main = config.datasets.path, config.webknossos
+    in_file = f"{catalog}{'' if catalog.exists() else ' (not there yet)'}"
     return [
         f"home page             {base}/",
         f"webKnossos datastore  {base}  (health: {base}/data/health)",
         f"DVID                  {base}/api  (Neuroglancer: dvid://{base}/UUID/LAYER)",
         f"run-time datasets     {base}/api/config/datasets",
         f"API description       {base}/docs",
-        f"catalog               {catalog}{'' if catalog.exists() else ' (not there yet)'}",
+        f"catalog               {'in the database' if config.shares_catalog else in_file}",
         f"access mode           {config.access.mode}",
+        *([f"main server           {main.url}, which knows this one as {main.name!r}"] if main.key else []),
     ]

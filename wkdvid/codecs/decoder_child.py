@@ -4,7 +4,8 @@ The fork may crash over bad bytes, run for ever, fill the memory, or spoil its o
 comes to the next chunk. This process has no threads and imports what the forks need, so that forking is quick and safe.
 
 On standard input comes a line of JSON for each chunk, then its bytes; on standard output goes a byte that says whether
-it could be decoded and, if so, the voxels, as many bytes as the request says. The end of the input ends the process.
+it could be decoded and, if so, the number of bytes of the voxels, which is at most what the request says, and the
+voxels. The end of the input ends the process.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-import math
 import os
 import resource
 import signal
@@ -30,6 +30,8 @@ MEMORY_BYTES = 256 << 20
 MEMORY_PER_VOXEL = 64
 """More for the voxels, and what decoders hold beside them. Stored bytes that inflate to more fail."""
 DECODED, FAILED = b"\x01", b"\x00"
+SIZE_BYTES = 8
+"""Of the number, little-endian, that says how many bytes of voxels follow."""
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -52,16 +54,22 @@ def _answer(request: Mapping[str, Any], data: bytes, answers: BinaryIO) -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # which ends it, wherever it is
         shape, dtype = tuple(request["shape"]), np.dtype(request["dtype"])
-        _limit_memory(MEMORY_BYTES + len(data) + MEMORY_PER_VOXEL * math.prod(shape))
+        most = request["most_bytes"]
+        _limit_memory(MEMORY_BYTES + len(data) + MEMORY_PER_VOXEL * most // dtype.itemsize)
         array: Array = decode(request["decoder"], data, shape, request)
-        if array.shape == shape and array.dtype.newbyteorder("=") == dtype:
+        if _is_like(array, shape) and array.dtype.newbyteorder("=") == dtype and array.nbytes <= most:
             voxels = array.astype(dtype, copy=False).tobytes(request["order"])
             signal.setitimer(signal.ITIMER_REAL, 0)
-            answers.write(DECODED + voxels)
+            answers.write(DECODED + len(voxels).to_bytes(SIZE_BYTES, "little") + voxels)
             answers.flush()
             os._exit(0)
     finally:
         os._exit(1)
+
+
+def _is_like(array: Array, shape: tuple[int, ...]) -> bool:
+    """-1 stands for a first length that the bytes tell."""
+    return array.shape == (shape if shape[:1] != (-1,) else (len(array), *shape[1:]))
 
 
 def _limit_memory(size: int) -> None:

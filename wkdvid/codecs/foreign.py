@@ -114,6 +114,15 @@ def _zfpc(data: bytes, _: Shape, __: object) -> Array:
     return voxels
 
 
+def _draco(data: bytes, _: Shape, __: object) -> Array:
+    """A fragment of a mesh: the corners (n, 3, 3) of its triangles."""
+    import DracoPy
+
+    mesh = DracoPy.decode(data)
+    corners: Array = np.asarray(mesh.points, "<f4")[mesh.faces]
+    return corners
+
+
 def _zarr(data: bytes, shape: Shape, parameters: Mapping[str, Any]) -> Array:
     """One chunk of a zarr array, whatever its codecs."""
     import numcodecs
@@ -156,6 +165,7 @@ DECODERS: Mapping[str, Callable[[bytes, Shape, Mapping[str, Any]], Array]] = {
     "fpzip": _fpzip,
     "kempressed": _kempressed,
     "zfpc": _zfpc,
+    "draco": _draco,
     "zarr": _zarr,
 }
 PACKAGES: Mapping[str, Sequence[str]] = {
@@ -165,6 +175,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "fpzip": ("fpzip",),
     "kempressed": ("fpzip",),
     "zfpc": ("zfpc",),
+    "draco": ("DracoPy",),
     "zarr": ("numcodecs", "zarr"),
 }
 """What a decoder imports."""

@@ -6,6 +6,7 @@ import hmac
 from enum import Enum
 from typing import Protocol
 
+from wkdvid.core.entries import DatasetKey
 from wkdvid.errors import Forbidden, Unauthorized
 
 
@@ -19,7 +20,15 @@ class Protected(Protocol):
     """What an Authorizer looks at in a dataset."""
 
     @property
+    def key(self) -> DatasetKey: ...
+
+    @property
     def public(self) -> bool: ...
+
+    @property
+    def chosen_id(self) -> str | None:
+        """The id that its entry says it has at the main server of webKnossos."""
+        ...
 
 
 class Authorizer(Protocol):
@@ -28,13 +37,25 @@ class Authorizer(Protocol):
     ``decide`` answers at once if it can (None: it has to ask somebody first), so that a warm read costs no await.
     """
 
+    @property
+    def tokens_expire(self) -> bool:
+        """Whether who is refused should fetch a new token and try again."""
+        ...
+
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None: ...
 
-    async def ask(self, token: str | None, action: Action, dataset: Protected | None) -> bool: ...
+    async def ask(self, token: str | None, action: Action, dataset: Protected | None) -> bool:
+        """
+        Raises:
+            UpstreamUnavailable: who knows cannot be asked now.
+        """
+        ...
 
 
 class OpenAuthorizer:
     """Mode ``open``: anyone may do everything. The configuration allows it on loopback only, unless told otherwise."""
+
+    tokens_expire = False
 
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool:
         return True
@@ -45,6 +66,8 @@ class OpenAuthorizer:
 
 class TokenAuthorizer:
     """Mode ``token``: public datasets are read by anyone, all else needs the admin token."""
+
+    tokens_expire = False
 
     def __init__(self, admin_token: str) -> None:
         self._admin = admin_token.encode()

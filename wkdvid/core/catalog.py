@@ -21,9 +21,10 @@ from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
 from wkdvid.core.geometry import Float3, Vec3, multiply
+from wkdvid.core.host_lock import HostLock
 from wkdvid.core.pyramid import Scale, halved_scales, mag_scales, plan_scale
-from wkdvid.core.volume import LayerInfo, StoresChunks, Volume
-from wkdvid.errors import InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
+from wkdvid.core.volume import LayerInfo, StoresChunks, TellsRefusal, Volume
+from wkdvid.errors import DatabaseUnavailable, InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
 
 log = logging.getLogger("wkdvid.catalog")
 
@@ -31,6 +32,8 @@ OPENINGS = 16
 """Datasets opened at the same time, in the background or by one registration."""
 RETRY_S = 30.0
 """Between two tries of a source that failed."""
+FOLLOW_S = 0.5
+"""Between two looks at what other hosts have changed, so that it is seen within a second."""
 MAG_TOLERANCE = 0.02
 """How far a ratio of voxel sizes may be from a whole number: sources round their nanometres."""
 
@@ -100,8 +103,21 @@ class Dataset:
         return self.entry.key
 
     @property
+    def status(self) -> tuple[str, str]:
+        """What its state is called, and why it is so. Open, but with a source that refuses reads: ``credentials``."""
+        volumes = [layer.volume for layer in self.layers.values()]
+        refusals = [volume.refusal for volume in volumes if isinstance(volume, TellsRefusal) and volume.refusal]
+        if self.state is State.OPEN and refusals:
+            return "credentials", refusals[0]
+        return self.state.value, self.reason
+
+    @property
     def public(self) -> bool:
         return self.entry.public
+
+    @property
+    def chosen_id(self) -> str | None:
+        return self.entry.dataset_id if "dataset_id" in self.entry.options else None
 
     def layer(self, name: str) -> Layer:
         """
@@ -217,6 +233,8 @@ class Catalog:
         self._problems: frozenset[str] = frozenset()
         """Of the document as it was last read, each logged once."""
         self._seen = -1
+        self._cut_off = False
+        """Whether the store did not answer when it was last asked."""
         self._catching_up = asyncio.Lock()
         self.by_id: dict[str, Dataset] = {}
         self.by_uuid: dict[str, Dataset] = {}
@@ -232,13 +250,59 @@ class Catalog:
         """Whether this process has seen every acknowledged change."""
         return self._seen == self._store.generation()
 
+    @property
+    def generation(self) -> int:
+        """Of the last change that this process has seen."""
+        return self._seen
+
     async def catch_up(self) -> None:
-        """See every change acknowledged before this call. Cheap when there is none."""
-        if self.current:
-            return
-        async with self._catching_up:
-            if not self.current:
-                await self._apply(await self._store.load(), {})
+        """See every change acknowledged before this call. Cheap when there is none.
+
+        While the store does not answer, what is known of it stays.
+
+        Raises:
+            DatabaseUnavailable: nothing is known yet.
+        """
+        if self._behind:
+            async with self._catching_up:
+                if self._behind:
+                    await self._load()
+
+    @property
+    def _behind(self) -> bool:
+        return not (self.current or self._cut_off)
+
+    async def _load(self) -> None:
+        try:
+            snapshot = await self._store.load()
+        except DatabaseUnavailable as error:
+            if self._seen < 0:
+                raise
+            self._lost(error)
+        else:
+            await self._apply(snapshot, {})
+
+    async def look_again(self) -> None:
+        """See also every change that other hosts have acknowledged before this call.
+
+        Raises:
+            DatabaseUnavailable: that cannot be known now.
+        """
+        try:
+            await self._store.refresh()
+        except DatabaseUnavailable as error:
+            self._lost(error)
+            raise
+        if self._cut_off:
+            log.warning("the catalog's database answers again")
+        self._cut_off = False
+        await self.catch_up()
+
+    def _lost(self, error: DatabaseUnavailable) -> None:
+        """Requests do not ask again and again: ``follow`` does."""
+        if self._seen >= 0 and not self._cut_off:
+            log.warning("the catalog stays as it is known: %s", error)
+            self._cut_off = True
 
     def datasets(self) -> Sequence[Dataset]:
         return tuple(self.by_key.values())
@@ -308,7 +372,7 @@ class Catalog:
         Raises:
             NotFound: no such dataset.
         """
-        await self.catch_up()
+        await self.look_again()
         name = EVERYTHING if key is None else str(self.find(key).key)
         await self._store.update(lambda document: None, [name])
         await self.catch_up()
@@ -384,6 +448,21 @@ class Catalog:
             now = time.monotonic()
             await self._open_all([d for d in self.by_key.values() if self._is_due(d, now)])
             await asyncio.sleep(1.0)
+
+    async def follow(self, lock: HostLock) -> None:
+        """See what other hosts change, until cancelled.
+
+        Args:
+            lock: Held by the worker that asks for all of this host; they learn from it by the shared counter.
+        """
+        try:
+            while True:
+                if self._cut_off or lock.acquire():
+                    with contextlib.suppress(WkdvidError):  # said where it began
+                        await self.look_again()
+                await asyncio.sleep(FOLLOW_S)
+        finally:
+            lock.release()
 
     def _is_due(self, dataset: Dataset, now: float) -> bool:
         wait_s = {State.PENDING: 0.0, State.UNAVAILABLE: RETRY_S, State.OPEN: self._refresh_s}[dataset.state]

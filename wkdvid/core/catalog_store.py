@@ -20,7 +20,8 @@ from wkdvid.errors import ConfigError, InvalidRequest
 
 _COUNTER = struct.Struct("<Q")
 
-
+COUNTER = "catalog.generation"
+"""File of the generation, in the state folder."""
 EVERYTHING = "*"
 """Stands for all datasets in ``Snapshot.renewed``; no organization or dataset may be called that."""
 
@@ -44,6 +45,14 @@ class CatalogStore(Protocol):
 
     async def load(self) -> Snapshot: ...
 
+    async def refresh(self) -> None:
+        """Have ``generation`` count what other hosts have changed before this call.
+
+        Raises:
+            DatabaseUnavailable: that cannot be known now.
+        """
+        ...
+
     async def update(self, change: Callable[[Document], None], renew: Iterable[str]) -> Snapshot:
         """Load, change, save durably and raise the generation, with no other writer in between.
 
@@ -53,6 +62,30 @@ class CatalogStore(Protocol):
             renew: Datasets whose sources are to be opened afresh, in all workers.
         """
         ...
+
+
+class SharedCounter:
+    """A number in a small memory-mapped file, which all workers of a host see as it is."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._memory = _map_counter(path)
+
+    @property
+    def value(self) -> int:
+        return int(_COUNTER.unpack_from(self._memory)[0])
+
+    def raise_to(self, value: int) -> None:
+        """The larger one stays: who was first need not be the first to say so."""
+        with self._path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if value > self.value:
+                self.set(value)
+
+    def set(self, value: int) -> None:
+        """Whatever it was; for who knows that nobody raises it meanwhile."""
+        _COUNTER.pack_into(self._memory, 0, value)
 
 
 class FileCatalogStore:
@@ -68,10 +101,10 @@ class FileCatalogStore:
         state_folder.mkdir(parents=True, exist_ok=True)
         self._lock_path = state_folder / "catalog.lock"
         self._renewed_path = state_folder / "catalog.renewed.json"
-        self._counter = _map_counter(state_folder / "catalog.generation")
+        self._counter = SharedCounter(state_folder / COUNTER)
 
     def generation(self) -> int:
-        return int(_COUNTER.unpack_from(self._counter)[0])
+        return self._counter.value
 
     async def load(self) -> Snapshot:
         return await asyncio.to_thread(self._load)
@@ -79,6 +112,9 @@ class FileCatalogStore:
     def _load(self) -> Snapshot:
         generation = self.generation()
         return Snapshot(read_document(self._path), read_document(self._renewed_path), generation)
+
+    async def refresh(self) -> None:
+        """Nothing to do: the file is this host's alone."""
 
     async def update(self, change: Callable[[Document], None], renew: Iterable[str]) -> Snapshot:
         return await asyncio.to_thread(self._update, change, tuple(renew))
@@ -97,7 +133,7 @@ class FileCatalogStore:
             write_document(self._renewed_path, renewed)
             if document != before.document:
                 write_document(self._path, document)
-            _COUNTER.pack_into(self._counter, 0, generation)
+            self._counter.raise_to(generation)
             return Snapshot(document, renewed, generation)
 
 
@@ -161,7 +197,7 @@ def write_document(path: Path, document: Document) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file, indent=4, sort_keys=True)
+            json.dump(document, file, indent=4)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())

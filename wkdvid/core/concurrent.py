@@ -1,10 +1,10 @@
-"""Doing something for many items, so many at a time."""
+"""Doing something for many items, so many at a time; doing something once for many that wait for it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,3 +33,18 @@ async def for_each(
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [results[i] for i in range(len(items))]
+
+
+def begin_shared(work: Coroutine[Any, Any, Result], name: str) -> asyncio.Task[Result]:
+    """A task that goes on when those who wait for it (each by ``asyncio.shield``) go away.
+
+    If it fails after the last of them, nobody asks why: asyncio would log that with a traceback.
+    """
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_ask_why)
+    return task
+
+
+def _ask_why(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

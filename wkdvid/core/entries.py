@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from wkdvid.core.geometry import Float3
 from wkdvid.core.guard import check_name
+from wkdvid.core.variables import NO_VARIABLES, expand
 from wkdvid.core.volume import Category
 from wkdvid.errors import InvalidRequest, WkdvidError
 
@@ -35,7 +36,7 @@ NM_PER_UNIT: Mapping[str, float] = {
     **dict.fromkeys(("å", "angstrom", "angstroms", "ångström"), 0.1),
 }
 DATASET_OPTIONS = frozenset(
-    {"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public", "pyramids"}
+    {"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public", "pyramids", "absent_status"}
 )
 LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression"})
 NOT_OFFERED: Mapping[str, str] = {
@@ -70,6 +71,8 @@ class LayerEntry:
     """What only the backend understands (``source``, ``axes``, ``channel``...)."""
     path: str
     """Where in the document the layer stands, for messages."""
+    refused_holes: bool = False
+    """Whether the source answers 403 for chunks that were never written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,7 @@ class DatasetEntry:
     pyramids: Mapping[str, str] = field(default_factory=dict)
     """Layer -> the source that holds levels of it that its own source lacks; ``wkdvid pyramid`` makes them."""
     options: Mapping[str, Any]
-    """The entry exactly as it was written."""
+    """The entry exactly as it was written, variables too."""
     problems: tuple[str, ...] = ()
     """Why it cannot be served, each with its path. A file may hold such entries; a registration may not."""
 
@@ -98,7 +101,12 @@ class EntryParser:
     """Turns a document into entries, collecting every problem with its JSON path."""
 
     def __init__(
-        self, backends: Mapping[str, frozenset[str]], aliases: Mapping[str, str], finders: frozenset[str]
+        self,
+        backends: Mapping[str, frozenset[str]],
+        aliases: Mapping[str, str],
+        finders: frozenset[str],
+        variables: Mapping[str, str] = NO_VARIABLES,
+        secrets: frozenset[str] = frozenset(),
     ) -> None:
         """
         Args:
@@ -106,10 +114,14 @@ class EntryParser:
             aliases: Other names -> canonical ones.
             finders: Backends that can tell the layers of a dataset. Their options may stand in the dataset's entry,
                 for all of its layers, and it need list none.
+            variables: Of the environment, those that stand for their values in the text of entries.
+            secrets: Options that refer to secrets.
         """
         self._backends = backends
         self._aliases = aliases
         self._finders = finders
+        self._variables = variables
+        self._secrets = secrets
         self.problems: list[str] = []
 
     def parse(self, document: object) -> list[DatasetEntry]:
@@ -150,8 +162,13 @@ class EntryParser:
         self._problem(path or "body", f"expected an object, got {_kind(value)}")
         return ()
 
-    def _dataset(self, path: str, backend: str, key: DatasetKey, options: Mapping[str, Any]) -> DatasetEntry:
+    def _dataset(self, path: str, backend: str, key: DatasetKey, written: Mapping[str, Any]) -> DatasetEntry:
         canonical = self._backend(path, backend)
+        try:
+            options: Mapping[str, Any] = expand(written, self._variables, self._secrets)
+        except RecursionError:
+            self._problem(path, "nested too deeply")
+            options = {}
         return DatasetEntry(
             key=key,
             backend=backend,
@@ -160,7 +177,7 @@ class EntryParser:
             dataset_id=self._text(path, options, "dataset_id", r"[0-9a-f]{24}") or default_uuid(key)[:24],
             public=self._flag(path, options, "public", default=True),
             pyramids=self._pyramids(path, options.get("pyramids", {})),
-            options=options,
+            options=written,
         )
 
     def _layers(self, path: str, backend: str, key: DatasetKey, options: Mapping[str, Any]) -> tuple[LayerEntry, ...]:
@@ -175,6 +192,7 @@ class EntryParser:
             compression=None,
             options={name: value for name, value in options.items() if name in shared},
             path=path,
+            refused_holes=self._absent_status(path, options),
         )
         if backend in self._finders and "layers" not in options:
             return (whole,)
@@ -218,6 +236,7 @@ class EntryParser:
             compression=self._choice(path, options, "compression", COMPRESSIONS),
             options={**shared, **{k: v for k, v in options.items() if k not in LAYER_OPTIONS}},
             path=path,
+            refused_holes=whole.refused_holes,
         )
 
     def _closed(self, path: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -252,6 +271,12 @@ class EntryParser:
             return pyramids
         self._problem(f"{path}.pyramids", "expected an object of layers, each with the path or URL of a folder")
         return {}
+
+    def _absent_status(self, path: str, options: Mapping[str, Any]) -> bool:
+        value = options.get("absent_status")
+        if value is not None and (isinstance(value, bool) or value not in (403, 404)):
+            self._problem(f"{path}.absent_status", f"expected 403, or 404 as everywhere, got {value!r}")
+        return value == 403
 
     def _flag(self, path: str, options: Mapping[str, Any], name: str, *, default: bool) -> bool:
         value = options.get(name, default)
@@ -310,7 +335,7 @@ def put_pyramid(document: Document, entry: DatasetEntry, layer: str, source: str
     place = document.get(entry.backend, {}).get(entry.key.organization, {}).get(entry.key.dataset)
     if place != dict(entry.options):
         raise InvalidRequest(f"{entry.key} was removed or registered anew meanwhile")
-    place["pyramids"] = {**entry.pyramids, layer: source}
+    place["pyramids"] = {**place.get("pyramids", {}), layer: source}
 
 
 def remove_entry(document: Document, key: DatasetKey) -> bool:
@@ -328,9 +353,14 @@ def remove_entry(document: Document, key: DatasetKey) -> bool:
 
 def dataset_names(document: Document) -> frozenset[str]:
     """``organization/dataset`` of every entry, good or not."""
-    return frozenset(
-        f"{organization}/{name}" for _, organization, datasets in _organizations(document) for name in datasets
-    )
+    return frozenset(str(key) for _, key, _ in list_entries(document))
+
+
+def list_entries(document: Document) -> Iterator[tuple[str, DatasetKey, object]]:
+    """Backend, key and entry of each dataset, good or not, as they are written."""
+    for backend, organization, datasets in _organizations(document):
+        for name, entry in datasets.items():
+            yield backend, DatasetKey(organization, name), entry
 
 
 def _organizations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wkdvid.core.geometry import Box, Vec3
-from wkdvid.core.volume import Array, StoresChunks, Volume
+from wkdvid.core.segments import Meshes, StoresSegments
+from wkdvid.core.volume import Array, StoresChunks, TellsRefusal, Volume
 from wkdvid.errors import BackendError
 
 
@@ -28,6 +29,12 @@ class JoinedVolume:
         self._volumes = volumes
         self._places = [(volume, i) for _, volume, i in levels]
 
+    @property
+    def refusal(self) -> str:
+        """As ``TellsRefusal`` has it."""
+        told = (volume.refusal for volume in self._volumes if isinstance(volume, TellsRefusal))
+        return next(filter(None, told), "")
+
     async def read(self, level: int, box: Box) -> Array:
         volume, own_level = self._places[level]
         return await volume.read(own_level, box)
@@ -35,6 +42,12 @@ class JoinedVolume:
     async def read_all(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | BackendError]:
         volume, own_level = self._places[level]
         return await volume.read_all(own_level, boxes)
+
+    async def meshes(self) -> Meshes | None:
+        return await self._volumes[0].meshes() if isinstance(self._volumes[0], StoresSegments) else None
+
+    async def segment_properties(self) -> bytes | None:
+        return await self._volumes[0].segment_properties() if isinstance(self._volumes[0], StoresSegments) else None
 
     async def aclose(self) -> None:
         for volume in self._volumes:

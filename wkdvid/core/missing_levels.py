@@ -57,7 +57,7 @@ def _missing_mags(info: LayerInfo) -> list[Vec3]:
     for level, following in itertools.zip_longest(info.levels, info.levels[1:]):
         mag, extent = level.mag, level.extent
         while max(extent.size) > SMALL_ENOUGH and (following is None or not _is_near(mag, following.mag)):
-            factors = next_factors(mag, info.voxel_size_nm)
+            factors = next_factors(mag, info.voxel_size_nm, extent.size)
             mag, extent = multiply(mag, factors), extent.scaled_down(factors)
             if following is not None and any(a > b for a, b in zip(mag, following.mag, strict=True)):
                 break
@@ -69,10 +69,15 @@ def _is_near(mag: Vec3, coarser: Vec3) -> bool:
     return all(b <= 2 * a for a, b in zip(mag, coarser, strict=True))
 
 
-def next_factors(mag: Vec3, voxel_size_nm: Float3) -> Vec3:
-    """Halve the axes whose voxels are shorter than the square root of 2 times the shortest: voxels become isotropic."""
-    sides = [m * size for m, size in zip(mag, voxel_size_nm, strict=True)]
-    x, y, z = (2 if side < math.sqrt(2) * min(sides) else 1 for side in sides)
+def next_factors(mag: Vec3, voxel_size_nm: Float3, size: Vec3) -> Vec3:
+    """Halve the axes whose voxels are shorter than the square root of 2 times the shortest: voxels become isotropic.
+
+    Args:
+        size: Voxels of the level. An axis that has one only, as z of a plane, does not hold the others up.
+    """
+    sides = [m * length for m, length in zip(mag, voxel_size_nm, strict=True)]
+    shortest = min(side for side, voxels in zip(sides, size, strict=True) if voxels > 1)
+    x, y, z = (2 if side < math.sqrt(2) * shortest else 1 for side in sides)
     return (x, y, z)
 
 

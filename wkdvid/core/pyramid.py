@@ -65,20 +65,7 @@ def _is_small_power_of_two(factor: int) -> bool:
 def mag_scales(levels: Sequence[LevelInfo]) -> tuple[Scale, ...]:
     """What webKnossos is offered: the stored levels, then the coarsest one halved on until it is small."""
     stored = [scale for level in levels if (scale := plan_scale(levels, level.mag)) is not None]
-    return (*stored, *_halvings(levels, levels[-1].mag, stored[-1]))
-
-
-def _halvings(levels: Sequence[LevelInfo], mag: Vec3, finest: Scale) -> list[Scale]:
-    scales: list[Scale] = []
-    last: Scale = finest
-    while max(last.extent.size) > SMALL_ENOUGH:
-        mag = multiply(mag, (2, 2, 2))
-        following = plan_scale(levels, mag)
-        if following is None:
-            break
-        scales.append(following)
-        last = following
-    return scales
+    return (*stored[:-1], *_halvings(levels, stored[-1]))
 
 
 def halved_scales(levels: Sequence[LevelInfo], at_least: int) -> tuple[Scale, ...]:
@@ -88,15 +75,19 @@ def halved_scales(levels: Sequence[LevelInfo], at_least: int) -> tuple[Scale, ..
         at_least: How many to offer even if the volume is small (a labelmap needs two).
     """
     finest = plan_scale(levels, levels[0].mag)
-    if finest is None:
-        return ()
-    scales = [finest, *_halvings(levels, levels[0].mag, finest)]
-    while len(scales) < at_least:
-        following = plan_scale(levels, multiply(scales[-1].mag, (2, 2, 2)))
-        if following is None:
-            break
+    return () if finest is None else tuple(_halvings(levels, finest, at_least))
+
+
+def _halvings(levels: Sequence[LevelInfo], first: Scale, at_least: int = 1) -> list[Scale]:
+    """A scale and its halvings on every axis: until all fits into a small cube, and those beyond that are stored."""
+    scales = [first]
+    while True:
+        last = scales[-1]
+        following = plan_scale(levels, multiply(last.mag, (2, 2, 2)))
+        needed = len(scales) < at_least or max(last.extent.size) > SMALL_ENOUGH
+        if following is None or not (needed or following.stored):
+            return scales
         scales.append(following)
-    return tuple(scales)
 
 
 def downsample(source: Array, origin: Vec3, factors: Vec3, extent: Box, category: Category) -> Array:

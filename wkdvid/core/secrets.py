@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -13,6 +14,9 @@ FILE = "file:"
 
 Reference: TypeAlias = Annotated[str, "a reference"]
 """Where a secret is, as ``is_reference`` knows it."""
+
+
+_BRACED = re.compile(r"\$\{(\w+)\}", re.ASCII)
 
 
 def is_reference(value: object) -> bool:
@@ -62,6 +66,8 @@ class Secrets:
             raise InvalidRequest(
                 f"a secret does not stand in an entry: write $NAME of an environment variable, or {FILE}PATH"
             )
+        if braced := _BRACED.fullmatch(reference):
+            reference = f"${braced[1]}"
         if not any(covers(prefix, url) for prefix in self._granted.get(reference, ())):
             raise InvalidRequest(f"{reference} is not granted for {url}; the operator can do so in sources.secrets")
         secret = look_up(reference, self._environ)

@@ -11,11 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 from wkdvid.core.access import Action, Authorizer, allowed
 from wkdvid.core.body_cache import Body, BodyCache, Key
 from wkdvid.core.catalog import Catalog, Dataset, State
+from wkdvid.core.concurrent import for_each
 from wkdvid.core.jobs import Jobs
 from wkdvid.core.limits import Limits
+from wkdvid.core.main_server import MainServer
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
-from wkdvid.errors import NotFound
+from wkdvid.errors import NotFound, NotShown
 
 Result = TypeVar("Result")
 
@@ -41,6 +43,9 @@ class Services:
     explore: Inspect
     """As ``inspect``, from the main server's request to what its form for remote datasets expects."""
     jobs: Jobs
+    main_server: MainServer
+    passing_answers: Callable[[], int]
+    """How many answers of sources asked for another try, since this worker began."""
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 
@@ -50,22 +55,60 @@ class Services:
         Raises:
             NotFound: it does not exist, or this caller may not know that it does.
             UpstreamUnavailable: its source cannot be read now.
+            DatabaseUnavailable: it may be of another host, and that cannot be known now.
         """
+        return await self.looked_up(lambda: self.known_dataset(key, token))
+
+    async def known_dataset(self, key: tuple[str, str], token: str | None) -> Dataset:
+        """As ``dataset``, of those that this host knows."""
         if not self.catalog.current:
             await self.catalog.catch_up()
         return await self._readable(self.catalog.by_key.get(key), token, key)
 
     async def dataset_by_id(self, dataset_id: str, token: str | None) -> Dataset:
         """As ``dataset``, for the id that webKnossos uses."""
+
+        async def find() -> Dataset:
+            return await self._readable(await self.find_by_id(dataset_id), token, (dataset_id,))
+
+        return await self.looked_up(find)
+
+    async def looked_up(self, find: Callable[[], Awaitable[Result]]) -> Result:
+        """What ``find`` finds; if that is nothing, what it finds once all hosts' changes are known.
+
+        Raises:
+            NotFound, DatabaseUnavailable: as ``dataset``.
+        """
+        seen = self.catalog.generation
+        try:
+            return await find()
+        except NotFound:
+            await self.catalog.look_again()
+            if self.catalog.generation == seen:
+                raise
+        return await find()
+
+    async def find_by_id(self, dataset_id: str) -> Dataset | None:
+        """The dataset that has this id here or at the main server, whoever asks.
+
+        Raises:
+            UpstreamUnavailable: the main server has to be asked, and cannot be.
+        """
         if not self.catalog.current:
             await self.catalog.catch_up()
-        return await self._readable(self.catalog.by_id.get(dataset_id), token, (dataset_id,))
+        dataset = self.catalog.by_id.get(dataset_id)
+        if dataset is not None:
+            return dataset
+        name = self.main_server.known_name(dataset_id) or await self.main_server.find_name(dataset_id)
+        return None if name is None else self.catalog.by_key.get(name)
 
     async def visible(self, token: str | None) -> Sequence[Dataset]:
         """All datasets that the caller may read, open or not, in the catalog's order."""
         await self.catalog.catch_up()
         await self.catalog.settle(SETTLE_S)
-        return [d for d in self.catalog.datasets() if await allowed(self.authorizer, token, Action.READ, d)]
+        datasets = self.catalog.datasets()
+        allows = await for_each(lambda d: allowed(self.authorizer, token, Action.READ, d), datasets)
+        return [dataset for dataset, is_allowed in zip(datasets, allows, strict=True) if is_allowed]
 
     async def kept(self, key: Key, make: Callable[[], Awaitable[Body]]) -> Body:
         """The ready body of this key; where there is none, what ``make`` gives is kept.
@@ -88,4 +131,7 @@ class Services:
             decided = self.authorizer.decide(token, Action.READ, dataset)
             if decided or (decided is None and await self.authorizer.ask(token, Action.READ, dataset)):
                 return dataset if dataset.state is State.OPEN else await self.catalog.opened(dataset)
-        raise NotFound(f"there is no dataset {'/'.join(name)}")
+        text = f"there is no dataset {'/'.join(name)}"
+        if await allowed(self.authorizer, token, Action.ADMINISTRATE, None):
+            raise NotFound(text)
+        raise NotShown(f"{text} that this token may read" if self.authorizer.tokens_expire else text)

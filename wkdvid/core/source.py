@@ -18,7 +18,7 @@ DEFAULT_PORTS: Mapping[str, int] = MappingProxyType({"http": 80, "https": 443})
 MAX_LENGTH = 4096
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
-_FORMAT_PREFIX = re.compile(r"(precomputed|zarr|zarr2|zarr3|n5)://(.*)")
+_FORMAT_PREFIX = re.compile(r"(precomputed|zarr|zarr2|zarr3|n5|wkw|tiff|boss)://(.*)")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -51,7 +51,7 @@ class Source:
     query: str = field(default="", repr=False)
     """Of a URL, sent with every read; may hold a signature, so it is never shown."""
     format_hint: str | None = None
-    """``precomputed``, ``zarr``, ``zarr2``, ``zarr3`` or ``n5``, where the text that named the source said so."""
+    """The format, such as ``precomputed``, where it stood before the address."""
     label: str = field(default="", compare=False)
     """What stands for the address in ``name``, where that is not for everybody: the real path of a file."""
     access: Access = field(default=Access(), repr=False, compare=False)
@@ -150,7 +150,8 @@ def read_source(text: str) -> Source:
     if "|" in text:
         raise InvalidRequest(f"source: {shown(text)!r} is a pipeline ('|'); name one folder of one store")
     if prefix := _FORMAT_PREFIX.fullmatch(text):
-        return replace(_read_address(prefix[2]), format_hint=prefix[1])
+        is_bare_host = prefix[1] == "boss" and "://" not in prefix[2]  # no BossDB is a folder
+        return replace(_read_address(f"https://{prefix[2]}" if is_bare_host else prefix[2]), format_hint=prefix[1])
     return _read_address(text)
 
 

@@ -111,6 +111,16 @@ class StoresChunks(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsRefusal(Protocol):
+    """The power to tell that the source does not let itself be read. Asked for by type."""
+
+    @property
+    def refusal(self) -> str:
+        """The message of the last AuthRejected since the volume was opened; empty if there was none."""
+        ...
+
+
 class StoredFiles(Protocol):
     """The files of one level as they are stored: metadata and chunks or shards of one array."""
 

@@ -5,10 +5,12 @@ There is no middleware on the way of a read: a third of a warm request's time wo
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,8 +22,21 @@ from sanic.response import HTTPResponse
 from wkdvid.core.access import Action, allowed, require_administrator
 from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
-from wkdvid.errors import Forbidden, InvalidRequest
+from wkdvid.errors import (
+    BackendError,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidEntry,
+    InvalidRequest,
+    NotFound,
+    RequestError,
+    Unauthorized,
+    UpstreamUnavailable,
+    WkdvidError,
+)
 from wkdvid.frontends.ranges import parse_range
+
+log = logging.getLogger("wkdvid.api")
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 OCTETS = "application/octet-stream"
@@ -33,6 +48,17 @@ SEND_WHOLE = 1 << 20
 """From this size on a body is sent apart from its head: together they would be copied."""
 CACHED_HEAD = 1024
 """Characters of headers up to which their encoding is kept: long lists of bucket indices do not come again."""
+API_STATUS: Mapping[type[BaseException], int] = {
+    RequestError: 400,
+    NotFound: 404,
+    Unauthorized: 401,
+    Forbidden: 403,
+    DatabaseUnavailable: 503,
+    UpstreamUnavailable: 503,
+    BackendError: 502,
+    WkdvidError: 500,
+}
+"""Of errors, on the routes of our own API."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -42,17 +68,19 @@ def services_of(request: Request) -> Services:
 
 
 def token_of(request: Request) -> str | None:
-    """``Authorization: Bearer``, ``X-Auth-Token`` or ``?token=``, in this order."""
+    """``?token=``, ``Authorization: Bearer`` or ``X-Auth-Token``, in this order.
+
+    The query is first because webKnossos's Python package sends a dataset's sharing token there, and the user's own,
+    which may not suffice, in a header.
+    """
+    if "token=" in request.query_string and (token := request.args.get("token")):
+        return str(token)
     headers = request.headers
     bearer = headers.get("authorization")
     if bearer is not None and bearer[:7].lower() == "bearer ":
         return str(bearer[7:].strip())
     token = headers.get("x-auth-token")
-    if token is not None:
-        return str(token)
-    if "token=" in request.query_string:
-        return str(request.args.get("token", "")) or None
-    return None
+    return None if token is None else str(token)
 
 
 def host_of(request: Request) -> str:
@@ -241,6 +269,16 @@ def status_for(error: BaseException, table: Mapping[type[BaseException], int]) -
 def request_id() -> str:
     """Names one failed request, in the answer and in the log."""
     return secrets.token_hex(8)
+
+
+async def api_failed(request: Request, error: WkdvidError) -> HTTPResponse:
+    """What a route of our own, which follows nobody's protocol, answers where it fails."""
+    status, number = status_for(error, API_STATUS), request_id()
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request %s: %s %s: %s: %s", number, request.method, request.path, type(error).__name__, error)
+    texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
+    messages = [{"error": text} for text in texts]
+    return json_reply({"messages": messages, "code": error.code, "requestId": number}, status)
 
 
 def json_body(request: Request) -> Any:

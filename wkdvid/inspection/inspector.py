@@ -138,7 +138,7 @@ class Inspector:
 
     async def _open_layer(self, layer: LayerEntry) -> Sequence[Volume] | InvalidRequest | BackendError:
         try:
-            return await self._backends[layer.backend].open_layer(layer, self._opener)
+            return await self._backends[layer.backend].open(layer, self._opener)
         except (InvalidRequest, BackendError) as error:
             return error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from wkdvid.core.geometry import Box, volume_of
+from wkdvid.core.geometry import Box, Vec3, volume_of
 from wkdvid.core.pyramid import MAX_FACTOR, SMALL_ENOUGH
 from wkdvid.core.volume import LayerInfo
 from wkdvid.errors import AuthRejected, BackendError, CorruptChunk
@@ -73,11 +73,17 @@ def _pyramid_problems(info: LayerInfo) -> Iterator[str]:
         )
     for i, level in enumerate(info.levels[1:], 1):
         covered = level.extent.scaled_up(level.mag)
-        if not covered.contains(finest.extent):
+        if _lacks_voxels(covered, finest.extent, level.mag):
             yield (
                 f"Level {i} covers {_range(covered)} of {_range(finest.extent)}, and the rest is not seen from afar:"
-                " make it anew with its size rounded up."
+                " make it anew."
             )
+
+
+def _lacks_voxels(covered: Box, whole: Box, mag: Vec3) -> bool:
+    """Whole voxels at an edge: where sizes are rounded down, as by libvips, a part of one is lacking."""
+    sides = zip(covered.start, covered.stop, whole.start, whole.stop, mag, strict=True)
+    return any(low - first >= side or last - high >= side for low, high, first, last, side in sides)
 
 
 def sample_problems(samples: Sequence[LevelSample]) -> Iterator[str]:

@@ -26,8 +26,7 @@ async def candidates(url: str, backends: Mapping[str, Backend], opener: Opener) 
     source = await opener.source(url)
     if source.format_hint is not None:
         return [HINTS.get(source.format_hint, source.format_hint)]
-    name = source.path.rstrip("/").lower()
-    by_name = [backend for backend, known in backends.items() if name.endswith(known.suffixes)]
+    by_name = [backend for backend, known in backends.items() if known.paths.fullmatch(source.path)]
     if by_name:
         return by_name
     keys = [(backend, key) for backend, known in backends.items() for key in known.markers]

@@ -15,16 +15,25 @@ from wkdvid.metadata.schema import REVISION
 
 BUSY_S = 20
 """SQLite has one writer at a time; the next one waits for so long."""
+SILENCE = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+}
+"""A PostgreSQL that is not there any more is noticed; libpq's words. What the URL says of them goes before."""
 MIGRATION_LOCK = 7_243_151_902_231_460
 """A number of our own among PostgreSQL's advisory locks."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
-def open_engine(database_url: str) -> sa.Engine:
+def open_engine(database_url: str, setting: str = "metadata.database_url") -> sa.Engine:
     """
     Args:
         database_url: ``sqlite:///PATH``, or ``postgresql://...``.
+        setting: Where that stands, for messages.
 
     Raises:
         ConfigError: not such a URL, or the driver is not installed. The message does not show the URL: it may hold a
@@ -33,11 +42,13 @@ def open_engine(database_url: str) -> sa.Engine:
     try:
         url = sa.make_url(database_url)
         url = url.set(drivername=DRIVERS[url.drivername])
+        if url.get_backend_name() == "postgresql":
+            url = url.update_query_dict({name: value for name, value in SILENCE.items() if name not in url.query})
         engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
     except (ArgumentError, KeyError, ValueError) as error:
-        raise ConfigError("metadata.database_url: expected sqlite:///PATH or postgresql://USER@HOST/NAME") from error
+        raise ConfigError(f"{setting}: expected sqlite:///PATH or postgresql://USER@HOST/NAME") from error
     except (ImportError, NoSuchModuleError) as error:
-        raise ConfigError("metadata.database_url: for PostgreSQL install wkdvid with its extra 'postgresql'") from error
+        raise ConfigError(f"{setting}: for PostgreSQL install wkdvid with its extra 'postgresql'") from error
     if engine.dialect.name == "sqlite":
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -75,11 +86,11 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     except sa.exc.IntegrityError:
         raise  # who does what it forbids expects it
     except SQLAlchemyError as error:
-        raise DatabaseUnavailable(f"the database cannot be used: {_reason(error)}") from error
+        raise DatabaseUnavailable(f"the database cannot be used: {first_line(error)}") from error
 
 
-def _reason(error: SQLAlchemyError) -> str:
-    """The first line of the driver's text: SQLAlchemy's own shows statements and values."""
+def first_line(error: SQLAlchemyError) -> str:
+    """Of the driver's text: SQLAlchemy's own shows statements and values, and what follows may show the row."""
     text = str(error.orig if isinstance(error, DBAPIError) else error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
-REVISION = "0001"
+REVISION = "0002"
 """Of the newest migration. Kept here, so that a database that is up to date needs no Alembic."""
 
 metadata = MetaData()
@@ -44,3 +57,24 @@ job_tasks = Table(
     Column("number", Integer, primary_key=True),
 )
 """The tasks that are done of jobs that are not."""
+
+catalog = Table(
+    "catalog",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("renewed", BigInteger, nullable=False),
+    UniqueConstraint("organization", "dataset", name="catalog_dataset"),
+)
+"""The datasets, in the order in which they came. ``entry`` is JSON as it was written, its members in their order."""
+
+catalog_state = Table(
+    "catalog_state",
+    metadata,
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("renewed", BigInteger, nullable=False),
+)
+"""One row, which whoever changes the catalog locks. ``renewed``: since when all sources are to be opened afresh."""

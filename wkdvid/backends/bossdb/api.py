@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from wkdvid.backends.bossdb.connection import Answer, Connection, insist
-from wkdvid.backends.bossdb.credentials import Credentials, FixedToken, Login, Token
+from wkdvid.backends.bossdb.credentials import Authority, Credentials, FixedToken, Login, Token
 from wkdvid.backends.opening import parse_document
 from wkdvid.core.hosts import PASSING, REFUSED
 from wkdvid.core.source import Source
@@ -28,7 +28,9 @@ class Api(Connection):
         super().__init__()
         self.name = domain.name
         self._base = f"{domain.url}v1/"
-        self._authority = FixedToken(credentials) if isinstance(credentials, Token) else Login(credentials, self.send)
+        self._authority: Authority = (
+            FixedToken(credentials) if isinstance(credentials, Token) else Login(credentials, self.send)
+        )
 
     async def document(self, path: str, limit: int) -> dict[str, Any] | int:
         """A JSON object, or the status (404, or 400) with which the server says that it has none.

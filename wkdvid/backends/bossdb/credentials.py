@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from wkdvid.backends.bossdb.connection import Answer, Send, insist
 from wkdvid.backends.numbers import is_size
 from wkdvid.backends.opening import Opener
+from wkdvid.core.concurrent import begin_shared
 from wkdvid.core.source import Source, quote_path
 from wkdvid.errors import AuthRejected, InvalidRequest, UpstreamUnavailable
 
@@ -132,7 +133,7 @@ class Login:
         renewal = self._renewal
         now = asyncio.get_running_loop().time()
         if renewal is None or (renewal.done() and (now >= self._good_until or refused == self._header)):
-            renewal = self._renewal = asyncio.create_task(self._renew(), name="log in")
+            renewal = self._renewal = begin_shared(self._renew(), "log in")
         return await asyncio.shield(renewal)  # others wait for it too
 
     async def _renew(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from wkdvid.backends.bossdb.metadata import (
     parse_resolutions,
 )
 from wkdvid.backends.opening import Opener
-from wkdvid.core.entries import LayerEntry
 from wkdvid.errors import InvalidRequest, UpstreamUnavailable
 
 
@@ -72,15 +71,15 @@ class ExperimentReader:
             raise UpstreamUnavailable(f"{self.what}: no answer within {self.opener.deadline_s:g} s") from error
 
 
-async def open_experiment(entry: LayerEntry, opener: Opener) -> ExperimentReader:
-    """The experiment that an entry names, with what gives access to it; layers with the same credentials share that.
+async def open_experiment(options: Mapping[str, Any], opener: Opener) -> ExperimentReader:
+    """The experiment that options name, with what gives access to it; layers with the same credentials share that.
 
     Raises:
         InvalidRequest: an option that is missing or wrong, or a host that is not allowed.
         UpstreamUnavailable: the host's name cannot be resolved.
     """
-    domain = await http_source(entry.options.get("domain"), "domain: expected the URL of a BossDB's API", opener)
-    collection, experiment = (check_resource(entry.options.get(name), name) for name in ("collection", "experiment"))
-    credentials = await read_credentials(entry.options, domain, opener)
+    domain = await http_source(options.get("domain"), "domain: expected the URL of a BossDB's API", opener)
+    collection, experiment = (check_resource(options.get(name), name) for name in ("collection", "experiment"))
+    credentials = await read_credentials(options, domain, opener)
     api = opener.shared.setdefault((Api, domain.url, credentials), Api(domain, credentials))
     return ExperimentReader(api, opener, f"{collection}/{experiment}")

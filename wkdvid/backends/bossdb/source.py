@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import tensorstore as ts
 
+from wkdvid.backends.bossdb.address import API_PATH, NAMES, with_address
 from wkdvid.backends.bossdb.api import Api
 from wkdvid.backends.bossdb.cutouts import cutout_path, decode_frame, frame_limit
 from wkdvid.backends.bossdb.documents import open_experiment
@@ -22,9 +23,9 @@ from wkdvid.core.guard import check_name
 from wkdvid.core.volume import Array, LayerInfo, Volume
 from wkdvid.errors import InvalidRequest
 
-OPTIONS = frozenset(
-    {"domain", "collection", "experiment", "channels", "channel", "t", "token", "username", "password", "auth"}
-)
+OPTIONS = frozenset({"source", *NAMES, "channels", "channel", "t", "token", "username", "password", "auth"})
+PATHS = API_PATH
+SECRETS = frozenset({"token", "username", "password"})
 
 
 async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]:
@@ -34,9 +35,12 @@ async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]
         InvalidRequest: there is no such experiment, or no such channel.
         BackendError: the server cannot be read.
     """
-    reader = await open_experiment(entry, opener)
+    if "channel" in entry.options:
+        raise InvalidRequest("channel: is an option of a layer; an entry that lists no layers has channels")
+    options = with_address(entry.options)
+    reader = await open_experiment(options, opener)
     there = (await reader.experiment()).channels
-    chosen = entry.options.get("channels", list(there))
+    chosen = options.get("channels", [options["channel"]] if "channel" in options else list(there))
     if not isinstance(chosen, list) or not chosen:
         raise InvalidRequest(f"channels: expected a list of names, at least one, got {chosen!r}")
     for name in chosen:
@@ -46,7 +50,7 @@ async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]
         replace(
             entry,
             name=check_name("layer", name),
-            options={**entry.options, "channel": name},
+            options={**options, "channel": name},
             path=f"{entry.path}.layers.{name}",
         )
         for name in chosen
@@ -60,8 +64,9 @@ async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
         InvalidRequest: it is not there, or not such as can be read; with what would help.
         BackendError: the server cannot be read.
     """
-    reader = await open_experiment(entry, opener)
-    name = check_resource(entry.options.get("channel", entry.name), "channel")
+    options = with_address(entry.options)
+    reader = await open_experiment(options, opener)
+    name = check_resource(options.get("channel", entry.name), "channel")
     experiment = await reader.experiment()
     channel = await reader.channel(name)
     category = entry.category or channel.category
@@ -73,7 +78,7 @@ async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
     what = f"{reader.what}/{name}"
     pyramid = plan_pyramid(channel, frame, resolutions, opener.limits.chunk_bytes, what)
     opener.check_levels(len(pyramid.levels), what)
-    time, time_notes = _time(entry.options.get("t"), experiment.time_samples)
+    time, time_notes = _time(options.get("t"), experiment.time_samples)
     info = LayerInfo(
         name=entry.name,
         category=category,

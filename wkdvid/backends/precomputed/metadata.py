@@ -60,6 +60,10 @@ class Info:
     num_channels: int
     scales: tuple[ScaleMetadata, ...]
     """Finest first, those that can be read."""
+    mesh: str | None
+    """The folder of the meshes, relative to the volume's; None: there are none."""
+    segment_properties: str | None
+    """As ``mesh``, the folder of their properties."""
     document: dict[str, Any]
     """The info that TensorStore is given: names in its spelling, without the scales that it cannot read."""
     notes: tuple[str, ...]
@@ -95,6 +99,8 @@ def parse_info(document: Mapping[str, Any], what: str, is_installed: Callable[[s
         category="segmentation" if document.get("type") == "segmentation" else "color",
         num_channels=num_channels,
         scales=tuple(sorted(scales, key=lambda scale: scale.resolution_nm)),
+        mesh=_folder(document.get("mesh")),
+        segment_properties=_folder(document.get("segment_properties")),
         document={**document, "data_type": data_type, "scales": [normalised[i] for i in given]},
         notes=tuple(
             f"Scale {i} ({plain(scale.get('key'))}) is stored as {hindered}; the others are served."
@@ -117,6 +123,11 @@ def hindrance(encoding: str, data_type: str, num_channels: int, is_installed: Ca
     if not is_installed(foreign.package):
         return f"{encoding}, which needs a package: {INSTALL}"
     return None
+
+
+def _folder(value: object) -> str | None:
+    """Writers leave null or "" where there is none."""
+    return value if isinstance(value, str) and value else None
 
 
 def _normalised(scale: object, index: int, what: str) -> dict[str, Any]:

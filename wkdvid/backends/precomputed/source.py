@@ -18,21 +18,25 @@ from wkdvid.backends.failures import translate
 from wkdvid.backends.levels import level_mags
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.outcomes import outcomes
+from wkdvid.backends.precomputed.chunks import chunk_key
 from wkdvid.backends.precomputed.decoding import decoded_scale
 from wkdvid.backends.precomputed.metadata import Info, ScaleMetadata, parse_info
+from wkdvid.backends.precomputed.segments import StoredSegments
 from wkdvid.backends.precomputed.stored import UNPACK, StoredScale, open_stored
 from wkdvid.backends.stored_files import LevelFiles
 from wkdvid.backends.stored_objects import open_objects
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume, arrange, little_endian
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import LayerEntry
-from wkdvid.core.geometry import Vec3
+from wkdvid.core.geometry import Vec3, divide_up
 from wkdvid.core.source import Source
 from wkdvid.core.volume import LayerInfo, LevelInfo, Volume
 from wkdvid.errors import BackendError, InvalidRequest
 
 OPTIONS = frozenset({"source", "channel"})
 MARKERS = ("info",)
+PROBE_S = 2.0
+"""For a look at how a web server's chunks are called."""
 
 
 async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
@@ -52,6 +56,8 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
         raise InvalidRequest(f"{source.name}: there is no info file; is this the folder of a precomputed volume?")
     info = parse_info(document, source.name, is_installed)
     opener.check_levels(len(info.scales), source.name)
+    if any(scale.sharding is not None for scale in info.scales):
+        await opener.check_ranges(source, "info")
     suffixes = await _suffixes(opener, source, info.scales)
     scales = [
         await open_stored(opener, source, scale, found) for scale, found in zip(info.scales, suffixes, strict=True)
@@ -72,29 +78,52 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
         if info.num_channels > 1:
             whole = plain and layer.num_channels == info.num_channels
             return TensorStoreVolume(layer, stores, source.name, opener.deadline_s, files if whole else ())
-        return PrecomputedVolume(layer, stores, source.name, opener.deadline_s, scales, files if plain else ())
+        segments = StoredSegments(opener, source, info, layer.voxel_size_nm)
+        return PrecomputedVolume(
+            layer, stores, source.name, opener.deadline_s, scales, files if plain else (), segments
+        )
 
     return split_channels(opened, entry.options.get("channel"), make, entry.name)
 
 
 async def _suffixes(opener: Opener, source: Source, scales: Sequence[ScaleMetadata]) -> Sequence[Sequence[str]]:
-    """For each scale the suffixes that its chunks have: local ones, which TensorStore would read as empty.
+    """For each scale the suffixes that names of its chunks have: TensorStore would read those chunks as empty.
 
     Raises:
         InvalidRequest: a scale whose key leads to where it may not.
         BackendError: its folder cannot be read.
     """
-    folders = [Path(opener.guard.child(source, scale.key).path) for scale in scales]
+    folders = [opener.guard.child(source, scale.key) for scale in scales]
+    places = list(zip(scales, folders, strict=True))
+    if source.is_http:
+        return await asyncio.gather(*(_suffixes_at(opener, folder, scale) for scale, folder in places))
     if source.scheme != "file":
         return [()] * len(scales)
     try:
         found = [
-            await asyncio.to_thread(_suffixes_in, folder) if scale.sharding is None else set()
-            for scale, folder in zip(scales, folders, strict=True)
+            await asyncio.to_thread(_suffixes_in, Path(folder.path)) if scale.sharding is None else set()
+            for scale, folder in places
         ]
     except OSError as error:
         raise translate(error, source.name) from error
     return [[suffix for suffix in UNPACK if suffix in suffixes] for suffixes in found]
+
+
+async def _suffixes_at(opener: Opener, folder: Source, scale: ScaleMetadata) -> Sequence[str]:
+    """Those of the chunk in the middle, if it is not there without: a web server lists no folder."""
+    if scale.sharding is not None:
+        return ()
+    x, y, z = divide_up(scale.extent.size, scale.chunk_size)
+    name = chunk_key(scale, (x // 2, y // 2, z // 2)).removeprefix(f"{scale.key}/")
+    try:
+        async with asyncio.timeout(PROBE_S):
+            if await opener.read_start(folder, name, 1) is not None:
+                return ()
+            tries = [opener.read_start(folder, name + suffix, 1) for suffix in UNPACK]
+            found = await asyncio.gather(*tries)
+    except (BackendError, TimeoutError):  # each read will tell
+        return ()
+    return [suffix for suffix, start in zip(UNPACK, found, strict=True) if start is not None]
 
 
 def _suffixes_in(folder: Path) -> set[str]:
@@ -147,7 +176,7 @@ def _layer_info(
 
 
 class PrecomputedVolume(TensorStoreVolume):
-    """A volume of one channel, whose stored chunks can be handed on."""
+    """A volume of one channel, whose stored chunks can be handed on, and what is stored of its segments."""
 
     def __init__(
         self,
@@ -157,8 +186,11 @@ class PrecomputedVolume(TensorStoreVolume):
         deadline_s: float,
         scales: Sequence[StoredScale],
         files: Sequence[LevelFiles],
+        segments: StoredSegments,
     ) -> None:
         super().__init__(info, stores, what, deadline_s, files)
+        self.meshes = segments.meshes
+        self.segment_properties = segments.properties
         self._scales = scales
         self._reading: WeakValueDictionary[tuple[int, Vec3], ts.Future[ts.KvStore.ReadResult]] = WeakValueDictionary()
         """Stored chunks on their way, for all who ask for them meanwhile."""

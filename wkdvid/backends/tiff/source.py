@@ -29,7 +29,7 @@ from wkdvid.core.volume import Category, LayerInfo, LevelInfo, Volume
 from wkdvid.errors import InvalidRequest, UpstreamUnavailable
 
 OPTIONS = frozenset({"source", "path", "scale", "channel", "t"})
-SUFFIXES = (".tif", ".tiff")
+PATHS = re.compile(r".*\.tiff?/?", re.IGNORECASE)
 FILE_NAME = re.compile(r"(?P<layer>.+?)(\.ome)?\.tiff?", re.IGNORECASE)
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """TIFF and BigTIFF, little-endian and big-endian."""
@@ -41,9 +41,10 @@ async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]
     """A layer for each TIFF in the dataset's folder, named as the file; ``segmentation*`` are segmentations.
 
     Raises:
-        InvalidRequest: the folder is not on disk, or has no TIFF, or one whose name is no layer's.
+        InvalidRequest: the folder is not on disk, or has no TIFF, or one whose name is no layer's; or a wrong scale.
         BackendError: it cannot be read.
     """
+    _voxel_size(entry)  # what is wrong with it is to be said once, not of each file
     folder = entry.options.get("path", entry.options.get("source", f"binary/{entry.dataset}"))
     source = await opener.source(folder)
     if source.scheme != "file":

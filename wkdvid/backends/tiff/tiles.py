@@ -63,7 +63,8 @@ class TileReader:
             return None
         found = await for_each(lambda run: self.file.read_range(run[0].start, run[-1].stop), runs)
         segments = [segment for run, data in zip(runs, found, strict=True) for segment in _cut(run, data)]
-        return await decoded(lambda: self._voxels(page, box, segments), where)
+        size = sum(len(data) for _, data in segments) if self.layout.encoding == "raw" else None
+        return await decoded(lambda: self._voxels(page, box, segments), where, size)
 
     def _runs(self, page: Page, box: Box, where: str) -> list[list[_Stored]]:
         """The stored segments of a chunk, those together that one read gives: strips mostly lie back to back."""

@@ -12,6 +12,7 @@ from wkdvid.backends.chunk_functions import decoded
 from wkdvid.backends.stored_objects import StoredObjects
 from wkdvid.backends.wkw.blocks import ENTRY_BYTES, PAGE_ENTRIES, block_range, decode_block, morton_index, page_of
 from wkdvid.backends.wkw.header import HEADER_BYTES, Grid, parse_header
+from wkdvid.core.concurrent import begin_shared
 from wkdvid.core.geometry import Box, divide_down
 from wkdvid.core.limits import MIB
 from wkdvid.core.volume import Array
@@ -42,7 +43,7 @@ class KeptParts:
         part = (objects, key, start)
         read: asyncio.Task[bytes | None] | None = self._reads.get(part)
         if read is None:
-            read = asyncio.create_task(self._read(part, stop), name=f"read {key}")
+            read = begin_shared(self._read(part, stop), f"read {key}")
             self._reads[part] = read
         return await asyncio.shield(read)
 
@@ -115,4 +116,4 @@ class LevelFiles:
         if stored is None:
             return None
         decode = partial(decode_block, header, stored, what)
-        return decode() if header.encoding == "raw" else await decoded(decode, what)
+        return decode() if header.encoding == "raw" else await decoded(decode, what, header.grid.block_bytes)

@@ -92,6 +92,7 @@ async def open_mags(
         folder: That the places are relative to.
     Raises:
         InvalidRequest, CorruptChunk, AuthRejected: there is none that can be read.
+        InvalidRequest: a web server that does not send parts of files.
         UpstreamUnavailable: the source does not answer.
     """
     opener.check_levels(len(places), folder.name)
@@ -110,6 +111,7 @@ async def open_mags(
             mags.append(answer)
     if not mags:
         raise unfit[0][1]
+    await opener.check_ranges(mags[0].source, HEADER_FILE)
     return mags, tuple(f"Mag {'-'.join(map(str, mag))} is left out: {error}." for mag, error in unfit)
 
 

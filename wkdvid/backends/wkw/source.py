@@ -27,7 +27,7 @@ from wkdvid.core.source import Source, quote_path
 from wkdvid.core.volume import LayerInfo, LevelInfo, Volume
 from wkdvid.errors import InvalidRequest
 
-OPTIONS = frozenset({"source", "layer", "channel"})
+OPTIONS = frozenset({"source", "path", "layer", "channel"})
 MARKERS = (PROPERTIES_FILE, HEADER_FILE, f"1/{HEADER_FILE}")
 
 
@@ -38,8 +38,10 @@ async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]
         InvalidRequest: it is no such folder, or none of its layers can be read.
         BackendError: it cannot be reached.
     """
-    text = entry.options.get("source")
-    source = await opener.source(text, PROPERTIES_FILE)
+    if "layer" in entry.options:
+        raise InvalidRequest("layer: is an option of a layer; an entry that lists no layers has them all")
+    folder = entry.options.get("path", entry.options.get("source", f"binary/{entry.dataset}"))
+    source = await opener.source(folder, PROPERTIES_FILE)
     document = await opener.read_json(source, PROPERTIES_FILE)
     if document is None:
         raise InvalidRequest(
@@ -48,7 +50,8 @@ async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]
     dataset = parse_properties(document, source.name)
     if not dataset.layers:
         raise InvalidRequest("; ".join(dataset.left_out.values()))
-    return [_entry(entry, opener, source, layer) for layer in dataset.layers.values()]
+    whole = replace(entry, options={**entry.options, "source": folder})
+    return [_entry(whole, opener, source, layer) for layer in dataset.layers.values()]
 
 
 def _entry(whole: LayerEntry, opener: Opener, source: Source, layer: LayerProperties) -> LayerEntry:
@@ -63,7 +66,10 @@ def _entry(whole: LayerEntry, opener: Opener, source: Source, layer: LayerProper
         return replace(named, options={**whole.options, "layer": layer.name})
     folder = posixpath.dirname(layer.mags[0].folders[0])
     opener.guard.child(source, folder)
-    return replace(named, options={"source": _joined(str(whole.options["source"]), folder)})
+    finest = min(mag.mag for mag in layer.mags)
+    box = layer.box.scaled_down(finest)
+    options = {"source": _joined(str(whole.options["source"]), folder), "box": [[*box.start], [*box.stop]]}
+    return replace(named, options=options)
 
 
 def _layer_name(text: str) -> str:
@@ -87,7 +93,7 @@ async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
         InvalidRequest: it is neither, or one that cannot be read; with what would help.
         BackendError: it cannot be reached.
     """
-    source = await opener.source(entry.options.get("source"), PROPERTIES_FILE)
+    source = await opener.source(entry.options.get("source", entry.options.get("path")), PROPERTIES_FILE)
     layer = await described(entry, opener, source) or await listed(entry, opener, source)
     kept = KeptParts(opener.deadline_s)
     stores = await asyncio.gather(*(_open(opener, mag, kept) for mag in layer.mags))

@@ -40,6 +40,7 @@ class ArrayMetadata:
     """By the names of the dimensions, if all have one that is known."""
     foreign: str | None = None
     """A codec that TensorStore lacks, by its name."""
+    sharded: bool = False
 
 
 def parse_v2(array: Mapping[str, Any], attributes: Mapping[str, Any], what: str) -> ArrayMetadata:
@@ -82,7 +83,8 @@ def parse_v3(array: Mapping[str, Any], index_bytes: int, what: str) -> ArrayMeta
     _check_codecs(codecs, chunk_shape, index_bytes, what)
     sharding = sharding_of(array)
     foreign = [name for name in _names(codecs if sharding is None else sharding["codecs"]) if name in V3_NUMCODECS]
-    return ArrayMetadata(rank, _axes(array.get("dimension_names")), next(iter(foreign), None))
+    axes = _axes(array.get("dimension_names"))
+    return ArrayMetadata(rank, axes, next(iter(foreign), None), sharded=sharding is not None)
 
 
 def sharding_of(array: Mapping[str, Any]) -> Mapping[str, Any] | None:

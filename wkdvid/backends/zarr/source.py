@@ -18,7 +18,7 @@ from wkdvid.core.entries import LayerEntry
 from wkdvid.core.volume import Volume
 from wkdvid.errors import InvalidRequest
 
-OPTIONS = frozenset({"source", "axes", "channel", "t"})
+OPTIONS = frozenset({"source", "axes", "channel", "t", "box"})
 MARKERS = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 
 
@@ -88,9 +88,12 @@ async def _open(opener: Opener, node: Node, axes: str, place: OmeLevel) -> Array
     """
     Raises:
         InvalidRequest: a codec whose package is not installed.
-        InvalidRequest, BackendError: as ``Opener.open``.
+        InvalidRequest, BackendError: as ``Opener.open`` and ``Opener.check_ranges``.
     """
-    foreign = node.metadata(opener).foreign
+    metadata = node.metadata(opener)
+    if metadata.sharded:
+        await opener.check_ranges(node.source, "zarr.json")
+    foreign = metadata.foreign
     fill_value = None
     if foreign is None:
         store = await node.open(opener)

@@ -70,7 +70,7 @@ def blueprint() -> Blueprint:
 
 def _route(bp: Blueprint, path: str, handler: Callable[..., Any], access: str, methods: tuple[str, ...]) -> None:
     name = f"{methods[0]}_{path}".translate(str.maketrans("/<>.", "____"))
-    bp.add_route(handler, path, methods=methods, name=name, unquote=True, ctx_access=access)
+    bp.add_route(handler, path, methods=methods, name=name, unquote=True, error_format="json", ctx_access=access)
 
 
 async def _start(app: Sanic[Any, Any]) -> None:
@@ -208,7 +208,7 @@ async def interface_version(request: Request) -> HTTPResponse:
 
 
 async def load(request: Request) -> HTTPResponse:
-    return json_reply(server.load(request.app.ctx.dvid_throttle.running))
+    return json_reply(server.load(request.app.ctx.dvid_throttle.running, services_of(request).passing_answers()))
 
 
 async def info(request: Request) -> HTTPResponse:

@@ -53,9 +53,14 @@ def help_of_type(typename: str) -> str:
     return images.HELP.format(name="<instance>", typename=typename)
 
 
-def load(throttled: int) -> dict[str, int]:
-    """DVID's counters. What it counts of its own storage engine has no counterpart here and is 0."""
-    return {**dict.fromkeys(_COUNTERS, 0), "handlers active": throttled, "goroutines": len(asyncio.all_tasks())}
+def load(throttled: int, passing_answers: int) -> dict[str, int]:
+    """DVID's counters, and how often sources made us try again. What DVID counts of its own storage engine is 0."""
+    return {
+        **dict.fromkeys(_COUNTERS, 0),
+        "handlers active": throttled,
+        "goroutines": len(asyncio.all_tasks()),
+        "source answers to try again": passing_answers,
+    }
 
 
 def info(host: str, started: float) -> dict[str, str]:

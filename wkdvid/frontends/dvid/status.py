@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wkdvid.errors import (
     BackendError,
+    DatabaseUnavailable,
     Forbidden,
     RequestError,
     Unauthorized,
@@ -31,6 +32,7 @@ STATUS: dict[type[BaseException], int] = {
     Forbidden: 403,
     UpstreamUnavailable: 503,
     BackendError: 502,
+    DatabaseUnavailable: 503,
     WkdvidError: 500,
 }
 

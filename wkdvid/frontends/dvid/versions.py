@@ -24,6 +24,10 @@ async def find_dataset(services: Services, spec: str, token: str | None) -> Data
         NotFound, InvalidRequest: in DVID's words.
         UpstreamUnavailable: its source cannot be read now.
     """
+    return await services.looked_up(lambda: _known_dataset(services, spec, token))
+
+
+async def _known_dataset(services: Services, spec: str, token: str | None) -> Dataset:
     uuid, colon, branch = spec.partition(":")
     if ":" in branch:
         raise InvalidRequest(f'bad UUID specification "{spec}"')
@@ -40,8 +44,12 @@ async def find_instance(services: Services, spec: str, name: str, token: str | N
         UnsupportedRequest: the layer's voxels are of no type that DVID has.
         UpstreamUnavailable: its source cannot be read now.
     """
+    return await services.looked_up(lambda: _known_instance(services, spec, name, token))
+
+
+async def _known_instance(services: Services, spec: str, name: str, token: str | None) -> Instance:
     try:
-        dataset = await find_dataset(services, spec, token)
+        dataset = await _known_dataset(services, spec, token)
     except NotFound:
         runtime = await _runtime(services, name, token)
         if runtime is None:
@@ -60,7 +68,7 @@ async def _exact(services: Services, uuid: str, token: str | None) -> Dataset | 
     if dataset is None:
         return None
     try:
-        return await services.dataset(dataset.key, token)
+        return await services.known_dataset(dataset.key, token)
     except NotFound:  # not to be seen by this caller: goes on as if it were not there
         return None
 
@@ -71,7 +79,7 @@ async def _by_prefix(services: Services, prefix: str, token: str | None, has_bra
     candidates = services.catalog.with_uuid_prefix(prefix)
     seen = [d for d in candidates if await allowed(services.authorizer, token, Action.READ, d)]
     if len(seen) == 1:
-        return await services.dataset(seen[0].key, token)
+        return await services.known_dataset(seen[0].key, token)
     if not prefix:
         raise NotFound("UUID must be specified if more than one repo exists")
     raise NotFound(
@@ -92,7 +100,7 @@ async def _runtime(services: Services, instance: str, token: str | None) -> Data
     """The run-time dataset that an instance, or a level of it, belongs to: its clients send any UUID."""
     for name in {instance: None, _LEVEL_SUFFIX.sub("", instance): None}:
         try:
-            return await services.dataset((RUNTIME, name), token)
+            return await services.known_dataset((RUNTIME, name), token)
         except NotFound:
             continue
     return None

@@ -84,7 +84,16 @@ _OF_LAYERS: Mapping[tuple[str, str], Operation] = {
     ("GET", "thumbnail.jpg"): Operation("A picture of one slice", "A JPEG.", "image/jpeg", _THUMBNAIL),
     ("GET", "mappings"): Operation("Mappings of a segmentation", _NONE),
     ("GET", "agglomerates"): Operation("Agglomerates of a segmentation", _NONE),
-    ("GET", "meshes"): Operation("Meshes of a segmentation", _NONE),
+    ("GET", "meshes"): Operation("Mesh files of a segmentation", "A list."),
+    ("POST", "meshes/chunks"): Operation("List the fragments of a segment's mesh", "Levels of detail.", body=JSON),
+    ("POST", "meshes/chunks/data"): Operation("Read fragments of a mesh", "As Draco.", OCTETS, body=JSON),
+    ("POST", "meshes/fullMesh.stl"): Operation(
+        "A whole mesh, stored or made of voxels", "STL.", "model/stl", body=JSON
+    ),
+    ("POST", "adHocMesh"): Operation(
+        "The surface of a segment in a cube", "Nine float32 a triangle.", OCTETS, body=JSON
+    ),
+    ("GET", "segmentProperties"): Operation("What the source says of its segments", "neuroglancer_segment_properties."),
     ("GET", "connectomes"): Operation("Connectomes of a segmentation", _NONE),
     ("GET", "hasSegmentIndex"): Operation("Whether there is an index of segments", "false"),
 }

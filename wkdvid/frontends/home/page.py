@@ -82,13 +82,14 @@ def _dataset(dataset: Dataset, base: str) -> str:
     span = f' rowspan="{len(rows)}"' if len(rows) > 1 else ""
     key = dataset.key
     path = f"{quote(key.organization, safe='')}/{quote(key.dataset, safe='')}"
+    state, reason = dataset.status
     links = (
         f'<a href="data/datasets/{escape(path)}">webKnossos JSON</a>, '
         f'<a href="api/repo/{escape(quote(dataset.entry.uuid))}/info">DVID info</a>'
     )
     first = (
         f'<th scope="row"{span}>{escape(str(key))}<br><small>{links}</small></th>'
-        f'<td{span} class="{dataset.state.value}">{dataset.state.value}</td>'
+        f'<td{span} class="{state}" title="{escape(reason)}">{state}</td>'
     )
     return _rows([first + rows[0], *rows[1:]])
 

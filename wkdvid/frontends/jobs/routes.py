@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,45 +13,22 @@ from sanic.response import HTTPResponse
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.guard import check_name
 from wkdvid.core.jobs import Job
-from wkdvid.errors import (
-    BackendError,
-    DatabaseUnavailable,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    RequestError,
-    Unauthorized,
-    UpstreamUnavailable,
-    WkdvidError,
-)
+from wkdvid.errors import InvalidRequest, WkdvidError
 from wkdvid.frontends.http import (
+    api_failed,
     json_body,
     json_reply,
-    request_id,
     require_administration,
     send_parts,
     services_of,
-    status_for,
     token_of,
 )
-
-log = logging.getLogger("wkdvid.jobs")
 
 READING = ("GET", "HEAD")
 EVENTS = "text/event-stream"
 MEMBERS = ("kind", "dataset", "layer")
 QUIET = 40
 """Looks at a job without a change, after which a line is sent all the same: a connection must not seem dead."""
-STATUS: dict[type[BaseException], int] = {
-    RequestError: 400,
-    NotFound: 404,
-    Unauthorized: 401,
-    Forbidden: 403,
-    DatabaseUnavailable: 503,
-    UpstreamUnavailable: 503,
-    BackendError: 502,
-    WkdvidError: 500,
-}
 
 
 def blueprint() -> Blueprint:
@@ -62,7 +38,7 @@ def blueprint() -> Blueprint:
     bp.add_route(describe, "/api/jobs/<job>", methods=READING, name="describe", ctx_access="administrate")
     bp.add_route(cancel, "/api/jobs/<job>", methods=("DELETE",), name="cancel", ctx_access="administrate")
     bp.add_route(events, "/api/jobs/<job>/events", methods=READING, name="events", ctx_access="administrate")
-    bp.exception(WkdvidError)(failed)
+    bp.exception(WkdvidError)(api_failed)
     return bp
 
 
@@ -131,10 +107,3 @@ def document(job: Job) -> dict[str, Any]:
         "total": job.total,
         "message": job.message,
     }
-
-
-async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
-    status, number = status_for(error, STATUS), request_id()
-    if status >= 500:
-        log.warning("request %s: %s: %s", number, type(error).__name__, error)
-    return json_reply({"messages": [{"error": str(error)}], "code": error.code, "requestId": number}, status)

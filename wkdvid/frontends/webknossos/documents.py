@@ -31,15 +31,15 @@ def listing(dataset: Dataset, base: str) -> dict[str, Any]:
     Args:
         base: Scheme and host that the caller used.
     """
-    key = dataset.key
+    key, (state, reason) = dataset.key, dataset.status
     path = f"{quote(key.organization)}/{quote(key.dataset)}"
     return {
         "organization": key.organization,
         "name": key.dataset,
         "datasetId": dataset.entry.dataset_id,
         "uuid": dataset.entry.uuid,
-        "state": dataset.state.value,
-        **({"reason": dataset.reason} if dataset.reason else {}),
+        "state": state,
+        **({"reason": reason} if reason else {}),
         "public": dataset.public,
         "layers": [listed_layer(layer) for layer in dataset.layers.values()],
         "addresses": {
@@ -131,14 +131,15 @@ def bounding_box(info: LayerInfo) -> dict[str, Any]:
 
 
 def _largest_segment_id(info: LayerInfo, version: int) -> dict[str, Any]:
-    largest = info.largest_segment_id
-    if largest is None:
-        return {}
-    if largest <= MAX_SAFE_INTEGER:
-        return {"largestSegmentId": largest}
-    if version < ENVELOPES_SINCE:
-        return {}
-    return {"largestSegmentId": {"customJsonEncoding": "bigint", "value": str(largest)}}
+    largest = None if info.largest_segment_id is None else segment_id(info.largest_segment_id, version)
+    return {} if largest is None else {"largestSegmentId": largest}
+
+
+def segment_id(number: int, version: int) -> int | dict[str, str] | None:
+    """As JSON: in an envelope, where JavaScript does not hold it. None: a version that cannot read those."""
+    if abs(number) <= MAX_SAFE_INTEGER:
+        return number
+    return {"customJsonEncoding": "bigint", "value": str(number)} if version >= ENVELOPES_SINCE else None
 
 
 def directory(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from wkdvid.core.buckets import BUCKET, Bucket
-from wkdvid.core.geometry import Vec3, multiply, parse_mag
+from wkdvid.core.geometry import Float3, Vec3, multiply, parse_mag
 from wkdvid.core.limits import Limits
 from wkdvid.errors import InvalidRequest, NotFound, TooLarge
 
@@ -18,6 +18,8 @@ DatasetName: TypeAlias = str | tuple[str, str]
 MAX_SIDE = 512
 """Voxels along one axis of a bucket or a cutout, as the real server has it."""
 _COORDINATE = range(-(2**31), 2**31)
+_SEGMENT_IDS = range(2**64)
+_BIGINT = re.compile(r"[0-9]{1,20}")
 _DATASET_ID = re.compile(r"[0-9a-f]{24}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 
@@ -58,7 +60,7 @@ def _mag(item: Mapping[str, Any], i: int) -> Vec3:
     zoom = item.get("zoomStep")
     if item.get("mag") is None and type(zoom) is int and 0 <= zoom < 31:
         return (2**zoom, 2**zoom, 2**zoom)
-    return _positive(vector(item.get("mag"), f"[{i}].mag"), f"[{i}].mag")
+    return positive_vector(item.get("mag"), f"[{i}].mag")
 
 
 def vector(value: Any, what: str) -> Vec3:
@@ -70,10 +72,29 @@ def vector(value: Any, what: str) -> Vec3:
     raise InvalidRequest(f"{what}: expected three whole numbers [x, y, z] of 32 bits, got {_short(value)}")
 
 
-def _positive(value: Vec3, what: str) -> Vec3:
-    if min(value) <= 0:
-        raise InvalidRequest(f"{what}: expected three positive whole numbers [x, y, z], got {_short(list(value))}")
-    return value
+def positive_vector(value: Any, what: str) -> Vec3:
+    found = vector(value, what)
+    if min(found) <= 0:
+        raise InvalidRequest(f"{what}: expected three positive whole numbers [x, y, z], got {_short(value)}")
+    return found
+
+
+def sizes(value: Any, what: str) -> Float3:
+    """Three positive numbers that one can calculate with."""
+    if type(value) is list and len(value) == 3 and all(type(n) in {int, float} and 0 < n < 1e12 for n in value):
+        x, y, z = map(float, value)
+        return (x, y, z)
+    raise InvalidRequest(f"{what}: expected three positive numbers [x, y, z], got {_short(value)}")
+
+
+def segment_id(value: Any, what: str) -> int:
+    """A number, or the envelope that numbers come in which JavaScript does not hold."""
+    if isinstance(value, dict) and value.get("customJsonEncoding") == "bigint":
+        text = value.get("value")
+        value = int(text) if isinstance(text, str) and _BIGINT.fullmatch(text) else None
+    if type(value) is int and value in _SEGMENT_IDS:
+        return value
+    raise InvalidRequest(f"{what}: expected a whole number of 64 bits, got {_short(value)}")
 
 
 def _short(value: Any) -> str:
@@ -115,7 +136,7 @@ def read_data_request(body: Any) -> Bucket:
         raise InvalidRequest("expected a JSON object")
     size = vector(body.get("cubeSize"), "cubeSize")
     _check_sides(size, "cubeSize")
-    return Bucket(vector(body.get("position"), "position"), _positive(vector(body.get("mag"), "mag"), "mag"), size)
+    return Bucket(vector(body.get("position"), "position"), positive_vector(body.get("mag"), "mag"), size)
 
 
 def knossos_request(mag: str, index: Sequence[str], args: Mapping[str, Any]) -> Bucket:

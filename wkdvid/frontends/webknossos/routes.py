@@ -25,7 +25,7 @@ from wkdvid.core.geometry import mag_text, parse_mag
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
-from wkdvid.errors import Forbidden, InvalidEntry, NotFound, TooLarge, Unauthorized, WkdvidError
+from wkdvid.errors import Forbidden, InvalidEntry, NotFound, NotShown, TooLarge, WkdvidError
 from wkdvid.export import ome_zarr
 from wkdvid.frontends.http import (
     HTML,
@@ -49,21 +49,14 @@ from wkdvid.frontends.http import (
 from wkdvid.frontends.ranges import parse_range
 from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
 from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composition
+from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
 from wkdvid.frontends.webknossos.thumbnail import Pixels, paint, parse_thumbnail, place, see_through
+from wkdvid.frontends.webknossos.versions import PREFIXES, VERSIONS, version_of
 
 log = logging.getLogger("wkdvid.webknossos")
 
-VERSIONS = range(10, 17)
-"""Of the modern API; all are answered by the same handlers."""
-OLD_VERSIONS = range(5, 10)
-"""Those that know datasets by their names alone."""
-PREFIXES: Mapping[str, int] = {
-    "/data": VERSIONS[-1],
-    **{f"/data/v{version}": version for version in (*OLD_VERSIONS, *VERSIONS)},
-}
-"""Without a version the newest is meant."""
 BUILD_INFO = {
     "webknossosDatastore": {"name": "wkdvid", "version": __version__, "datastoreApiVersion": "2.0"},
     "httpApiVersioning": {"currentApiVersion": VERSIONS[-1], "oldestSupportedApiVersion": VERSIONS[0]},
@@ -106,7 +99,8 @@ def blueprint() -> Blueprint:
 def add_route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
     name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>.:", "_____"))
     methods = ("GET", "HEAD") if method == "GET" else (method,)
-    bp.add_route(handler, path, methods=methods, name=name, unquote=True, ctx_access=access)
+    # Without a format of errors Sanic parses the source of each route's handler for one, a fifth of the time to start.
+    bp.add_route(handler, path, methods=methods, name=name, unquote=True, error_format="json", ctx_access=access)
 
 
 def with_layer(handler: Handler) -> Handler:
@@ -158,7 +152,7 @@ async def describe(
     request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse:
     dataset = await _dataset(request, organization, name, dataset_id)
-    source = documents.data_source(dataset, _version(request), documents.streamed(3))
+    source = documents.data_source(dataset, version_of(request.path), documents.streamed(3))
     return json_reply({"dataSource": source, "messages": []})
 
 
@@ -174,10 +168,10 @@ async def remove(
     """A main server that drops an id means: forget what you know of it. Who names a dataset means: remove it."""
     await require_administration(request, token_of(request))
     services = services_of(request)
-    if dataset_id is not None:
-        await services.registrar.reload((await services.dataset_by_id(dataset_id, token_of(request))).key)
-    else:
+    if dataset_id is None:
         await services.registrar.remove(DatasetKey(organization, name))
+    elif (dataset := await services.find_by_id(dataset_id)) is not None:
+        await services.registrar.reload(dataset.key)
     return reply("", TEXT)
 
 
@@ -188,19 +182,22 @@ async def do_nothing(request: Request) -> HTTPResponse:
 
 
 async def reload_all(request: Request) -> HTTPResponse:
-    await require_administration(request, token_of(request))
-    await services_of(request).registrar.reload(None)
-    return reply("Ok", TEXT)
+    return await _reload(request, None)
 
 
 async def reload_one(request: Request, organization: str, name: str) -> HTTPResponse:
     """``name`` is the datasetId where the main server is of today."""
     await require_administration(request, token_of(request))
-    services = services_of(request)
-    await services.catalog.catch_up()
-    by_id = services.catalog.by_id.get(name)
-    meant = by_id.key if by_id is not None and by_id.key.organization == organization else None
-    await services.registrar.reload(meant or DatasetKey(organization, name))
+    await services_of(request).catalog.look_again()
+    by_id = await services_of(request).find_by_id(name)
+    is_meant = by_id is not None and by_id.key.organization == organization
+    return await _reload(request, by_id.key if by_id and is_meant else DatasetKey(organization, name))
+
+
+async def _reload(request: Request, key: DatasetKey | None) -> HTTPResponse:
+    await require_administration(request, token_of(request))
+    await services_of(request).registrar.reload(key)
+    await services_of(request).main_server.report()
     return reply("Ok", TEXT)
 
 
@@ -331,7 +328,8 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
     ("GET", "histogram"): histogram,
     ("GET", "findData"): find_data,
     ("GET", "thumbnail.jpg"): thumbnail,
-    **{("GET", path): nothing for path in ("mappings", "agglomerates", "meshes", "connectomes")},
+    **{("GET", path): nothing for path in ("mappings", "agglomerates", "connectomes")},
+    **mesh_routes.OF_LAYERS,
     ("GET", "hasSegmentIndex"): no_segment_index,
 }
 
@@ -341,7 +339,7 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
 
 async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     """Documents, chunks and listings of a dataset as OME-Zarr."""
-    services, version = services_of(request), _version(request)
+    services, version = services_of(request), version_of(request.path)
     named, parts = parse.dataset_path(dataset_path)
     dataset = await _named(services, named, token_of(request))
     zarr_format = _zarr_format(request, version)
@@ -383,7 +381,7 @@ async def describe_files(
     request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse | None:
     dataset = await _dataset(request, organization, name, dataset_id)
-    source = documents.data_source(dataset, _version(request), proxy.stored)
+    source = documents.data_source(dataset, version_of(request.path), proxy.stored)
     return await send_object(request, orjson.dumps(source), JSON)
 
 
@@ -398,16 +396,13 @@ async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPR
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
-def _version(request: Request) -> int:
-    part = request.path.split("/", 3)[2]
-    return PREFIXES.get(f"/data/{part}", PREFIXES["/data"])
-
-
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, number = status_for(error, STATUS), request_id()
     if status >= 500:
         log.warning("request %s: %s: %s", number, type(error).__name__, error)
-    if isinstance(error, Forbidden | Unauthorized):
+    if isinstance(error, NotShown) and services_of(request).authorizer.tokens_expire:
+        status = STATUS[Forbidden]
+    if status == STATUS[Forbidden]:
         return reply(forbidden_text(str(error)), TEXT, status)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
     return json_reply(message(texts, error.code, number), status)

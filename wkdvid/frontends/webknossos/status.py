@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from wkdvid.errors import (
     BackendError,
+    DatabaseUnavailable,
     Forbidden,
     NotFound,
     RequestError,
@@ -23,6 +24,7 @@ STATUS: dict[type[BaseException], int] = {
     Forbidden: 403,
     UpstreamUnavailable: 503,
     BackendError: 502,
+    DatabaseUnavailable: 503,
     WkdvidError: 500,
 }
 

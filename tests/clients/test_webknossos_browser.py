@@ -1,8 +1,4 @@
-"""webKnossos' browser and its Python package, in what they ask and in what they accept.
-
-The browser takes a batch whole or not at all: ``Batch`` is its logic. The package (half a gigabyte, so not installed)
-downloads a dataset box by box; ``download`` asks as it does.
-"""
+"""webKnossos's browser, in what it asks and in what it accepts: a batch whole or not at all. ``Batch`` is its logic."""
 
 from __future__ import annotations
 
@@ -25,9 +21,7 @@ ORIGIN = "https://webknossos.example"
 DATASET_ID = hashlib.sha256(b"lab/medulla").hexdigest()[:24]
 MAGS: tuple[Vec3, ...] = ((1, 1, 1), (2, 2, 1))
 SIDE = 32
-DOWNLOAD_SIDE = 512
 ELEMENTS = {"grey": ("uint8", 1), "deep": ("uint16", 1), "rgb": ("uint8", 3), "seg": ("uint64", 1)}
-NUMPY_NAMES = {"uint24": "uint8", "float": "float32", "double": "float64"}
 
 
 @pytest.fixture(scope="module")
@@ -159,34 +153,3 @@ def test_the_browser_is_allowed_to_ask(browser: httpx.Client) -> None:
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
     health = browser.get("/data/health")
     assert (health.text, health.headers["Access-Control-Allow-Origin"]) == ("Ok", "*")
-
-
-def download(package: httpx.Client, layer: Mapping[str, Any], mag: Vec3) -> Voxels:
-    """(c, x, y, z) of a layer's whole box, read in boxes of 512 voxels a side."""
-    box = layer["boundingBox"]
-    low = [a // m for a, m in zip(box["topLeft"], mag, strict=True)]
-    size = [-(-box[side] // m) for side, m in zip(("width", "height", "depth"), mag, strict=True)]
-    dtype = NUMPY_NAMES.get(layer["elementClass"], layer["elementClass"])
-    out = np.zeros((layer["numChannels"], *size), dtype)
-    for start in itertools.product(*(range(0, n, DOWNLOAD_SIDE) for n in size)):
-        extent = [min(DOWNLOAD_SIDE, n - a) for a, n in zip(start, size, strict=True)]
-        query = {
-            "mag": "-".join(map(str, mag)),
-            **{axis: (a + b) * m for axis, a, b, m in zip("xyz", start, low, mag, strict=True)},
-            **dict(zip(("width", "height", "depth"), extent, strict=True)),
-        }
-        answer = package.get(f"/data/v15/datasets/{DATASET_ID}/layers/{layer['name']}/data", params=query)
-        assert answer.status_code == 200
-        assert answer.headers["MISSING-BUCKETS"] == "[]"
-        voxels = np.frombuffer(answer.content, dtype).reshape((len(out), *extent), order="F")
-        out[(slice(None), *(slice(a, a + n) for a, n in zip(start, extent, strict=True)))] = voxels
-    return out
-
-
-def test_the_python_package_downloads_every_layer(server: Server, arrays: Mapping[str, Mapping[Vec3, Voxels]]) -> None:
-    with httpx.Client(base_url=server.base, headers={"X-Auth-Token": "abc"}, timeout=60) as package:
-        layers = package.get(f"/data/v15/datasets/{DATASET_ID}").json()["dataSource"]["dataLayers"]
-        assert [layer["name"] for layer in layers] == list(ELEMENTS)
-        for layer in layers:
-            for mag in MAGS:
-                np.testing.assert_array_equal(download(package, layer, mag), arrays[layer["name"]][mag])

@@ -1,0 +1,255 @@
+"""Reads the meshes of a precomputed volume: with levels of detail, in files or in shards, and the legacy format."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from wkdvid.backends.apart import Decoding, decoded_apart
+from wkdvid.backends.opening import Opener, parse_document
+from wkdvid.backends.precomputed.manifest import (
+    LEGACY,
+    MULTI_LOD,
+    MultiLodInfo,
+    data_size,
+    legacy_fragments,
+    parse_manifest,
+    parse_multi_lod,
+)
+from wkdvid.backends.precomputed.sharding import Sharding
+from wkdvid.backends.precomputed.stored import UNPACK
+from wkdvid.backends.quoting import plain
+from wkdvid.backends.stored_objects import StoredObjects, open_objects
+from wkdvid.codecs import surface
+from wkdvid.core.concurrent import for_each
+from wkdvid.core.deadline import until
+from wkdvid.core.geometry import Float3
+from wkdvid.core.segments import Fragment, Meshes, MeshLevel, SegmentMesh, Soup
+from wkdvid.core.source import Source
+from wkdvid.core.volume import Array
+from wkdvid.errors import CorruptChunk, InvalidRequest, UpstreamUnavailable
+
+Value = TypeVar("Value")
+
+ENCODINGS = 4
+"""Fragments of a legacy mesh that are read and encoded at a time."""
+PLACE_BITS = 32
+"""A fragment of the legacy format has its number in the manifest, shifted by these, for an offset."""
+
+
+class Folder:
+    """The files of a folder, within limits: of their bytes, and of the time that an answer takes."""
+
+    def __init__(self, opener: Opener, source: Source, objects: StoredObjects) -> None:
+        self.opener = opener
+        self.source = source
+        self._objects = objects
+
+    def where(self, key: str) -> str:
+        return f"{self.source.name} ({plain(key)})"
+
+    async def read(self, key: str, limit: int) -> bytes | None:
+        """A whole file, unpacked if it is a local one that says by its suffix how it is packed; None if there is none.
+
+        Raises:
+            CorruptChunk: it has more than ``limit`` bytes.
+            BackendError: it cannot be read.
+        """
+        for suffix in ("", *UNPACK) if self.source.scheme == "file" else ("",):
+            self._check_link(key + suffix)
+            data = await self.opener.read_start(self.source, key + suffix, limit + 1)
+            if data is not None:
+                return await self._unpacked(key, suffix, data, limit)
+        return None
+
+    async def _unpacked(self, key: str, suffix: str, data: bytes, limit: int) -> bytes:
+        try:
+            unpacked = await asyncio.to_thread(UNPACK[suffix], data, limit) if suffix else data
+        except Exception as error:
+            raise CorruptChunk(f"{self.where(key)}: cannot be unpacked to at most {limit} bytes") from error
+        if len(unpacked) > limit:
+            raise CorruptChunk(f"{self.where(key)} has more than {limit} bytes")
+        return unpacked
+
+    async def read_part(self, key: str, part: range, limit: int) -> bytes | None:
+        """Bytes of a file; None and errors as ``read``."""
+        size = part.stop - part.start  # len() has no number for what an index may say
+        if size > limit:
+            raise CorruptChunk(f"{self.where(key)}: a part of it has {size} bytes, the limit is {limit}")
+        self._check_link(key)
+        return await self.within(self._objects.read_range(key, part.start, part.stop))
+
+    async def within(self, reading: Awaitable[Value]) -> Value:
+        deadline_s = self.opener.deadline_s
+        try:
+            async with until(deadline_s):
+                return await reading
+        except TimeoutError as error:
+            raise UpstreamUnavailable(f"{self.source.name}: no answer within {deadline_s:g} s") from error
+
+    def _check_link(self, key: str) -> None:
+        if self.source.scheme == "file":
+            try:
+                self.opener.guard.local_path(self.source.path + key)
+            except InvalidRequest:  # its text holds the path
+                raise CorruptChunk(f"{self.where(key)} leads out of the directories that sources may name") from None
+
+
+class MultiLodMeshes:
+    """Meshes with levels of detail. Offsets begin at a segment's first fragment; ``place`` is the file that holds it,
+    and where it begins there.
+    """
+
+    def __init__(self, name: str, folder: Folder, info: MultiLodInfo, stretch: Float3) -> None:
+        self.name = name
+        self._folder = folder
+        self._info = info
+        self._stretch = stretch
+        self._limits = folder.opener.limits
+
+    async def find(self, segment: int) -> SegmentMesh | None:
+        if self._info.sharding is not None:
+            return await self._find_in_shard(self._info.sharding, segment)
+        manifest = await self._folder.read(f"{segment}.index", self._limits.metadata_bytes)
+        if manifest is None:
+            return None
+        return self._mesh(segment, await self._levels(segment, manifest), (str(segment), 0))
+
+    async def read_draco(self, mesh: SegmentMesh, fragment: Fragment) -> bytes:
+        key, start = mesh.place
+        part = range(start + fragment.offset, start + fragment.offset + fragment.size)
+        return await self._read_there(key, part, self._limits.chunk_bytes)
+
+    async def read_triangles(self, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
+        data = await self.read_draco(mesh, fragment)
+        what = f"{self._folder.where(str(mesh.segment))}, fragment at byte {fragment.offset}"
+        decoding = Decoding(
+            decoder="draco",
+            shape=(-1, 3, 3),
+            dtype=np.dtype("<f4"),
+            order="C",
+            most_bytes=self._limits.chunk_bytes,
+        )
+        triangles = await decoded_apart(decoding, data, what)
+        return await asyncio.to_thread(_placed, triangles, mesh, level, fragment)
+
+    async def _find_in_shard(self, sharding: Sharding, segment: int) -> SegmentMesh | None:
+        """The fragments lie right before the manifest, and are not packed as that may be."""
+        place, limit = sharding.place(segment), self._limits.metadata_bytes
+        where = self._folder.where(place.file)
+        entry = await self._folder.read_part(place.file, place.index, limit)
+        if entry is None:
+            return None
+        index = await self._read_there(place.file, sharding.minishard_index(entry, where), limit)
+        value = await asyncio.to_thread(sharding.find, index, segment, limit, where)
+        if value is None:
+            return None
+        manifest = sharding.unpacked(await self._read_there(place.file, value, limit), limit)
+        levels = await self._levels(segment, manifest)
+        start = value.start - data_size(levels)
+        if start < sharding.data_start:
+            raise CorruptChunk(f"{where}: the fragments of segment {segment} would begin before the shard's data")
+        return self._mesh(segment, levels, (place.file, start))
+
+    async def _read_there(self, key: str, part: range, limit: int) -> bytes:
+        """A part of a file that has to be there, by what was read before. It may be empty."""
+        data = await self._folder.read_part(key, part, limit) if part.stop > part.start else b""
+        if data is None:
+            raise UpstreamUnavailable(f"{self._folder.where(key)}: this file of a mesh is not there")
+        return data
+
+    async def _levels(self, segment: int, manifest: bytes) -> tuple[MeshLevel, ...]:
+        where = self._folder.where(f"manifest of {segment}")
+        return await asyncio.to_thread(parse_manifest, manifest, self._info, self._stretch, where)
+
+    def _mesh(self, segment: int, levels: tuple[MeshLevel, ...], place: tuple[str, int]) -> SegmentMesh:
+        return SegmentMesh(segment, levels, self._info.vertex_scale, place)
+
+
+class LegacyMeshes:
+    """Fragments in a format of their own, in nanometres. How long they are as Draco is only known when they are.
+
+    An offset is the number of a fragment in the manifest, shifted; ``place`` lists their names.
+    """
+
+    def __init__(self, name: str, folder: Folder, stretch: Float3) -> None:
+        self.name = name
+        self._folder = folder
+        self._stretch = stretch
+
+    async def find(self, segment: int) -> SegmentMesh | None:
+        key = f"{segment}:0"
+        manifest = await self._folder.read(key, self._folder.opener.limits.metadata_bytes)
+        if manifest is None:
+            return None
+        where = self._folder.where(key)
+        names = legacy_fragments(await asyncio.to_thread(parse_document, manifest, where), where)
+        sizes = await for_each(self._draco_size, names, ENCODINGS)
+        fragments = (Fragment((0, 0, 0), i << PLACE_BITS, size) for i, size in enumerate(sizes) if size)
+        return SegmentMesh(segment, (MeshLevel(self._stretch, tuple(fragments)),), 1, names)
+
+    async def read_draco(self, mesh: SegmentMesh, fragment: Fragment) -> bytes:
+        name = mesh.place[fragment.offset >> PLACE_BITS]
+        data = await self._draco(name)
+        if len(data) != fragment.size:
+            raise UpstreamUnavailable(f"{self._folder.where(name)}: the mesh has changed; ask for it again")
+        return data
+
+    async def read_triangles(self, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
+        vertices, faces = await self._read(mesh.place[fragment.offset >> PLACE_BITS])
+        return await asyncio.to_thread(lambda: _placed(vertices[faces], mesh, level, fragment))
+
+    async def _draco_size(self, name: str) -> int:
+        return len(await self._draco(name))
+
+    async def _draco(self, name: str) -> bytes:
+        return await asyncio.to_thread(surface.draco, *await self._read(name))
+
+    async def _read(self, name: str) -> tuple[Array, Array]:
+        """Vertices (n, 3) and faces (m, 3). A fragment that a manifest lists has to be there."""
+        data = await self._folder.read(name, self._folder.opener.limits.chunk_bytes)
+        if data is None:
+            raise UpstreamUnavailable(f"{self._folder.where(name)}: this fragment of a mesh is not there")
+        try:
+            return await asyncio.to_thread(surface.legacy_fragment, data)
+        except ValueError as error:
+            raise CorruptChunk(f"{self._folder.where(name)}: {error}") from error
+
+
+def _placed(triangles: Soup, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
+    return surface.placed(triangles, mesh.vertex_scale, fragment.position, level.scale_nm)
+
+
+async def open_folder(opener: Opener, source: Source, key: str) -> Folder:
+    """
+    Raises:
+        CorruptChunk: the key leads to where it may not.
+        BackendError: the store cannot be opened.
+    """
+    try:
+        folder = opener.guard.child(source, key)
+    except InvalidRequest as error:
+        raise CorruptChunk(f"{source.name}: {error}") from error
+    return Folder(opener, folder, await open_objects(folder, opener.context))
+
+
+async def open_meshes(opener: Opener, source: Source, key: str, stretch: Float3) -> Meshes:
+    """
+    Args:
+        source: The volume's folder.
+        key: Of the meshes' folder, as the volume's info says it.
+        stretch: By what the dataset's nanometres are more than the source's, if its entry says another voxel size.
+    Raises:
+        BackendError: it cannot be read, or holds meshes of another kind.
+    """
+    folder = await open_folder(opener, source, key)
+    document: Mapping[str, Any] = await opener.read_json(folder.source, "info") or {"@type": LEGACY}
+    name, kind = plain(key.rstrip("/").rpartition("/")[2]), document.get("@type")
+    if kind == MULTI_LOD:
+        return MultiLodMeshes(name, folder, parse_multi_lod(document, folder.where("info")), stretch)
+    if kind == LEGACY:
+        return LegacyMeshes(name, folder, stretch)
+    raise CorruptChunk(f"{folder.where('info')}: @type {plain(kind)!r} is neither {MULTI_LOD} nor {LEGACY}")

@@ -1,0 +1,94 @@
+"""What a source holds of its segments beside voxels: stored meshes and properties. Powers, asked for by type.
+
+Meshes are cut into fragments. A position (x, y, z) that the Draco bytes of a fragment hold is, in nanometres of the
+dataset's space, ``level.scale_nm * (fragment.position + vertex_scale * position)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from wkdvid.core.geometry import Float3
+from wkdvid.core.volume import Array
+
+Soup = Array
+"""Triangles without shared vertices: float32 (n, 3, 3), a triangle's corners, counterclockwise from outside, and their
+(x, y, z)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    position: Float3
+    """Of its first corner, in units of ``scale_nm``."""
+    offset: int
+    """With ``size`` it names the fragment among those of its segment."""
+    size: int
+    """Bytes as Draco."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshLevel:
+    """A mesh in one level of detail."""
+
+    scale_nm: Float3
+    fragments: tuple[Fragment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentMesh:
+    segment: int
+    levels: tuple[MeshLevel, ...]
+    """Finest first; at least one."""
+    vertex_scale: float
+    place: Any
+    """Where the source has the fragments, in its own terms."""
+
+
+class Meshes(Protocol):
+    """The meshes of a layer's segments."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def find(self, segment: int) -> SegmentMesh | None:
+        """
+        Raises:
+            BackendError: it could not be judged whether the segment has a mesh, or of what fragments.
+        """
+        ...
+
+    async def read_draco(self, mesh: SegmentMesh, fragment: Fragment) -> bytes:
+        """As many bytes as ``fragment.size`` says.
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        ...
+
+    async def read_triangles(self, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
+        """The triangles of a fragment, in nanometres.
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class StoresSegments(Protocol):
+    async def meshes(self) -> Meshes | None:
+        """None: the source has none.
+
+        Raises:
+            BackendError: it could not be judged what they are.
+        """
+        ...
+
+    async def segment_properties(self) -> bytes | None:
+        """A ``neuroglancer_segment_properties`` document, as it is stored; None: the source has none.
+
+        Raises:
+            BackendError: it cannot be read.
+        """
+        ...

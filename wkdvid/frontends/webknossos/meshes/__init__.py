@@ -1,0 +1,1 @@
+"""Meshes and properties of segments, stored or made of voxels."""

@@ -1,0 +1,90 @@
+"""Ids that the main server gives our datasets, both ways (webknossos.md C.2, M4 and M5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+
+from cachebox import VTTLCache
+
+from wkdvid.core.main_server import DatasetName
+from wkdvid.main_server.client import Client, Json
+from wkdvid.main_server.single_flight import SingleFlight
+
+KEPT_S = 600.0
+UNKNOWN_S = 10.0
+"""How long a dataset or an id that it does not know is not asked for again: it may learn of it at any time."""
+KEPT = 20_000
+_ID = re.compile(r"[0-9a-f]{24}")
+
+
+class DatasetIds:
+    """What was asked for is kept, until the catalog is changed or reloaded: a dataset may then have another id."""
+
+    def __init__(self, client: Client, generation: Callable[[], int]) -> None:
+        """
+        Args:
+            generation: Of the catalog, as this process has seen it.
+        """
+        self._client = client
+        self._generation = generation
+        self._seen = generation()
+        self._names: VTTLCache[str, DatasetName | None] = VTTLCache(KEPT)
+        self._ids: VTTLCache[DatasetName, str | None] = VTTLCache(KEPT)
+        self._finding: SingleFlight[str | DatasetName | None] = SingleFlight()
+
+    def known_name(self, dataset_id: str) -> DatasetName | None:
+        self._catch_up()
+        return self._names.get(dataset_id)
+
+    async def find_name(self, dataset_id: str) -> DatasetName | None:
+        """Organization and name of the dataset with this id; None if there is none.
+
+        Raises:
+            MainServerUnavailable: it cannot be asked.
+        """
+        self._catch_up()
+        if not _ID.fullmatch(dataset_id):
+            return None
+        if dataset_id not in self._names:
+            await self._finding.ask(("name", dataset_id), lambda: self._ask_name(dataset_id))
+        return self._names.get(dataset_id)
+
+    async def find_id(self, name: DatasetName) -> str | None:
+        """The id of the dataset of this organization and name; None if it knows none.
+
+        Raises:
+            MainServerUnavailable: it cannot be asked.
+        """
+        self._catch_up()
+        if name not in self._ids:
+            await self._finding.ask(name, lambda: self._ask_id(name))
+        return self._ids.get(name)
+
+    def _catch_up(self) -> None:
+        if self._seen != (now := self._generation()):
+            self._seen = now
+            self._names.clear()
+            self._ids.clear()
+
+    async def _ask_name(self, dataset_id: str) -> None:
+        answer = await self._client.ask("GET", f"datasources/{dataset_id}")
+        name = _name(answer.body) if answer.status == HTTPStatus.OK else None
+        self._names.insert(dataset_id, name, UNKNOWN_S if name is None else KEPT_S)
+        if name is not None:
+            self._ids.insert(name, dataset_id, KEPT_S)
+
+    async def _ask_id(self, name: DatasetName) -> None:
+        query = {"organizationId": name[0], "datasetDirectoryName": name[1]}
+        answer = await self._client.ask("GET", "findDatasetId", query)
+        good = answer.status == HTTPStatus.OK and isinstance(answer.body, str) and _ID.fullmatch(answer.body)
+        self._ids.insert(name, answer.body if good else None, KEPT_S if good else UNKNOWN_S)
+
+
+def _name(source: Json) -> DatasetName | None:
+    identity = source.get("id") if isinstance(source, dict) else None
+    match identity:
+        case {"team": str(organization), "name": str(name)}:
+            return (organization, name)
+    return None
