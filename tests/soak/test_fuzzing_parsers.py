@@ -24,6 +24,7 @@ from wkdvid.core.catalog_store import parse_document
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.errors import WkdvidError
+from wkdvid.frontends.webknossos.composition import parse_composition
 from wkdvid.frontends.webknossos.parse import bucket_requests
 from wkdvid.testing.volume_suite import make_backends
 
@@ -55,6 +56,13 @@ SCALE = {
     "sharding": {"@type": "neuroglancer_uint64_sharded_v1"},
 }
 INFO = {"data_type": "uint8", "num_channels": 1, "type": "image", "scales": [SCALE, {**SCALE, "key": "b"}]}
+COMPOSITION = {
+    **dict.fromkeys(("width", "height"), 20),
+    "blendMode": "Cover",
+    "layers": [
+        {"dataLayerName": "em", **dict.fromkeys(("x", "y", "z", "width", "height"), 9), "mag": "2-2-1", "opacity": 5}
+    ],
+}
 ZARR2 = {
     "zarr_format": 2,
     "shape": [9, 9, 9],
@@ -148,6 +156,7 @@ TARGETS: Mapping[str, Target] = {
     "source": a_source,
     "spec": of_mapping(GUARD.check_spec, SPEC),
     "datasets.json": a_document,
+    "composition": lambda dice: parse_composition(changed(dice, COMPOSITION)),
     "buckets": lambda dice: bucket_requests(changed(dice, BODIES[2]), Limits()),
     "precomputed": of_mapping(lambda document: parse_info(document, "v", is_installed), INFO),
     "zarr 2": of_mapping(lambda document: parse_v2(document, {}, "v"), ZARR2),

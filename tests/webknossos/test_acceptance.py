@@ -23,7 +23,7 @@ from wkdvid.testing.faulty import LOGIN_PAGE, FileServer, Instead, none, on
 SIZE: Vec3 = (200, 140, 90)
 OFFSET: Vec3 = (-64, 64, 0)
 MAGS: tuple[Vec3, ...] = ((1, 1, 1), (2, 2, 1))
-UNKNOWN: tuple[Vec3, ...] = ((3, 3, 3), (5, 1, 1), (1, 2, 2))
+UNKNOWN: tuple[Vec3, ...] = ((3, 3, 3), (5, 1, 1), (1, 3, 2))
 """Neither stored nor those times powers of two."""
 CHUNK = 64
 TYPES: Mapping[str, tuple[str, int]] = {"grey": ("u1", 1), "deep": ("u2", 1), "rgb": ("u1", 3), "cells": ("u8", 1)}

@@ -80,6 +80,7 @@ def blueprint() -> Blueprint:
             dataset = f"{prefix}/datasets/{addressing}"
             add_route(bp, "GET", dataset, describe, "read")
             add_route(bp, "DELETE", dataset, remove, "administrate")
+            add_route(bp, "POST", f"{dataset}/thumbnail.jpg", dataset_thumbnail, "read")
             add_route(bp, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
             add_route(bp, "GET", f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>", with_layer(get_file), "read")
             for (method, path), handler in OF_LAYERS.items():
@@ -90,8 +91,6 @@ def blueprint() -> Blueprint:
         add_route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
         for trigger in ("newOrganizationFolder", "createOrganizationDirectory", "scanRealPathsForVirtual"):
             add_route(bp, "POST", f"{prefix}/triggers/{trigger}", do_nothing, "administrate")
-    for addressing in ADDRESSINGS:
-        add_route(bp, "POST", f"/data/datasets/{addressing}/thumbnail.jpg", dataset_thumbnail, "read")
     bp.exception(WkdvidError)(failed)
     return bp
 

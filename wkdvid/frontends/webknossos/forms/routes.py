@@ -15,12 +15,14 @@ from wkdvid.core.entries import Document
 from wkdvid.errors import InvalidRequest, WkdvidError
 from wkdvid.frontends.http import json_body, json_reply, require_administration, services_of, token_of
 from wkdvid.frontends.webknossos.routes import add_route, failed
+from wkdvid.frontends.webknossos.versions import PREFIXES
 
 
 def blueprint() -> Blueprint:
     bp = Blueprint("webknossos_forms")
     add_route(bp, "POST", "/api/<backend>/<organization>/<name>", register_one, "administrate")
-    add_route(bp, "POST", "/data/datasets/exploreRemote", explore, "administrate")
+    for prefix in PREFIXES:
+        add_route(bp, "POST", f"{prefix}/datasets/exploreRemote", explore, "administrate")
     bp.exception(WkdvidError)(failed)
     return bp
 
