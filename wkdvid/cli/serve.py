@@ -54,14 +54,10 @@ def _serve(config: Config, *, reload: bool) -> int:
 
     _prepare_database(config)
     host, port = config.server.address
-    listener = listen(host, port)
-    config = _with_token(_with_port(config, listener.getsockname()[1]))
-    if config.ignored:
-        print(f"{config.file}: without meaning here, ignored: {', '.join(config.ignored)}", file=sys.stderr)
-    if config.stores:
-        names = ", ".join(f"[store.{store.alias}]" for store in config.stores)
-        print(f"{config.file}: not served in this version, register them as datasets: {names}", file=sys.stderr)
-    return serve(config, partial(_work, config, listener), "\n".join(announcement(config)), reload=reload)
+    with listen(host, port) as listener:
+        config = _with_token(_with_port(config, listener.getsockname()[1]))
+        _name_what_is_left_out(config)
+        return serve(config, partial(_work, config, listener), "\n".join(announcement(config)), reload=reload)
 
 
 def _work(config: Config, listener: socket.socket) -> None:
@@ -69,6 +65,14 @@ def _work(config: Config, listener: socket.socket) -> None:
     from wkdvid.server import work
 
     work(config, listener)
+
+
+def _name_what_is_left_out(config: Config) -> None:
+    if config.ignored:
+        print(f"{config.file}: without meaning here, ignored: {', '.join(config.ignored)}", file=sys.stderr)
+    if config.stores:
+        names = ", ".join(f"[store.{store.alias}]" for store in config.stores)
+        print(f"{config.file}: not served in this version, register them as datasets: {names}", file=sys.stderr)
 
 
 def _check_files(config: Config) -> None:
