@@ -24,6 +24,8 @@ SETTLE_S = 30.0
 RESET = struct.pack("ii", 1, 0)
 """``SO_LINGER`` of no time: closing resets the connection."""
 MIB = 1 << 20
+SLACK_FILES = 4
+"""Of two workers, each of which opens some when it first needs them; the clients that leave are hundreds."""
 SLACK_BYTES = 96 * MIB
 """Two workers' worth of what the allocator keeps of bodies that it has freed."""
 SETTINGS = {"WKDVID_SOURCES__CACHE_BYTES": "64MiB", "WKDVID_LIMITS__WORKING_BYTES": "4MiB"}
@@ -105,7 +107,7 @@ def test_what_is_held_for_clients_that_left_is_let_go(server: Server, seconds: f
 
     left = load(server, seconds)
 
-    assert fewest_files(server, SETTLE_S, files) <= files
+    assert fewest_files(server, SETTLE_S, files + SLACK_FILES) <= files + SLACK_FILES
     after = resident_bytes(server)
     assert after <= before + SLACK_BYTES
     assert processes(server) == workers
