@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.backends import test_n5
 from tests.backends.s3 import s3_server
+from tests.backends.wkw_files import write_layer
 from tests.doors import Door, door
 from tests.volumes import write_precomputed
 from wkdvid.backends.opening import NO_SECRETS, Opener
@@ -39,6 +40,7 @@ from wkdvid.errors import (
     UpstreamUnavailable,
     WkdvidError,
 )
+from wkdvid.inspection.inspector import Inspector
 from wkdvid.testing.volume_suite import open_with
 
 VOXELS = np.arange(8 * 8 * 8, dtype=np.uint16).reshape(8, 8, 8)
@@ -406,6 +408,18 @@ async def test_key_of_a_dataset(bucket: Door, key: rsa.RSAPrivateKey) -> None:
     assert not any("Authorization" in headers for _, headers in bucket.seen[since:])
 
 
+async def test_layers_are_found_with_the_key(tmp_path: Path, key: rsa.RSAPrivateKey) -> None:
+    write_layer(tmp_path / "bucket" / "d", VOXELS[None])
+    with door(tmp_path, Authorization=f"Bearer {SECRET}") as server:
+        server.token = lambda assertion: SECRET
+        backends = own_backends(server)
+        entry = {"source": "gs://bucket/d", "credentials": account_key(server, key)}
+        entries, _ = backends.parse({"wkw": {"lab": {"own": entry}}})
+        assert [volume.info.name for _, volume in await backends.open_layers(entries[0])] == ["em"]
+        found = await Inspector(backends._opener).inspect({"backend": "wkw", **entry})
+        assert [layer.info.name for layer in found.layers] == ["em"]
+
+
 async def test_the_datasets_key_goes_before_what_the_operator_grants(
     bucket: Door, tmp_path: Path, key: rsa.RSAPrivateKey
 ) -> None:
@@ -482,6 +496,13 @@ async def test_metadata_does_not_lead_a_reference_out_of_its_grant(bucket: Door,
     assert inside.access.granted
     with pytest.raises(InvalidRequest, match="is not granted for gs://bucket/other/"):
         guard.child(inside, "../../other")
+
+
+async def test_hosts_that_a_key_names_are_not_asked(bucket: Door, key: rsa.RSAPrivateKey) -> None:
+    """In another universe google-auth would sign a token itself, which this bucket does not accept."""
+    bucket.token = lambda assertion: SECRET
+    account = {**account_key(bucket, key), "universe_domain": "lab.org", "project_id": "1"}
+    await check_volume(await own_volume(own_backends(bucket), account))
 
 
 async def test_where_a_datasets_tokens_are_made(bucket: Door, tmp_path: Path, key: rsa.RSAPrivateKey) -> None:

@@ -17,13 +17,16 @@ from weakref import WeakValueDictionary
 
 from wkdvid.core.entries import DatasetKey, Document, list_entries
 from wkdvid.core.secrets import Reference, Secrets
-from wkdvid.core.service_account import Key, ServiceAccount, is_key
+from wkdvid.core.service_account import KEY_MEMBERS, Key, ServiceAccount, is_key
 from wkdvid.core.variables import expand
 from wkdvid.errors import InvalidRequest
 
 FOLDER = "credentials"
 """Of the state folder."""
 OPTION = "credentials"
+
+USED = KEY_MEMBERS | {"private_key_id"}
+"""Of a key. By others, such as ``universe_domain``, it could have the server ask hosts of its choice."""
 
 _PREFIX = f"file:.wkdvid/{FOLDER}/"
 _KEPT = re.compile(re.escape(_PREFIX) + r"([0-9a-f]{64}\.json)")
@@ -123,4 +126,4 @@ class OwnAccounts:
         if not is_key(key):
             raise InvalidRequest("credentials: not the JSON key of a Google service account")
         self._check_token_address(key["token_uri"])
-        return key
+        return {name: text for name, text in key.items() if name in USED}
