@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.backends.test_credentials import account_key
 from tests.cli.program import wkdvid
 from tests.doors import Door, door
 from tests.servers import Server, running
@@ -83,19 +88,6 @@ def test_the_command_looks_with_what_is_granted(store: Door, tmp_path: Path) -> 
     assert TOKEN not in done[0].stdout + done[1].stderr
 
 
-def check_keys_in_entries(server: Server) -> None:
-    """As webknossos-connect has them, they are refused."""
-    entry = {"layers": LAYERS, "credentials": {"private_key": SECRET}}
-    for path, document in (
-        ("/data/datasets", {"neuroglancer": {"lab": {"brain": entry}}}),
-        ("/api/inspect", {"backend": "neuroglancer", **entry}),
-    ):
-        refused = server.post(path, json=document, headers={"X-Auth-Token": "admin"})
-        assert refused.status_code == 400
-        assert "the operator grants them by address (sources.credentials)" in refused.text
-        assert SECRET not in refused.text
-
-
 def test_granted_ones_and_what_is_told_of_them(store: Door, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
         f"""
@@ -117,7 +109,6 @@ def test_granted_ones_and_what_is_told_of_them(store: Door, tmp_path: Path) -> N
         register(server, f"{store.url}/lab/em", 200)
         refused = register(server, "s3://lab/other", 400)
         assert "no credentials of the server are granted for it" in refused
-        check_keys_in_entries(server)
         store.wanted = {"Authorization": "nobody"}
         told = [register(server, f"{store.url}/lab/em", 400), refused, server.get("/data/datasets").text]
         told += [server.get(path).text for path in ("/", "/api/repos/info", "/data/datasets/lab/brain")]
@@ -125,4 +116,75 @@ def test_granted_ones_and_what_is_told_of_them(store: Door, tmp_path: Path) -> N
     store.wanted = {}
     for text in told:
         assert SECRET not in text
+        assert TOKEN not in text
+
+
+@pytest.fixture
+def account(store: Door) -> Iterator[dict[str, str]]:
+    """A key that opens ``gs://lab/em``, which nothing else does meanwhile."""
+    store.token = lambda assertion: TOKEN
+    store.wanted = {"Authorization": f"Bearer {TOKEN}"}
+    yield account_key(store, rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    store.wanted, store.token = {}, None
+
+
+def own(account: object) -> dict[str, Any]:
+    """An entry as webknossos-connect's form posts it."""
+    return {"layers": {"image": {"source": "gs://lab/em", "type": "image"}}, "credentials": account}
+
+
+def put(server: Server, name: str, entry: dict[str, Any], status: int = 200) -> str:
+    answer = server.post("/data/datasets?token=admin", json={"neuroglancer": {"lab": {name: entry}}})
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def check_served(server: Server, name: str) -> None:
+    bucket = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
+    answer = server.buckets(f"lab/{name}/layers/image", bucket)
+    assert (answer.status_code, answer.headers["MISSING-BUCKETS"], answer.content[0]) == (200, "[]", 1), answer.text
+
+
+def kept_keys(server: Server) -> list[Path]:
+    return list((server.data_dir / ".wkdvid" / "credentials").iterdir())
+
+
+def test_keys_in_entries(store: Door, tmp_path: Path, account: dict[str, str]) -> None:
+    """As webknossos-connect's file and its form have them: they count, and are kept apart where the file is written."""
+    settings = {**environ(store, "token"), "TENSORSTORE_GCS_HTTP_URL": store.url}
+    told: list[str] = []
+    with running(tmp_path, {"neuroglancer": {"lab": {"old": own(account)}}}, environ=settings) as server:
+        check_served(server, "old")
+        told.append(put(server, "new", own(account)))
+        written = (tmp_path / "datasets.json").read_text()
+        assert {file.stat().st_mode & 0o777 for file in kept_keys(server)} == {0o600}
+        assert [json.loads(file.read_text()) for file in kept_keys(server)] == [account, account]
+        for name in ("old", "new"):
+            check_served(server, name)
+        reference = json.loads(written)["neuroglancer"]["lab"]["new"]["credentials"]
+        told += [
+            put(server, "without", {"layers": own(None)["layers"]}, 400),
+            put(server, "thief", own(reference), 400),
+            put(server, "thief", own("$AWS_SECRET_ACCESS_KEY"), 400),
+            put(server, "thief", own({**account, "token_uri": "https://lab.org/token"}), 400),
+            put(server, "thief", own({"private_key": account["private_key"]}), 400),
+        ]
+        seen = server.post("/api/inspect?token=admin", json={"backend": "neuroglancer", **own(account)})
+        assert seen.status_code == 200, seen.text
+        put(server, "new", own({**account, "private_key_id": "2"}))
+        assert sorted(json.loads(file.read_text())["private_key_id"] for file in kept_keys(server)) == ["1", "2"]
+        told += [seen.text, *(server.get(path).text for path in ("/", "/api/repos/info", "/data/datasets"))]
+        told += [server.get(f"/data/datasets/lab/{name}").text for name in ("old", "new")]
+        told.append((tmp_path / "server.log").read_text())
+    with running(tmp_path, environ=settings) as server:
+        check_served(server, "old")
+        removed = requests.delete(f"{server.base}/data/datasets/lab/old?token=admin", timeout=60)
+        assert removed.status_code == 200, removed.text
+        assert [json.loads(file.read_text())["private_key_id"] for file in kept_keys(server)] == ["2"]
+        check_served(server, "new")
+        told.append((tmp_path / "server.log").read_text())
+    assert "PRIVATE KEY" not in written
+    for text in told:
+        assert "PRIVATE KEY" not in text
+        assert reference not in text
         assert TOKEN not in text

@@ -36,6 +36,7 @@ from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.jobs import JobRunner, Jobs, JobStore
 from wkdvid.core.main_server import NoMainServer
+from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
@@ -228,6 +229,7 @@ def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
         deadline_s=deadline_s,
         secrets=secrets,
         variables=config.variables(os.environ),
+        keys=config.state_dir / FOLDER,
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import Backends
-from wkdvid.core.catalog import Catalog, State
+from wkdvid.core.catalog import TOKEN_S, Catalog, State
 from wkdvid.core.catalog_store import FileCatalogStore
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, remove_entry
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import MIB, Limits
+from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.volume import Volume
 
 DOCUMENT = {"precomputed": {"org": {name: {"layers": {"em": {"source": name}}} for name in ("a", "b")}}}
@@ -24,11 +26,11 @@ def parse(document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
     return Backends(opener).parse(document)
 
 
-def make_catalog(folder: Path) -> Catalog:
+def make_catalog(folder: Path, refresh_s: float = 600) -> Catalog:
     async def mistaken(entry: DatasetEntry) -> Sequence[tuple[str | None, Volume]]:
         raise KeyError(entry.key.dataset)
 
-    return Catalog(FileCatalogStore(folder / "datasets.json", folder / "state"), parse, mistaken, refresh_s=600)
+    return Catalog(FileCatalogStore(folder / "datasets.json", folder / "state"), parse, mistaken, refresh_s)
 
 
 async def test_a_mistake_in_a_backend_makes_its_datasets_unavailable(tmp_path: Path) -> None:
@@ -41,6 +43,18 @@ async def test_a_mistake_in_a_backend_makes_its_datasets_unavailable(tmp_path: P
     assert not watching.done()
     watching.cancel()
     await catalog.aclose()
+
+
+async def test_tokens_of_a_datasets_own_last_until_it_is_opened_again(tmp_path: Path) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["precomputed"]["org"]["a"]["credentials"] = "$KEY"  # type: ignore[assignment]
+    (tmp_path / "datasets.json").write_text(json.dumps(document))
+    catalog = make_catalog(tmp_path, refresh_s=3600)
+    await catalog.catch_up()
+    for dataset in catalog.datasets():
+        dataset.state = State.OPEN
+    assert [catalog._is_due(dataset, TOKEN_S) for dataset in catalog.datasets()] == [True, False]
+    assert LEAST_LEFT.total_seconds() > TOKEN_S
 
 
 def remove_a(document: Document) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tests.metadata.databases import PostgreSQL
 from wkdvid.core.catalog_store import EVERYTHING, SharedCounter
 from wkdvid.core.entries import DatasetKey, Document, remove_entry
-from wkdvid.errors import DatabaseUnavailable, InvalidRequest
+from wkdvid.errors import ConfigError, DatabaseUnavailable, InvalidRequest
 from wkdvid.metadata.catalog import SqlCatalogStore
 from wkdvid.metadata.engine import migrate, open_engine
 
@@ -154,3 +154,23 @@ async def test_a_database_that_does_not_answer_is_asked_once_for_all(tmp_path: P
         with pytest.raises(DatabaseUnavailable, match="the database cannot be used"):
             await asking
     assert store.generation() == 0
+
+
+async def test_keys_of_accounts_stay_out_of_the_database(
+    hosts: tuple[SqlCatalogStore, SqlCatalogStore], tmp_path: Path
+) -> None:
+    """Those that somebody has put there by hand hold up no other change."""
+    one, _ = hosts
+    path = tmp_path / "datasets.json"
+    document = {"zarr": {"org": {"a": {"layers": {"em": {"credentials": {"private_key": "hush"}}}}}}}
+    path.write_text(json.dumps(document))
+    with pytest.raises(ConfigError, match=r"datasets\.json: org/a: credentials: several servers") as refused:
+        one.begin(path)
+    assert "hush" not in str(refused.value)
+    with pytest.raises(InvalidRequest, match="org/a: credentials: several servers share this catalog"):
+        await one.update(putting("a", credentials={"private_key": "hush"}), [])
+    await one.update(putting("a", credentials="$KEY"), [])
+    with one._engine.begin() as connection:
+        connection.execute(sa.text("""UPDATE catalog SET entry = '{"credentials": {}}'"""))
+    await one.update(putting("b"), [])
+    assert (await one.load()).document["zarr"]["org"] == {"a": {"credentials": {}}, "b": {}}

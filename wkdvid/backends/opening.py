@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -15,9 +17,11 @@ import tensorstore as ts
 from wkdvid.backends.beginnings import read_start
 from wkdvid.backends.failures import translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
+from wkdvid.core.entries import LayerEntry
 from wkdvid.core.guard import Guard
 from wkdvid.core.hosts import serves_ranges
 from wkdvid.core.limits import Limits
+from wkdvid.core.own_accounts import OwnAccounts
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Source
 from wkdvid.core.variables import NO_VARIABLES
@@ -41,6 +45,7 @@ class Opener:
         deadline_s: float,
         secrets: Secrets = NO_SECRETS,
         variables: Mapping[str, str] = NO_VARIABLES,
+        keys: Path | None = None,
     ) -> None:
         """
         Args:
@@ -48,6 +53,7 @@ class Opener:
             deadline_s: For each try to read metadata, and for each read of voxels.
             secrets: Those that entries may refer to.
             variables: Of the environment, those that entries may hold in their text.
+            keys: Folder of those that were put away (``core.own_accounts``).
         """
         self.guard = guard
         self.limits = limits
@@ -57,6 +63,21 @@ class Opener:
         self.context = ts.Context(_context(pool_bytes))
         self.shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """What a backend shares between its layers, for as long as one of them holds it."""
+        self._accounts = OwnAccounts(secrets, variables, guard.check_token_address, keys)
+
+    def of(self, entry: LayerEntry) -> Opener:
+        """What opens an entry's sources: this, or one that reads Google buckets with the entry's own account.
+
+        Both share a pool of decoded chunks, in which TensorStore keeps apart what is read with another token.
+
+        Raises:
+            InvalidRequest: the key of its account is not there.
+        """
+        if entry.credentials is None:
+            return self
+        own = copy.copy(self)
+        own.guard = self.guard.with_own(self._accounts.of(entry.dataset, entry.credentials))
+        return own
 
     async def source(self, text: object, probe_key: str | None = None) -> Source:
         """The admitted source that a user's URL or path names, redirects followed.

@@ -93,7 +93,7 @@ class PyramidKind:
         folder = entry.pyramids.get(volume.info.name)
         if folder is None:
             return False
-        joined = await with_pyramid(volume, layer, folder, self._opener)
+        joined = await with_pyramid(volume, layer, folder, self._opener.of(layer))
         return len(joined.info.levels) > len(volume.info.levels)
 
     async def discard(self, job: Job) -> None:

@@ -56,7 +56,7 @@ class Backend:
 
     async def open(self, entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
         """As ``open_layer`` does, and as the entry says what absent is."""
-        volumes = await self.open_layer(entry, opener)
+        volumes = await self.open_layer(entry, opener.of(entry))
         return [with_refused_holes(volume) for volume in volumes] if entry.refused_holes else volumes
 
 
@@ -111,7 +111,7 @@ class Backends:
         opened: list[tuple[str | None, Volume]] = []
         for layer, volume in await self.open_sources(entry):
             pyramid = entry.pyramids.get(volume.info.name)
-            joined = volume if pyramid is None else await with_pyramid(volume, layer, pyramid, self._opener)
+            joined = volume if pyramid is None else await with_pyramid(volume, layer, pyramid, self._opener.of(layer))
             opened.append((layer.compression, joined))
         return opened
 
@@ -151,7 +151,7 @@ class Backends:
             return layers
         (whole,) = layers
         try:
-            return await find(whole, self._opener)
+            return await find(whole, self._opener.of(whole))
         except InvalidRequest as error:
             raise InvalidEntry([f"{whole.path}: {plain(error, LONGEST_MESSAGE)}"]) from error
         except BackendError as error:

@@ -23,6 +23,7 @@ from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_fai
 from wkdvid.core.geometry import Float3, Vec3, multiply
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.pyramid import Scale, halved_scales, mag_scales, plan_scale
+from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.volume import LayerInfo, StoresChunks, TellsRefusal, Volume
 from wkdvid.errors import DatabaseUnavailable, InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
 
@@ -32,6 +33,8 @@ OPENINGS = 16
 """Datasets opened at the same time, in the background or by one registration."""
 RETRY_S = 30.0
 """Between two tries of a source that failed."""
+TOKEN_S = LEAST_LEFT.total_seconds() / 2
+"""Age at which sources that are read with accounts of their own are opened again at the latest: tokens expire."""
 FOLLOW_S = 0.5
 """Between two looks at what other hosts have changed, so that it is seen within a second."""
 MAG_TOLERANCE = 0.02
@@ -465,7 +468,9 @@ class Catalog:
             lock.release()
 
     def _is_due(self, dataset: Dataset, now: float) -> bool:
-        wait_s = {State.PENDING: 0.0, State.UNAVAILABLE: RETRY_S, State.OPEN: self._refresh_s}[dataset.state]
+        has_own = any(layer.credentials is not None for layer in dataset.entry.layers)
+        refresh_s = min(self._refresh_s, TOKEN_S) if has_own else self._refresh_s
+        wait_s = {State.PENDING: 0.0, State.UNAVAILABLE: RETRY_S, State.OPEN: refresh_s}[dataset.state]
         return now - dataset.opened_at >= wait_s
 
     async def aclose(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wkdvid.core.entries import Document, dataset_names
+from wkdvid.core.own_accounts import FOLDER, files_of, put_away
 from wkdvid.errors import ConfigError, InvalidRequest
 
 _COUNTER = struct.Struct("<Q")
@@ -101,6 +102,7 @@ class FileCatalogStore:
         state_folder.mkdir(parents=True, exist_ok=True)
         self._lock_path = state_folder / "catalog.lock"
         self._renewed_path = state_folder / "catalog.renewed.json"
+        self._keys = state_folder / FOLDER
         self._counter = SharedCounter(state_folder / COUNTER)
 
     def generation(self) -> int:
@@ -132,9 +134,21 @@ class FileCatalogStore:
             renewed = {name: since for name, since in renewed.items() if name in known}
             write_document(self._renewed_path, renewed)
             if document != before.document:
-                write_document(self._path, document)
+                self._write(document)
             self._counter.raise_to(generation)
+            self._forget_keys(files_of(document))
             return Snapshot(document, renewed, generation)
+
+    def _write(self, document: Document) -> None:
+        """The keys in it are written apart, and first: what is in the file is always whole."""
+        for name, key in put_away(document).items():
+            write_document(self._keys / name, key)
+        write_document(self._path, document)
+
+    def _forget_keys(self, kept: frozenset[str]) -> None:
+        for file in self._keys.iterdir() if self._keys.is_dir() else ():
+            if file.name not in kept:
+                file.unlink()
 
 
 def _map_counter(path: Path) -> mmap.mmap:

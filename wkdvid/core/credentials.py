@@ -5,16 +5,19 @@ Credentials are named, never held: a variable, a file, a profile. They are looke
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
 from wkdvid.core.secrets import Reference, covers, look_up
-from wkdvid.core.service_account import ServiceAccount
+from wkdvid.core.service_account import Key, ServiceAccount
 from wkdvid.core.source import Access, Scheme, Source, read_source
 from wkdvid.errors import AuthRejected, ConfigError, InvalidRequest
 
@@ -149,6 +152,11 @@ def _google_endpoint(environ: Mapping[str, str]) -> str:
     return environ.get("TENSORSTORE_GCS_HTTP_URL", GOOGLE_STORAGE).rstrip("/")
 
 
+def _read_key(file: Path) -> Key:
+    key: Key = json.loads(file.read_bytes())
+    return key
+
+
 EMPTY_ENVIRONMENT = own_access({})
 
 
@@ -170,11 +178,28 @@ class Credentials:
         self._otherwise = otherwise
         self._accounts: dict[str, list[ServiceAccount]] = {}
         """By bucket."""
+        self._own: Callable[[str], ServiceAccount] | None = None
         found = [(read_source(credential.prefix), credential) for credential in granted]
         found.sort(key=lambda pair: len(pair[0].url), reverse=True)
         self._granted = [(place.url, self._access(place, credential)) for place, credential in found]
 
+    def with_own(self, account: Callable[[str], ServiceAccount]) -> Credentials:
+        """The same but for Google buckets, which are read with a dataset's own account (``core.own_accounts``).
+
+        Args:
+            account: From the address of a bucket to what it is read with; raises InvalidRequest if there is nothing.
+        """
+        own = copy.copy(self)
+        own._own = account
+        return own
+
     def access(self, source: Source) -> Access:
+        """
+        Raises:
+            InvalidRequest: the dataset's own account is not meant for it.
+        """
+        if source.scheme == "gs" and self._own is not None:
+            return self._google(self._own(source.url))
         fitting = (access for prefix, access in self._granted if covers(prefix, source.url))
         return next(fitting, self._otherwise.get(source.scheme, Access()))
 
@@ -183,19 +208,24 @@ class Credentials:
 
         Raises:
             AuthRejected, UpstreamUnavailable: there is no token.
+            InvalidRequest: as ``access``.
         """
         if source.scheme == "gs":
-            for account in self._accounts.get(source.authority, ()):
+            accounts = self._accounts.get(source.authority, []) if self._own is None else [self._own(source.url)]
+            for account in accounts:
                 await account.renew()
 
     def _access(self, place: Source, credential: Credential) -> Access:
         if place.scheme == "s3":
             return Access(options=self._s3(credential), granted=True)
         if credential.service_account is not None:
-            account = ServiceAccount(credential.service_account, place.url)
+            account = ServiceAccount(partial(_read_key, credential.service_account), place.url)
             self._accounts.setdefault(place.authority, []).append(account)
-            return Access(endpoint=_google_endpoint(self._environ), headers=account.headers, granted=True)
+            return self._google(account)
         return Access(headers=self._headers(credential), granted=True)
+
+    def _google(self, account: ServiceAccount) -> Access:
+        return Access(endpoint=_google_endpoint(self._environ), headers=account.headers, granted=True)
 
     def _s3(self, credential: Credential) -> Mapping[str, object]:
         return {

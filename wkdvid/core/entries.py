@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from wkdvid.core.geometry import Float3
 from wkdvid.core.guard import check_name
+from wkdvid.core.secrets import Reference, is_reference
+from wkdvid.core.service_account import KEY_MEMBERS, Key, is_key
 from wkdvid.core.variables import NO_VARIABLES, expand
 from wkdvid.core.volume import Category
 from wkdvid.errors import InvalidRequest, WkdvidError
@@ -36,13 +38,20 @@ NM_PER_UNIT: Mapping[str, float] = {
     **dict.fromkeys(("å", "angstrom", "angstroms", "ångström"), 0.1),
 }
 DATASET_OPTIONS = frozenset(
-    {"layers", "voxel_size", "voxel_unit", "uuid", "dataset_id", "clio_name", "public", "pyramids", "absent_status"}
+    {
+        "layers",
+        "voxel_size",
+        "voxel_unit",
+        "uuid",
+        "dataset_id",
+        "clio_name",
+        "public",
+        "pyramids",
+        "absent_status",
+        "credentials",
+    }
 )
-LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression"})
-NOT_OFFERED: Mapping[str, str] = {
-    "credentials": "credentials do not stand in an entry: the operator grants them by address (sources.credentials)",
-}
-"""Options of other programs' entries -> what is done here."""
+LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression", "credentials"})
 COMPRESSIONS = frozenset({"jpeg", "lz4", "none"})
 
 
@@ -73,6 +82,8 @@ class LayerEntry:
     """Where in the document the layer stands, for messages."""
     refused_holes: bool = False
     """Whether the source answers 403 for chunks that were never written."""
+    credentials: Key | Reference | None = field(default=None, repr=False)
+    """The Google service account that its buckets are read with; None: as the server's configuration says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +97,8 @@ class DatasetEntry:
     public: bool
     pyramids: Mapping[str, str] = field(default_factory=dict)
     """Layer -> the source that holds levels of it that its own source lacks; ``wkdvid pyramid`` makes them."""
-    options: Mapping[str, Any]
-    """The entry exactly as it was written, variables too."""
+    options: Mapping[str, Any] = field(repr=False)
+    """The entry exactly as it was written, variables too; with the key of its account, if it is written there."""
     problems: tuple[str, ...] = ()
     """Why it cannot be served, each with its path. A file may hold such entries; a registration may not."""
 
@@ -121,7 +132,7 @@ class EntryParser:
         self._aliases = aliases
         self._finders = finders
         self._variables = variables
-        self._secrets = secrets
+        self._secrets = secrets | {"credentials"}
         self.problems: list[str] = []
 
     def parse(self, document: object) -> list[DatasetEntry]:
@@ -193,6 +204,7 @@ class EntryParser:
             options={name: value for name, value in options.items() if name in shared},
             path=path,
             refused_holes=self._absent_status(path, options),
+            credentials=self._credentials(path, options),
         )
         if backend in self._finders and "layers" not in options:
             return (whole,)
@@ -237,13 +249,12 @@ class EntryParser:
             options={**shared, **{k: v for k, v in options.items() if k not in LAYER_OPTIONS}},
             path=path,
             refused_holes=whole.refused_holes,
+            credentials=self._credentials(path, options) or whole.credentials,
         )
 
     def _closed(self, path: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
         for option in options:
-            if option in NOT_OFFERED and option not in known:
-                self._problem(f"{path}.{option}", NOT_OFFERED[option])
-            elif option not in known:
+            if option not in known:
                 near = difflib.get_close_matches(option, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
                 self._problem(f"{path}.{option}", f"unknown option; {hint}")
@@ -277,6 +288,17 @@ class EntryParser:
         if value is not None and (isinstance(value, bool) or value not in (403, 404)):
             self._problem(f"{path}.absent_status", f"expected 403, or 404 as everywhere, got {value!r}")
         return value == 403
+
+    def _credentials(self, path: str, options: Mapping[str, Any]) -> Key | Reference | None:
+        value = options.get("credentials")
+        if value is None or is_reference(value) or is_key(value):
+            return value
+        self._problem(
+            f"{path}.credentials",
+            f"expected the JSON key of a Google service account, with {', '.join(sorted(KEY_MEMBERS))} as text,"
+            " or a reference to one: $NAME of an environment variable, or file:PATH",
+        )
+        return None
 
     def _flag(self, path: str, options: Mapping[str, Any], name: str, *, default: bool) -> bool:
         value = options.get(name, default)

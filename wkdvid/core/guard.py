@@ -6,9 +6,10 @@ TensorStore resolves hosts by itself, so a network of untrusted users needs an e
 
 from __future__ import annotations
 
+import copy
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from wkdvid.core.credentials import ANONYMOUS_S3, Credentials
 from wkdvid.core.hosts import is_public, redirect_of, resolve
+from wkdvid.core.service_account import ServiceAccount
 from wkdvid.core.source import (
     MAX_LENGTH,
     UNPRINTABLE,
@@ -52,6 +54,14 @@ KVSTORE_MEMBERS = {
 }
 MAX_REDIRECTS = 3
 NO_CREDENTIALS = Credentials()
+GOOGLE_TOKENS = frozenset(
+    {
+        "https://oauth2.googleapis.com/token",
+        "https://accounts.google.com/o/oauth2/token",
+        "https://www.googleapis.com/oauth2/v4/token",
+    }
+)
+"""Where keys of service accounts, of today and of earlier years, say that tokens are made."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.$@ -]{1,128}")
 
@@ -96,6 +106,23 @@ class Guard:
         self._shown_roots = tuple(zip(spellings, names * 2, strict=True))
         self._hosts = frozenset(host.lower() for host in http_hosts)
         self._credentials = credentials
+
+    def with_own(self, account: Callable[[str], ServiceAccount]) -> Guard:
+        """The same guard for a dataset with an account of its own, as ``Credentials.with_own``."""
+        own = copy.copy(self)
+        own._credentials = self._credentials.with_own(account)
+        return own
+
+    def check_token_address(self, text: str) -> None:
+        """
+        Raises:
+            InvalidRequest: tokens of datasets' own accounts are made at Google, or at hosts that the operator lists.
+        """
+        source = read_source(text)
+        if text not in GOOGLE_TOKENS and not (source.is_http and self._is_listed(source)):
+            raise InvalidRequest(
+                "credentials: token_uri is none of Google's; the operator can list its host in sources.http_hosts"
+            )
 
     def local_path(self, path: str | Path) -> Path:
         """The real path, all links followed, of something that lies in one of the roots.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
+from typing import TypeAlias, TypeGuard
 
 from wkdvid.errors import AuthRejected, UpstreamUnavailable
 
@@ -15,15 +15,26 @@ LEAST_LEFT = timedelta(minutes=30)
 """A token is good for an hour. A source that is opened keeps it until it is opened again (``sources.refresh_s``)."""
 TIMEOUT_S = 10
 
+Key: TypeAlias = Mapping[str, str]
+"""The JSON object that Google's console gives for a service account."""
+KEY_MEMBERS = frozenset({"client_email", "private_key", "token_uri"})
+
+
+def is_key(value: object) -> TypeGuard[Key]:
+    """Whether it has the form of a key: an object of texts with those that a token takes."""
+    if not isinstance(value, dict) or not value.keys() >= KEY_MEMBERS:
+        return False
+    return all(isinstance(member, str) for member in value.values())
+
 
 class ServiceAccount:
     """One key and its latest token. The key is read anew for each token, so it may be replaced."""
 
-    def __init__(self, key: Path, prefix: str) -> None:
+    def __init__(self, key: Callable[[], Key], prefix: str) -> None:
         """
         Args:
-            key: Its JSON file.
-            prefix: What it is granted for, for messages: they do not name the file.
+            key: Reads it; may raise anything.
+            prefix: What it is granted for, for messages: they do not name its file.
         """
         self._key = key
         self._prefix = prefix
@@ -53,7 +64,7 @@ class ServiceAccount:
         from google.oauth2.service_account import Credentials  # noqa: PLC0415
 
         try:
-            credentials = Credentials.from_service_account_file(str(self._key), scopes=SCOPES)  # type: ignore[no-untyped-call]
+            credentials = Credentials.from_service_account_info(self._key(), scopes=SCOPES)  # type: ignore[no-untyped-call]
             credentials.refresh(partial(Request(), timeout=TIMEOUT_S))
         except TransportError:
             raise UpstreamUnavailable(f"{self._prefix}: Google gives no token for the service account") from None

@@ -36,7 +36,7 @@ class Access:
     headers: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
     """Sent with each HTTP request. Asked for at each opening, since tokens expire; may raise AuthRejected."""
     granted: bool = False
-    """Whether the operator gave credentials of the server for it."""
+    """Whether there are credentials for it: of the server, as the operator granted them, or of the dataset."""
 
 
 @dataclass(frozen=True, slots=True)

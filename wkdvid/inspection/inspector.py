@@ -143,8 +143,8 @@ class Inspector:
             return error
 
     async def _found(self, layers: Sequence[LayerEntry]) -> Sequence[LayerEntry]:
-        find = self._backends[layers[0].backend].find_layers
-        return await find(layers[0], self._opener) if find is not None and not layers[0].name else layers
+        find, first = self._backends[layers[0].backend].find_layers, layers[0]
+        return await find(first, self._opener.of(first)) if find is not None and not first.name else layers
 
     async def _look_at(self, volume: Volume, served: Layer | None, time_s: float) -> InspectedLayer:
         info = volume.info

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from wkdvid.core.catalog_store import COUNTER, EVERYTHING, SharedCounter, Snapshot, read_document
 from wkdvid.core.entries import DatasetKey, Document, list_entries
-from wkdvid.errors import DatabaseUnavailable
+from wkdvid.core.own_accounts import OPTION, holders
+from wkdvid.errors import ConfigError, DatabaseUnavailable, InvalidRequest
 from wkdvid.metadata.engine import open_engine, transaction
 from wkdvid.metadata.schema import catalog, catalog_state
 
@@ -58,14 +59,17 @@ class SqlCatalogStore:
         Returns:
             How many datasets were taken over.
         Raises:
-            ConfigError: the file is to be read, and is not such a document.
+            ConfigError: the file is to be read, and is not such a document, or holds keys of accounts.
         """
         with transaction(self._engine) as connection:
             generation: int = connection.execute(sa.select(catalog_state.c.generation).with_for_update()).scalar_one()
             found = read_document(path) if generation == 0 else {}
             taken_over = len(_rows(found))
             if taken_over:
-                _write(connection, {}, found)
+                try:
+                    _write(connection, {}, found)
+                except InvalidRequest as error:
+                    raise ConfigError(f"{path}: {error}") from error
                 generation = _raised(connection)
             self._counter.set(generation)
         self._engine.dispose()  # this process asks nothing else
@@ -183,8 +187,13 @@ def _entry(text: str) -> object:
 
 
 def _write(connection: sa.Connection, before: Document, after: Document) -> None:
-    """What differs between two documents. Of entries that stand twice in the second one the first is kept."""
+    """What differs between two documents. Of entries that stand twice in the second one the first is kept.
+
+    Raises:
+        InvalidRequest: it would put the key of an account into the database, where every host could read it.
+    """
     old, new = _rows(before), _rows(after)
+    _refuse_keys(after, frozenset(key for key, values in new.items() if old.get(key) != values))
     for key in old.keys() - new.keys():
         connection.execute(sa.delete(catalog).where(_is(key)))
     for key, values in new.items():
@@ -193,6 +202,15 @@ def _write(connection: sa.Connection, before: Document, after: Document) -> None
             connection.execute(sa.insert(catalog).values(row))
         elif old[key] != values:
             connection.execute(sa.update(catalog).where(_is(key)).values(values))
+
+
+def _refuse_keys(document: Document, changed: frozenset[DatasetKey]) -> None:
+    for key, options in holders(document):
+        if key in changed and isinstance(options.get(OPTION), dict):
+            raise InvalidRequest(
+                f"{key}: {OPTION}: several servers share this catalog, so no key stands in it: write $NAME of an"
+                " environment variable of theirs, or file:PATH"
+            )
 
 
 def _rows(document: Document) -> Mapping[DatasetKey, Mapping[str, Any]]:
