@@ -6,6 +6,17 @@ import fcntl
 import os
 import secrets
 from pathlib import Path
+from typing import Protocol
+
+
+class Lock(Protocol):
+    """Held by one worker at a time. ``HostLock``: of this host; ``metadata.shared_lock``: of all that share a database."""
+
+    def acquire(self) -> bool:
+        """Whether this process holds it now. Does not wait; who does not hold it asks again."""
+        ...
+
+    def release(self) -> None: ...
 
 
 class HostLock:
