@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from wkdvid.core import jobs as jobs_module
 from wkdvid.core.geometry import Box
@@ -63,15 +64,18 @@ class Painting:
 
 
 class CountingStore(SqlJobStore):
-    asked = 0
+    """Says when it has been asked as often as that."""
+
+    def __init__(self, engine: Engine, often: int) -> None:
+        super().__init__(engine)
+        self._left = often
+        self.asked_often = asyncio.Event()
 
     async def discardable(self) -> Sequence[Job]:
-        self.asked += 1
+        self._left -= 1
+        if self._left == 0:
+            self.asked_often.set()
         return await super().discardable()
-
-    async def is_asked(self, times: int) -> None:
-        while self.asked < times:
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -172,13 +176,11 @@ async def test_an_outage_of_the_database_is_said_once_and_its_end_too(
     monkeypatch.setattr(jobs_module, "POLL_S", 0.01)
     caplog.set_level(logging.INFO)
     url = f"sqlite:///{tmp_path / 'wkdvid.db'}"
-    store = CountingStore(open_engine(url))
+    store = CountingStore(open_engine(url), 10)
 
     async with running(store, Painting({}, 0), tmp_path) as jobs:
-        await store.is_asked(10)
+        await store.asked_often.wait()
         migrate(url)
-        asked = store.asked
-        await store.is_asked(asked + 10)
         job = await jobs.submit("paint", "org/data", "em")
         assert [job async for job in jobs.changes(job.id) if job is not None][-1].state is JobState.DONE
     said = [record.getMessage() for record in caplog.records if record.name == "wkdvid.jobs"]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Lock(Protocol):
-    """Held by one worker at a time. ``HostLock``: of this host; ``metadata.shared_lock``: of all that share a database."""
+    """Held by one worker at a time: of a host (``HostLock``), or of all that share a database (``SharedLock``)."""
 
     def acquire(self) -> bool:
         """Whether this process holds it now. Does not wait; who does not hold it asks again."""

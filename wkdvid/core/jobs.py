@@ -303,9 +303,9 @@ class JobRunner:
         for job in await self._store.discardable():
             await self._kinds[job.kind].discard(job)
             await self._store.discarded(job.id)
-        job = await self._store.claim(self._lock.host, LEASE_S)
+        claimed = await self._store.claim(self._lock.host, LEASE_S)
         self._notice.well()
-        return job
+        return claimed
 
     async def _run(self, job: Job) -> None:
         async def renew() -> bool:

@@ -55,6 +55,8 @@ IS_PAGE = f"answers with a page where its API should be; {URL_HINT}"
 class MainServerUnavailable(UpstreamUnavailable):
     """It gives no answer, or none of its own."""
 
+    is_said = True
+
     def __init__(self, what: str) -> None:
         """``what`` it does instead."""
         super().__init__(f"the main server of webKnossos {what}")

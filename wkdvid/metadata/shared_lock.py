@@ -17,7 +17,7 @@ ASK_S = 1.0
 ANSWER_S = 5.0
 """Without an answer for so long the lock counts as lost."""
 SILENCE_MS = 20_000
-"""Without a question for so long PostgreSQL ends the session, and with it the lock: of a host that stands still, say."""
+"""Without a question for so long PostgreSQL ends the session, and so lets go of the lock: the host stands still."""
 _HEED_SILENCE = sa.text(  # nothing where it is older than 14
     "SELECT set_config(name, :value, false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 )

@@ -13,6 +13,7 @@ from wkdvid.frontends.http import (
     HTML,
     TEXT,
     json_reply,
+    log_failure,
     reply,
     request_id,
     require_administration,
@@ -96,5 +97,5 @@ def _recorder(request: Request) -> Recorder:
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, number = status_for(error, STATUS), request_id()
     if status >= 500:
-        log.warning("request %s: %s: %s", number, type(error).__name__, error)
+        log_failure(log, number, request, error)
     return json_reply({"messages": [{"error": str(error)}], "code": error.code, "requestId": number}, status)
