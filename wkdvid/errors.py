@@ -31,6 +31,8 @@ from typing import ClassVar
 
 class WkdvidError(Exception):
     code: ClassVar[str] = "error"
+    is_said: ClassVar[bool] = False
+    """Logged where it begins, once while it lasts; requests that meet it need no line each."""
 
 
 class ConfigError(WkdvidError):

@@ -33,7 +33,7 @@ from wkdvid.core.catalog import Catalog
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
-from wkdvid.core.host_lock import HostLock
+from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.jobs import JobRunner, Jobs, JobStore
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
@@ -62,6 +62,7 @@ from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
@@ -245,8 +246,16 @@ def _link(config: Config, catalog: Catalog) -> Link | None:
     if settings.url is None or settings.key is None:
         return None
     client = Client(settings.url, settings.name, settings.key)
+    return Link(client, catalog, _reporting_lock(config), reports.forms(url), url)
+
+
+def _reporting_lock(config: Config) -> Lock:
+    """Hosts that share the catalog may still be datastores of different main servers."""
     lock = HostLock(config.state_dir / "reports.lock")
-    return Link(client, catalog, lock, reports.forms(url), url)
+    if not config.shares_catalog:
+        return lock
+    purpose = f"reports of {config.webknossos.name} to {config.webknossos.url}"
+    return SharedLock(open_engine(config.metadata.database_url), purpose, lock)
 
 
 def _authorizer(config: Config, link: Link | None) -> Authorizer:

@@ -268,6 +268,11 @@ def test_the_row_itself_is_looked_at(check: Check, postgresql: PostgreSQL, serve
     assert (code, "the row of 'wkdvid' has the name, the key and the addresses of this server" in said) == (0, True)
 
 
+def test_another_url_than_the_public_one_does_not_stay(check: Check) -> None:
+    code, said = check("--url", "http://127.0.0.1:1")
+    assert (code, "WRONG http://127.0.0.1:1 (--url) does not stay" in said) == (1, True)
+
+
 def test_who_does_not_answer_is_said(check: Check) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     code, said = check("--main", nowhere)

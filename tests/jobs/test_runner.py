@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
+from wkdvid.core import jobs as jobs_module
 from wkdvid.core.geometry import Box
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.jobs import Job, JobRunner, Jobs, JobState, Stage
@@ -58,6 +61,21 @@ class Painting:
 
     async def discard(self, job: Job) -> None:
         self.discarded.append(job.id)
+
+
+class CountingStore(SqlJobStore):
+    """Says when it has been asked as often as that."""
+
+    def __init__(self, engine: Engine, often: int) -> None:
+        super().__init__(engine)
+        self._left = often
+        self.asked_often = asyncio.Event()
+
+    async def discardable(self) -> Sequence[Job]:
+        self._left -= 1
+        if self._left == 0:
+            self.asked_often.set()
+        return await super().discardable()
 
 
 @pytest.fixture
@@ -150,6 +168,25 @@ async def test_what_was_cancelled_while_nobody_ran_it_is_cleared_away(store: Sql
     work = Painting({}, 0)
     other = await run(store, work, tmp_path)
     assert (work.discarded, other.state, other.id != job.id) == ([job.id], JobState.DONE, True)
+
+
+async def test_an_outage_of_the_database_is_said_once_and_its_end_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(jobs_module, "POLL_S", 0.01)
+    caplog.set_level(logging.INFO)
+    url = f"sqlite:///{tmp_path / 'wkdvid.db'}"
+    store = CountingStore(open_engine(url), 10)
+
+    async with running(store, Painting({}, 0), tmp_path) as jobs:
+        await store.asked_often.wait()
+        migrate(url)
+        job = await jobs.submit("paint", "org/data", "em")
+        assert [job async for job in jobs.changes(job.id) if job is not None][-1].state is JobState.DONE
+    said = [record.getMessage() for record in caplog.records if record.name == "wkdvid.jobs"]
+    outage, relief, _ = said
+    assert outage == "jobs cannot be run: the database cannot be used: no such table: jobs"
+    assert relief == "jobs can be run again"
 
 
 def test_one_of_a_host_holds_its_lock(tmp_path: Path) -> None:

@@ -187,3 +187,6 @@ def test_nobody_is_refused_because_the_main_server_is_down(main: MainServer, ser
     ):
         assert server.get(path, **as_user("new")).status_code == 503
     assert server.get("/data/health").text == "Ok"
+    log = (server.data_dir / "server.log").read_text()
+    assert "the main server of webKnossos breaks off its answers" in log
+    assert "MainServerUnavailable" not in log, "requests that meet it have no line each"

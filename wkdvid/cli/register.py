@@ -39,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="as of 'wkdvid serve' (default: data)")
     parser.add_argument("--name", help="of this datastore (default: webknossos.name)")
     parser.add_argument("--key", metavar="REFERENCE", help="$VARIABLE or file:PATH (default: webknossos.key)")
-    parser.add_argument("--url", help="where the main server reaches this one (default: as --public-url)")
+    parser.add_argument(
+        "--url",
+        help="where the main server reaches this one, until the first report tells it server.publicUrl"
+        " (default: as --public-url)",
+    )
     parser.add_argument("--public-url", metavar="URL", help="where browsers reach it (default: server.publicUrl)")
     parser.add_argument("--main", metavar="URL", help="of the main server, for --check (default: webknossos.url)")
     parser.add_argument(

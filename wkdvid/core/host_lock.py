@@ -6,6 +6,17 @@ import fcntl
 import os
 import secrets
 from pathlib import Path
+from typing import Protocol
+
+
+class Lock(Protocol):
+    """Held by one worker at a time: of a host (``HostLock``), or of all that share a database (``SharedLock``)."""
+
+    def acquire(self) -> bool:
+        """Whether this process holds it now. Does not wait; who does not hold it asks again."""
+        ...
+
+    def release(self) -> None: ...
 
 
 class HostLock:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.geometry import Box, Vec3, ceil_div, multiply, volume_of
 from wkdvid.core.host_lock import HostLock
+from wkdvid.core.notice import Notice
 from wkdvid.errors import (
     BackendError,
     DatabaseUnavailable,
@@ -279,6 +280,7 @@ class JobRunner:
         self._kinds = kinds
         self._lock = lock
         self._at_a_time = at_a_time
+        self._notice = Notice(log, "jobs can be run again")
 
     async def watch(self) -> None:
         """Run what there is to run, until cancelled."""
@@ -295,13 +297,15 @@ class JobRunner:
                 await self._run(job)
         except Exception as error:  # mostly the database's: a job that was running is taken up again
             unexpected = None if isinstance(error, WkdvidError) else error
-            log.warning("jobs: %s", error, exc_info=unexpected)
+            self._notice.trouble(f"jobs cannot be run: {error}", unexpected)
 
     async def _next(self) -> Job | None:
         for job in await self._store.discardable():
             await self._kinds[job.kind].discard(job)
             await self._store.discarded(job.id)
-        return await self._store.claim(self._lock.host, LEASE_S)
+        claimed = await self._store.claim(self._lock.host, LEASE_S)
+        self._notice.well()
+        return claimed
 
     async def _run(self, job: Job) -> None:
         async def renew() -> bool:

@@ -271,13 +271,19 @@ def request_id() -> str:
     return secrets.token_hex(8)
 
 
+def log_failure(log: logging.Logger, number: str, request: Request, error: WkdvidError) -> None:
+    """A line for what is our fault or a source's, unless it was said already."""
+    if not error.is_said:
+        log.warning("request %s: %s %s: %s: %s", number, request.method, request.path, type(error).__name__, error)
+
+
 async def api_failed(
     request: Request, error: WkdvidError, statuses: Mapping[type[BaseException], int] = API_STATUS
 ) -> HTTPResponse:
     """What a route of our own, which follows nobody's protocol, answers where it fails."""
     status, number = status_for(error, statuses), request_id()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request %s: %s %s: %s: %s", number, request.method, request.path, type(error).__name__, error)
+        log_failure(log, number, request, error)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
     messages = [{"error": text} for text in texts]
     return json_reply({"messages": messages, "code": error.code, "requestId": number}, status)

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 from cachebox import LRUCache
 
 from wkdvid.core.access import Action, Protected
-from wkdvid.main_server.client import IS_PAGE, PAGE, URL_HINT, Answer, Client, MainServerUnavailable
+from wkdvid.core.notice import Notice
+from wkdvid.main_server.client import IS_PAGE, PAGE, URL_HINT, Answer, Client, MainServerUnavailable, log
 from wkdvid.main_server.dataset_ids import DatasetIds
-from wkdvid.main_server.notice import Notice
 from wkdvid.main_server.single_flight import SingleFlight
 
 KEPT_S = 120.0
@@ -48,7 +48,7 @@ class MainServerAuthorizer:
         self._ids = ids
         self._known: LRUCache[Question, _Known] = LRUCache(KEPT)
         self._asking: SingleFlight[bool] = SingleFlight()
-        self._notice = Notice("the main server of webKnossos says again who may read")
+        self._notice = Notice(log, "the main server of webKnossos says again who may read")
         self._silent_until = 0.0
         self._is_legacy = False
         """Whether it is one that knows datasets by their names alone; found out by its answers."""

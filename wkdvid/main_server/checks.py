@@ -138,6 +138,9 @@ async def _listed_address(session: aiohttp.ClientSession, main_url: str, row: Ro
 def _address_findings(row: Row, main_url: str) -> Sequence[Finding]:
     """What the addresses alone show to be wrong."""
     findings = []
+    if row.url != row.public_url:
+        text = "the running server tells the main server its server.publicUrl at each report"
+        findings.append(Finding(False, f"{row.url} (--url) does not stay: {text}"))
     if _is_loopback(row.url) and not _is_loopback(main_url):
         findings.append(
             Finding(

@@ -6,6 +6,7 @@ The key stands in the query of each, and the caller's token in some, so no messa
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Mapping
@@ -19,8 +20,10 @@ import orjson
 import yarl
 
 from wkdvid.core.hosts import PASSING
+from wkdvid.core.notice import Notice
 from wkdvid.errors import UpstreamUnavailable
-from wkdvid.main_server.notice import Notice
+
+log = logging.getLogger("wkdvid.main_server")
 
 Json: TypeAlias = Any
 
@@ -51,6 +54,8 @@ IS_PAGE = f"answers with a page where its API should be; {URL_HINT}"
 
 class MainServerUnavailable(UpstreamUnavailable):
     """It gives no answer, or none of its own."""
+
+    is_said = True
 
     def __init__(self, what: str) -> None:
         """``what`` it does instead."""
@@ -83,7 +88,7 @@ class Client:
         self._base = f"{url.rstrip('/')}/api/datastores/{quote(name, safe='')}"
         self._key = key
         self._session: aiohttp.ClientSession | None = None
-        self._notice = Notice("the main server of webKnossos answers again")
+        self._notice = Notice(log, "the main server of webKnossos answers again")
 
     async def ask(
         self, method: str, path: str, query: Mapping[str, str] = NO_QUERY, body: Json = None, within_s: float = ASK_S

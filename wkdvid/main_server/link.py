@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.host_lock import HostLock
+from wkdvid.core.host_lock import Lock
 from wkdvid.core.main_server import DatasetName
 from wkdvid.main_server.authorizer import MainServerAuthorizer
 from wkdvid.main_server.client import Client
@@ -14,7 +14,7 @@ from wkdvid.main_server.reporter import Form, Reporter
 
 
 class Link:
-    def __init__(self, client: Client, catalog: Catalog, lock: HostLock, forms: Sequence[Form], own_url: str) -> None:
+    def __init__(self, client: Client, catalog: Catalog, lock: Lock, forms: Sequence[Form], own_url: str) -> None:
         """As ``Reporter`` takes them."""
         self._client = client
         self._ids = DatasetIds(client, lambda: catalog.generation)

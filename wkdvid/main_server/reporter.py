@@ -15,11 +15,11 @@ from typing import TypeAlias
 from wkdvid.core.catalog import Catalog, Dataset, State
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetKey
-from wkdvid.core.host_lock import HostLock
+from wkdvid.core.host_lock import Lock
+from wkdvid.core.notice import Notice
 from wkdvid.errors import BackendError, WkdvidError
-from wkdvid.main_server.client import IS_PAGE, PAGE, Answer, Client, Json, MainServerUnavailable
+from wkdvid.main_server.client import IS_PAGE, PAGE, Answer, Client, Json, MainServerUnavailable, log
 from wkdvid.main_server.dataset_ids import DatasetIds
-from wkdvid.main_server.notice import Notice, log
 
 POLL_S = 0.5
 """Between two looks at the catalog."""
@@ -45,10 +45,10 @@ class MainServerRefused(BackendError):
 
 
 class Reporter:
-    """One worker of a host reports what changes; any may report at once when it is asked to."""
+    """One worker, of whichever host, reports what changes; any may report at once when it is asked to."""
 
     def __init__(
-        self, client: Client, ids: DatasetIds, catalog: Catalog, lock: HostLock, forms: Sequence[Form], own_url: str
+        self, client: Client, ids: DatasetIds, catalog: Catalog, lock: Lock, forms: Sequence[Form], own_url: str
     ) -> None:
         """
         Args:
@@ -65,7 +65,7 @@ class Reporter:
         """Of those, the one that was taken last."""
         self._own_url = own_url
         self._reporting = asyncio.Lock()
-        self._notice = Notice("the main server of webKnossos takes our reports again")
+        self._notice = Notice(log, "the main server of webKnossos takes our reports again")
         self._reported: Hashable = None
         """What ``_what_is_there`` was at the last report."""
         self._unlisted: frozenset[DatasetKey] = frozenset()
@@ -80,9 +80,11 @@ class Reporter:
                     await self._catalog.catch_up()
                 now = time.monotonic()
                 has_changed = pause_s == PAUSES_S[0] and self._reported != self._what_is_there()
-                if not self._lock.acquire() or not (has_changed or now >= due):
+                if not self._lock.acquire():
+                    due = 0.0  # who takes over reports at once
+                elif not (has_changed or now >= due):
                     continue
-                if await self._try():
+                elif await self._try():
                     pause_s, due = PAUSES_S[0], now + EVERY_S
                 else:  # until it succeeds, whatever changes
                     pause_s = min(pause_s * 2, PAUSES_S[1])

@@ -27,6 +27,7 @@ from wkdvid.frontends.http import (
     host_of,
     json_body,
     json_reply,
+    log_failure,
     reply,
     request_id,
     require_administration,
@@ -297,5 +298,5 @@ async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, headers = status_for(error, STATUS), {"X-Content-Type-Options": "nosniff"}
     if status >= 500:
         headers["X-Request-Id"] = number = request_id()
-        log.warning("request %s: %s %s: %s: %s", number, request.method, request.path, type(error).__name__, error)
+        log_failure(log, number, request, error)
     return reply(text(error, unquote(request.path)), TEXT, status, headers)

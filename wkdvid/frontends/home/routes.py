@@ -81,5 +81,6 @@ def _page(html: str, status: int = 200) -> HTTPResponse:
 
 
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
-    log.warning("%s: %s", request.path, error)
+    if not error.is_said:
+        log.warning("%s: %s", request.path, error)
     return _page(failure_page(str(error)), 503)

@@ -36,6 +36,7 @@ from wkdvid.frontends.http import (
     base_of,
     json_body,
     json_reply,
+    log_failure,
     reply,
     request_id,
     require_administration,
@@ -398,7 +399,7 @@ async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPR
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, number = status_for(error, STATUS), request_id()
     if status >= 500:
-        log.warning("request %s: %s: %s", number, type(error).__name__, error)
+        log_failure(log, number, request, error)
     if isinstance(error, NotShown) and services_of(request).authorizer.tokens_expire:
         status = STATUS[Forbidden]
     if status == STATUS[Forbidden]:
