@@ -134,7 +134,7 @@ def test_without_the_database_what_was_opened_is_served(hosts: tuple[Server, Ser
     for server in hosts:
         assert comes_to(lambda server=server: layers(server, "kept") == ["image"])  # type: ignore[misc]
         with ThreadPoolExecutor(READERS) as pool:  # so many at a time that both workers have opened it
-            assert all(pool.map(lambda _, server=server: layers(server, "kept"), range(10 * READERS)))  # type: ignore[misc]
+            assert all(pool.map(lambda _, server=server: layers(server, "kept"), range(10 * READERS)))
     postgresql.stop()
     try:
         for server in hosts:
