@@ -43,6 +43,8 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 
 def run(args: argparse.Namespace) -> int:
+    # In all threads, those that numpy starts included: the signals wait for ``sigwait``.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     return _run_boss(args) if args.kind == "boss" else _run_webknossos(args)
 
 
@@ -51,7 +53,6 @@ def _run_boss(args: argparse.Namespace) -> int:
     from wkdvid.testing.bossdb import BossDouble, sample_experiment
 
     experiment = sample_experiment(sample_shape(args.size))
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # in all threads: they wait for ``sigwait``
     with BossDouble(experiment, args.port) as double:
         entry = {"domain": double.url, "collection": experiment.collection, "experiment": experiment.name}
         print(f"BossDB stand-in       {double.url}")
@@ -64,7 +65,6 @@ def _run_boss(args: argparse.Namespace) -> int:
 def _run_webknossos(args: argparse.Namespace) -> int:
     from wkdvid.testing.webknossos import MainServer
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # in all threads: they wait for ``sigwait``
     with MainServer(port=args.port) as main:
         main.add_user(ADMINISTRATOR, organization="sample", is_admin=True)
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in main.environ.items())
