@@ -216,6 +216,29 @@ async def test_another_server_says_nothing_of_access(
     assert caplog.text.count("does not say who may read") == 1
 
 
+async def test_a_missing_row_is_no_refusal(main: MainServer, data: Path, clock: Clock) -> None:
+    async with datastore(main, data, DATASTORE_KEY=KEY) as services:
+        await services.main_server.report()
+        assert await may(services, "alice")
+        main.state.key = "another"
+        clock.passed_s = KEPT_S + 1
+        assert await may(services, "alice")
+        clock.passed_s += PAUSE_S + 1
+        with pytest.raises(MainServerUnavailable, match="knows no datastore 'wkdvid' with this key"):
+            await may(services, "boss")
+
+
+async def test_what_understands_nothing_is_no_main_server(main: MainServer, data: Path, clock: Clock) -> None:
+    """Such as an nginx that is spoken to without TLS."""
+    main.faults.status = 400
+    async with datastore(main, data) as services:
+        await services.catalog.catch_up()
+        for action, dataset in ((Action.ADMINISTRATE, None), (Action.READ, services.catalog.find(BRAIN))):
+            with pytest.raises(MainServerUnavailable, match="does not say who may read"):
+                await asyncio.wait_for(services.authorizer.ask("alice", action, dataset), 20)
+            clock.passed_s += PAUSE_S + 1
+
+
 async def test_a_listing_is_not_cut_short_when_nobody_can_be_asked(main: MainServer, data: Path, clock: Clock) -> None:
     async with datastore(main, data) as services:
         await services.catalog.catch_up()

@@ -95,7 +95,7 @@ class MainServerAuthorizer:
     async def _answer(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
         """None: it does not know the dataset.
 
-        One of another generation says 400 to what it does not understand.
+        One of another generation says 400 to what it does not understand. What says so to both is none at all.
         """
         for is_legacy in (self._is_legacy, not self._is_legacy):
             body = legacy_request(action, dataset) if is_legacy else await self._modern_request(action, dataset)
@@ -106,10 +106,9 @@ class MainServerAuthorizer:
             if answer.status != HTTPStatus.BAD_REQUEST:
                 self._is_legacy = is_legacy
                 return self._granted(answer)
-        return None
+        return self._granted(answer) if dataset is None else None
 
     def _granted(self, answer: Answer) -> bool:
-        """It may be of any status: a refusal is 403."""
         match answer.body:
             case {"granted": bool(granted)}:
                 self._notice.well()

@@ -39,7 +39,7 @@ Form: TypeAlias = Callable[[Dataset], Json]
 
 
 class MainServerRefused(BackendError):
-    """It does not know us, or does not understand us."""
+    """It does not understand us."""
 
     code = "main_server_refused"
 
@@ -143,14 +143,7 @@ class Reporter:
         if answer.is_ok:
             return
         what = f"does not take our reports: it answers with status {answer.status}"
-        if answer.body is PAGE:
-            what = IS_PAGE
-        elif answer.status == HTTPStatus.FORBIDDEN:
-            what = (
-                f"knows no datastore {self._client.datastore!r} with this key: see its row in webknossos.dataStores,"
-                " and webknossos.name and webknossos.key here"
-            )
-        error = MainServerRefused(f"the main server of webKnossos {what}")
+        error = MainServerRefused(f"the main server of webKnossos {IS_PAGE if answer.body is PAGE else what}")
         self._notice.trouble(str(error))
         raise error
 
