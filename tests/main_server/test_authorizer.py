@@ -136,6 +136,23 @@ async def test_many_who_ask_the_same_are_one_question(main: MainServer, data: Pa
         assert len([r for r in main.requests if "/datasources/" in r.path]) <= 1
 
 
+async def test_the_id_of_a_dataset_is_known_while_the_main_server_is_silent(main: MainServer, data: Path) -> None:
+    async with datastore(main, data) as services:
+        await services.main_server.report()
+        ident = main.dataset_id("lab/brain")
+        assert await services.find_by_id(ident)
+        await services.registrar.reload(None)  # what was asked for does not count any more
+        main.faults.down = True
+        assert await services.find_by_id(ident) is services.catalog.find(BRAIN)
+        assert services.main_server.known_name(ident) == BRAIN
+        with pytest.raises(MainServerUnavailable):
+            await services.find_by_id("0" * 24)
+        main.faults.down = False
+        main.state.rows.clear()
+        await services.registrar.reload(None)
+        assert await services.find_by_id(ident) is None
+
+
 async def test_who_goes_away_does_not_end_the_question(main: MainServer, data: Path) -> None:
     async with datastore(main, data) as services:
         await services.main_server.report()

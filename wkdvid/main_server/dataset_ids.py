@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable
 from http import HTTPStatus
 
-from cachebox import VTTLCache
+from cachebox import LRUCache, VTTLCache
 
 from wkdvid.core.main_server import DatasetName
-from wkdvid.main_server.client import Client, Json
+from wkdvid.main_server.client import Client, Json, MainServerUnavailable
 from wkdvid.main_server.single_flight import SingleFlight
 
 KEPT_S = 600.0
 UNKNOWN_S = 10.0
-"""How long a dataset or an id that it does not know is not asked for again: it may learn of it at any time."""
+"""How long it is not asked again for a dataset or an id that it does not know, or gives no answer for."""
 KEPT = 20_000
 _ID = re.compile(r"[0-9a-f]{24}")
 
@@ -31,6 +31,8 @@ class DatasetIds:
         self._generation = generation
         self._seen = generation()
         self._names: VTTLCache[str, DatasetName | None] = VTTLCache(KEPT)
+        self._last_names: LRUCache[str, DatasetName] = LRUCache(KEPT)
+        """For while it is silent: who was granted a dataset by its id reads on."""
         self._ids: VTTLCache[DatasetName, str | None] = VTTLCache(KEPT)
         self._finding_names: SingleFlight[DatasetName | None] = SingleFlight()
         self._finding_ids: SingleFlight[str | None] = SingleFlight()
@@ -43,7 +45,7 @@ class DatasetIds:
         """Organization and name of the dataset with this id; None if there is none.
 
         Raises:
-            MainServerUnavailable: it cannot be asked.
+            MainServerUnavailable: it cannot be asked, and has not said so before.
         """
         self._catch_up()
         if not _ID.fullmatch(dataset_id):
@@ -70,10 +72,19 @@ class DatasetIds:
             self._ids.clear()
 
     async def _ask_name(self, dataset_id: str) -> DatasetName | None:
-        answer = await self._client.ask("GET", f"datasources/{dataset_id}")
+        try:
+            answer = await self._client.ask("GET", f"datasources/{dataset_id}")
+        except MainServerUnavailable:
+            if (last := self._last_names.get(dataset_id)) is None:
+                raise
+            self._names.insert(dataset_id, last, UNKNOWN_S)
+            return last
         name = _name(answer.body) if answer.status == HTTPStatus.OK else None
         self._names.insert(dataset_id, name, UNKNOWN_S if name is None else KEPT_S)
-        if name is not None:
+        if name is None:
+            self._last_names.pop(dataset_id, None)
+        else:
+            self._last_names[dataset_id] = name
             self._ids.insert(name, dataset_id, KEPT_S)
         return name
 
