@@ -134,5 +134,5 @@ def legacy_request(action: Action, dataset: Protected | None) -> Mapping[str, An
 
 
 def _is_possible(token: str) -> bool:
-    """Anyone may send what is none, and it would be kept with the answer."""
-    return token.isascii() and len(token) <= LONGEST_TOKEN
+    """Anyone may send what is none; it would be kept with the answer, and databases fail over control characters."""
+    return token.isascii() and token.isprintable() and len(token) <= LONGEST_TOKEN
