@@ -241,9 +241,10 @@ async def test_a_missing_row_is_no_refusal(main: MainServer, data: Path, clock: 
         main.state.key = "another"
         clock.passed_s = KEPT_S + 1
         assert await may(services, "alice")
-        clock.passed_s += PAUSE_S + 1
-        with pytest.raises(MainServerUnavailable, match="knows no datastore 'wkdvid' with this key"):
-            await may(services, "boss")
+        for _ in range(2):
+            with pytest.raises(MainServerUnavailable, match="knows no datastore 'wkdvid' with this key"):
+                await may(services, "boss")
+            clock.passed_s += PAUSE_S + 1
 
 
 async def test_what_understands_nothing_is_no_main_server(main: MainServer, data: Path, clock: Clock) -> None:

@@ -50,6 +50,8 @@ class MainServerAuthorizer:
         self._asking: SingleFlight[bool] = SingleFlight()
         self._notice = Notice(log, "the main server of webKnossos says again who may read")
         self._silent_until = 0.0
+        self._silence = ""
+        """What it did instead of answering."""
         self._is_legacy = False
         """Whether it is one that knows datasets by their names alone; found out by its answers."""
 
@@ -78,11 +80,11 @@ class MainServerAuthorizer:
     async def _ask(self, question: Question, dataset: Protected | None) -> bool:
         token, action, _ = question
         if time.monotonic() < self._silent_until:
-            raise MainServerUnavailable("does not answer")
+            raise MainServerUnavailable(self._silence)
         try:
             granted = await self._answer(token, action, dataset)
-        except MainServerUnavailable:
-            self._silent_until = time.monotonic() + PAUSE_S
+        except MainServerUnavailable as error:
+            self._silent_until, self._silence = time.monotonic() + PAUSE_S, error.what
             decided = self.decide(token, action, dataset)
             if decided is None:
                 raise

@@ -61,6 +61,7 @@ class MainServerUnavailable(UpstreamUnavailable):
     def __init__(self, what: str) -> None:
         """``what`` it does instead."""
         super().__init__(f"the main server of webKnossos {what}")
+        self.what = what
 
 
 @dataclass(frozen=True, slots=True)
