@@ -79,10 +79,9 @@ class Reporter:
                 with contextlib.suppress(WkdvidError, OSError):  # each request that needs the catalog says so
                     await self._catalog.catch_up()
                 now = time.monotonic()
-                has_changed = pause_s == PAUSES_S[0] and self._reported != self._what_is_there()
                 if not self._lock.acquire():
                     due = 0.0  # who takes over reports at once
-                elif not (has_changed or now >= due):
+                elif now < due and (pause_s > PAUSES_S[0] or self._reported == self._what_is_there()):
                     continue
                 elif await self._try():
                     pause_s, due = PAUSES_S[0], now + EVERY_S
