@@ -250,6 +250,26 @@ def test_server_takes_every_variable_of_the_scripts_the_image_and_compose() -> N
     assert (config.access.mode, config.access.allow_open_network) == ("open", True)
 
 
+def test_the_documented_override_makes_the_container_a_datastore(tmp_path: Path) -> None:
+    (text,) = re.findall(
+        r"^```yaml\n(.*?)^```", (ROOT / "docs/clients/webknossos.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    base, override = (yaml.safe_load(one)["services"]["wkdvid"]["environment"] for one in (COMPOSE.read_text(), text))
+    (tmp_path / "webknossos_key").write_text("a key\n")
+    override["WKDVID_WEBKNOSSOS__KEY"] = override["WKDVID_WEBKNOSSOS__KEY"].replace("/data", str(tmp_path))
+    image = dict(re.findall(r"\b(WKDVID_\w+)=(\S+)", "\n".join(_stages()["base"])))
+    config = load_config(None, image | base | override, {"data_dir": tmp_path})
+    assert (config.access.mode, config.webknossos.key, config.server.http_address) == (
+        "webknossos",
+        "a key",
+        "0.0.0.0:8000",
+    )
+    assert (config.webknossos.url, config.server.own_url) == (
+        "https://webknossos.example.org",
+        "https://em.example.org",
+    )
+
+
 def test_image_copies_only_what_its_context_holds() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert {".git", ".venv", "data/*", "!data/config.toml", "!data/datasets.json"} <= set(ignored)

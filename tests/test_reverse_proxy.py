@@ -34,7 +34,7 @@ worker_processes 1;
 pid nginx.pid;
 events {{ worker_connections 256; }}
 http {{
-    access_log off;
+    access_log every.log;
     client_body_temp_path temp-body;
     proxy_temp_path temp-proxy;
     fastcgi_temp_path temp-fastcgi;
@@ -75,6 +75,7 @@ def example(server_port: int, https: int, http: int) -> str:
         "listen 80": f"listen 127.0.0.1:{http}",
         "/etc/ssl/em.example.org.crt": "certificate",
         "/etc/ssl/em.example.org.key": "key",
+        "/var/log/nginx/em.example.org.log": "access.log",
     }.items():
         assert written in text
         text = text.replace(written, here)
@@ -119,7 +120,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[requests.Se
             session.trust_env = False
             moved = session.get(f"http://127.0.0.1:{http}/data/health?x=%20", allow_redirects=False)
             assert (moved.status_code, moved.headers["Location"]) == (301, "https://127.0.0.1/data/health?x=%20")
+            session.get(f"{public}/data/datasets", params={"token": "a-token-of-somebody"})
             yield session, public, server
+            session.get(f"http://127.0.0.1:{http}/data?token=a-token-of-somebody", allow_redirects=False)
+    logged = (folder / "access.log").read_text()
+    assert '"GET /data/datasets" 200' in logged
+    assert '"GET /data" 301' in logged
+    assert not [log for log in folder.glob("*.log") if "a-token-of-somebody" in log.read_text()]
     assert "[error]" not in (folder / "nginx.log").read_text()
 
 

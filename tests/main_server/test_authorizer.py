@@ -136,6 +136,23 @@ async def test_many_who_ask_the_same_are_one_question(main: MainServer, data: Pa
         assert len([r for r in main.requests if "/datasources/" in r.path]) <= 1
 
 
+async def test_the_id_of_a_dataset_is_known_while_the_main_server_is_silent(main: MainServer, data: Path) -> None:
+    async with datastore(main, data) as services:
+        await services.main_server.report()
+        ident = main.dataset_id("lab/brain")
+        assert await services.find_by_id(ident)
+        await services.registrar.reload(None)  # what was asked for does not count any more
+        main.faults.down = True
+        assert await services.find_by_id(ident) is services.catalog.find(BRAIN)
+        assert services.main_server.known_name(ident) == BRAIN
+        with pytest.raises(MainServerUnavailable):
+            await services.find_by_id("0" * 24)
+        main.faults.down = False
+        main.state.rows.clear()
+        await services.registrar.reload(None)
+        assert await services.find_by_id(ident) is None
+
+
 async def test_who_goes_away_does_not_end_the_question(main: MainServer, data: Path) -> None:
     async with datastore(main, data) as services:
         await services.main_server.report()
@@ -198,7 +215,8 @@ async def test_without_a_token_reading_is_asked_for_and_administration_is_not(ma
 async def test_what_is_no_token_is_not_asked_for(main: MainServer, data: Path) -> None:
     async with datastore(main, data) as services:
         await services.catalog.catch_up()
-        assert at_once(services, "x" * 1001) is at_once(services, "\udcff") is False
+        for bad in ("x" * 1001, "\udcff", "x\x00", "x\n"):
+            assert at_once(services, bad) is False
         assert at_once(services, "x" * 1000) is None
 
 
@@ -214,6 +232,30 @@ async def test_another_server_says_nothing_of_access(
                 await may(services, "alice")
             clock.passed_s += PAUSE_S + 1
     assert caplog.text.count("does not say who may read") == 1
+
+
+async def test_a_missing_row_is_no_refusal(main: MainServer, data: Path, clock: Clock) -> None:
+    async with datastore(main, data, DATASTORE_KEY=KEY) as services:
+        await services.main_server.report()
+        assert await may(services, "alice")
+        main.state.key = "another"
+        clock.passed_s = KEPT_S + 1
+        assert await may(services, "alice")
+        for _ in range(2):
+            with pytest.raises(MainServerUnavailable, match="knows no datastore 'wkdvid' with this key"):
+                await may(services, "boss")
+            clock.passed_s += PAUSE_S + 1
+
+
+async def test_what_understands_nothing_is_no_main_server(main: MainServer, data: Path, clock: Clock) -> None:
+    """Such as an nginx that is spoken to without TLS."""
+    main.faults.status = 400
+    async with datastore(main, data) as services:
+        await services.catalog.catch_up()
+        for action, dataset in ((Action.ADMINISTRATE, None), (Action.READ, services.catalog.find(BRAIN))):
+            with pytest.raises(MainServerUnavailable, match="does not say who may read"):
+                await asyncio.wait_for(services.authorizer.ask("alice", action, dataset), 20)
+            clock.passed_s += PAUSE_S + 1
 
 
 async def test_a_listing_is_not_cut_short_when_nobody_can_be_asked(main: MainServer, data: Path, clock: Clock) -> None:

@@ -112,11 +112,11 @@ async def test_a_missing_row_is_said_clearly_and_once(
     async with datastore(main, data, DATASTORE_KEY=KEY) as services, watching(services):
         assert await comes_true(lambda: calls(main, "status") > 3)
         assert caplog.text.count("knows no datastore 'wkdvid' with this key: see its row in webknossos.dataStores") == 1
-        with pytest.raises(MainServerRefused, match="knows no datastore"):
+        with pytest.raises(MainServerUnavailable, match="knows no datastore"):
             await services.main_server.report()
         main.state.key = KEY
         assert await comes_true(lambda: "lab/brain" in main.reported)
-        assert await comes_true(lambda: "takes our reports again" in caplog.text)
+        assert await comes_true(lambda: "the main server of webKnossos answers again" in caplog.text)
 
 
 async def test_what_the_main_server_leaves_out_is_named_once(

@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +197,7 @@ def parse_document(text: bytes) -> Document:
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
-        twice = next(name for i, (name, _) in enumerate(members) if name in dict(members[:i]))
+        twice = next(name for name, count in Counter(name for name, _ in members).items() if count > 1)
         raise InvalidRequest(f"{twice[:200]!r} stands twice in one object")
     return found
 

@@ -50,6 +50,8 @@ class MainServerAuthorizer:
         self._asking: SingleFlight[bool] = SingleFlight()
         self._notice = Notice(log, "the main server of webKnossos says again who may read")
         self._silent_until = 0.0
+        self._silence = ""
+        """What it did instead of answering."""
         self._is_legacy = False
         """Whether it is one that knows datasets by their names alone; found out by its answers."""
 
@@ -78,11 +80,11 @@ class MainServerAuthorizer:
     async def _ask(self, question: Question, dataset: Protected | None) -> bool:
         token, action, _ = question
         if time.monotonic() < self._silent_until:
-            raise MainServerUnavailable("does not answer")
+            raise MainServerUnavailable(self._silence)
         try:
             granted = await self._answer(token, action, dataset)
-        except MainServerUnavailable:
-            self._silent_until = time.monotonic() + PAUSE_S
+        except MainServerUnavailable as error:
+            self._silent_until, self._silence = time.monotonic() + PAUSE_S, error.what
             decided = self.decide(token, action, dataset)
             if decided is None:
                 raise
@@ -95,7 +97,7 @@ class MainServerAuthorizer:
     async def _answer(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
         """None: it does not know the dataset.
 
-        One of another generation says 400 to what it does not understand.
+        One of another generation says 400 to what it does not understand. What says so to both is none at all.
         """
         for is_legacy in (self._is_legacy, not self._is_legacy):
             body = legacy_request(action, dataset) if is_legacy else await self._modern_request(action, dataset)
@@ -106,10 +108,9 @@ class MainServerAuthorizer:
             if answer.status != HTTPStatus.BAD_REQUEST:
                 self._is_legacy = is_legacy
                 return self._granted(answer)
-        return None
+        return self._granted(answer) if dataset is None else None
 
     def _granted(self, answer: Answer) -> bool:
-        """It may be of any status: a refusal is 403."""
         match answer.body:
             case {"granted": bool(granted)}:
                 self._notice.well()
@@ -135,5 +136,5 @@ def legacy_request(action: Action, dataset: Protected | None) -> Mapping[str, An
 
 
 def _is_possible(token: str) -> bool:
-    """Anyone may send what is none, and it would be kept with the answer."""
-    return token.isascii() and len(token) <= LONGEST_TOKEN
+    """Anyone may send what is none; it would be kept with the answer, and databases fail over control characters."""
+    return token.isascii() and token.isprintable() and len(token) <= LONGEST_TOKEN

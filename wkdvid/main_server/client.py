@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -60,6 +61,7 @@ class MainServerUnavailable(UpstreamUnavailable):
     def __init__(self, what: str) -> None:
         """``what`` it does instead."""
         super().__init__(f"the main server of webKnossos {what}")
+        self.what = what
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,10 @@ class Client:
         self._key = key
         self._session: aiohttp.ClientSession | None = None
         self._notice = Notice(log, "the main server of webKnossos answers again")
+        self._not_known = (
+            f"knows no datastore {name!r} with this key: see its row in webknossos.dataStores,"
+            " and webknossos.name and webknossos.key here"
+        )
 
     async def ask(
         self, method: str, path: str, query: Mapping[str, str] = NO_QUERY, body: Json = None, within_s: float = ASK_S
@@ -137,6 +143,8 @@ class Client:
             raise MainServerUnavailable(f"answers with status {answer.status}")
         if 300 <= answer.status < 400:
             raise MainServerUnavailable(f"redirects to another address; {URL_HINT}")
+        if answer.status == HTTPStatus.FORBIDDEN:  # who may not read is refused with status 200
+            raise MainServerUnavailable(IS_PAGE if answer.body is PAGE else self._not_known)
         if answer.body is not PAGE:
             self._notice.well()
         return answer

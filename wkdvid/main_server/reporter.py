@@ -39,7 +39,7 @@ Form: TypeAlias = Callable[[Dataset], Json]
 
 
 class MainServerRefused(BackendError):
-    """It does not know us, or does not understand us."""
+    """It does not understand us."""
 
     code = "main_server_refused"
 
@@ -79,10 +79,9 @@ class Reporter:
                 with contextlib.suppress(WkdvidError, OSError):  # each request that needs the catalog says so
                     await self._catalog.catch_up()
                 now = time.monotonic()
-                has_changed = pause_s == PAUSES_S[0] and self._reported != self._what_is_there()
                 if not self._lock.acquire():
                     due = 0.0  # who takes over reports at once
-                elif not (has_changed or now >= due):
+                elif now < due and (pause_s > PAUSES_S[0] or self._reported == self._what_is_there()):
                     continue
                 elif await self._try():
                     pause_s, due = PAUSES_S[0], now + EVERY_S
@@ -143,14 +142,7 @@ class Reporter:
         if answer.is_ok:
             return
         what = f"does not take our reports: it answers with status {answer.status}"
-        if answer.body is PAGE:
-            what = IS_PAGE
-        elif answer.status == HTTPStatus.FORBIDDEN:
-            what = (
-                f"knows no datastore {self._client.datastore!r} with this key: see its row in webknossos.dataStores,"
-                " and webknossos.name and webknossos.key here"
-            )
-        error = MainServerRefused(f"the main server of webKnossos {what}")
+        error = MainServerRefused(f"the main server of webKnossos {IS_PAGE if answer.body is PAGE else what}")
         self._notice.trouble(str(error))
         raise error
 

@@ -147,7 +147,8 @@ class MultiLodMeshes:
         value = await asyncio.to_thread(sharding.find, index, segment, limit, where)
         if value is None:
             return None
-        manifest = sharding.unpacked(await self._read_there(place.file, value, limit), limit)
+        packed = await self._read_there(place.file, value, limit)
+        manifest = await asyncio.to_thread(sharding.unpacked, packed, limit)
         levels = await self._levels(segment, manifest)
         start = value.start - data_size(levels)
         if start < sharding.data_start:
