@@ -38,6 +38,8 @@ class ServerConfig:
     """Where to listen, as ``host:port``; without a host, on every interface."""
     public_url: str | None = None
     """How clients reach the server, where a proxy stands before it: scheme and host, no slash at the end."""
+    internal_url: str | None = None
+    """How the main server of webKnossos reaches this one, where that is another way than the clients'."""
     workers: WholeNumber = 0
     """Processes; 0 means one per core."""
     cors_domains: tuple[str, ...] = ()
@@ -63,6 +65,11 @@ class ServerConfig:
     def own_url(self) -> str:
         """Where others do."""
         return (self.public_url or self.local_url).rstrip("/")
+
+    @property
+    def main_servers_way(self) -> str:
+        """Where the main server of webKnossos does."""
+        return (self.internal_url or self.own_url).rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)

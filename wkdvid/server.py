@@ -242,11 +242,11 @@ def _credentials(config: Config) -> Credentials:
 
 def _link(config: Config, catalog: Catalog) -> Link | None:
     """The way to the main server, where it has one to be shown to."""
-    settings, url = config.webknossos, config.server.own_url
+    settings, forms = config.webknossos, reports.forms(config.server.own_url)
     if settings.url is None or settings.key is None:
         return None
     client = Client(settings.url, settings.name, settings.key)
-    return Link(client, catalog, _reporting_lock(config), reports.forms(url), url)
+    return Link(client, catalog, _reporting_lock(config), forms, config.server.main_servers_way)
 
 
 def _reporting_lock(config: Config) -> Lock:

@@ -95,7 +95,9 @@ def expected(columns: tuple[str, ...], **changed: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("year", TABLES)
-def test_the_row_is_written_once_and_kept_up_to_date(year: str, postgresql: PostgreSQL, register: Register) -> None:
+def test_the_row_is_written_once_and_kept_up_to_date(
+    year: str, postgresql: PostgreSQL, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = new_database(postgresql, TABLES[year])
     options = ("--public-url", OURS, "--database-url", url)
     assert register(*options) == (0, f"wkdvid: registered, at {OURS}, for browsers at {OURS}\n", "")
@@ -103,7 +105,8 @@ def test_the_row_is_written_once_and_kept_up_to_date(year: str, postgresql: Post
     assert register(*options) == (0, "wkdvid: is registered so already\n", "")
     with psycopg.connect(url) as connection:
         connection.execute("UPDATE webknossos.dataStores SET key = 'old', isDeleted = TRUE")
-    code, said, _ = register(*options, "--url", "http://10.0.0.1:8000/")
+    monkeypatch.setenv("WKDVID_SERVER__INTERNAL_URL", "http://10.0.0.1:8000/")
+    code, said, _ = register(*options)
     assert (code, said) == (0, "wkdvid: changed (url, key, isdeleted)\n")
     assert rows(url) == {"wkdvid": expected(TABLES[year], url="http://10.0.0.1:8000")}
 
@@ -144,7 +147,7 @@ def test_an_address_that_another_has_is_explained(column: str, postgresql: Postg
     code, said, complaint = register("--public-url", OURS, "--database-url", url)
     assert (code, said, rows(url)) == (1, "", before)
     assert f"the datastore 'localhost' already has the {column.lower()} {OURS}" in complaint
-    assert {"url": "--url", "publicUrl": "--public-url"}[column] in complaint
+    assert {"url": "server.internalUrl", "publicUrl": "--public-url"}[column] in complaint
 
 
 def test_what_the_table_does_not_take_is_said_in_its_words(postgresql: PostgreSQL, register: Register) -> None:
@@ -159,7 +162,7 @@ def test_what_the_table_does_not_take_is_said_in_its_words(postgresql: PostgreSQ
     ("options", "words"),
     [
         (["--name", "em data"], "name: 'em data' is not"),
-        (["--url", "em.example.org"], "url: 'em.example.org' is not"),
+        (["--public-url", "em.example.org"], "url: 'em.example.org' is not"),
         (["--public-url", "https://em.example.org/?a=b"], "url: 'https://em.example.org/?a=b' is not"),
         (["--key", "s3cr3t"], "a secret is not written here"),
         (["--database-url", "sqlite:///x"], "--database-url: expected postgresql://"),
@@ -268,9 +271,10 @@ def test_the_row_itself_is_looked_at(check: Check, postgresql: PostgreSQL, serve
     assert (code, "the row of 'wkdvid' has the name, the key and the addresses of this server" in said) == (0, True)
 
 
-def test_another_url_than_the_public_one_does_not_stay(check: Check) -> None:
-    code, said = check("--url", "http://127.0.0.1:1")
-    assert (code, "WRONG http://127.0.0.1:1 (--url) does not stay" in said) == (1, True)
+def test_the_main_servers_own_way_is_asked_too(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WKDVID_SERVER__INTERNAL_URL", "http://127.0.0.1:1")
+    code, said = check()
+    assert (code, "this server does not answer at http://127.0.0.1:1" in said) == (1, True), said
 
 
 def test_who_does_not_answer_is_said(check: Check) -> None:

@@ -54,6 +54,18 @@ def short_waits(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtur
     assert KEY not in caplog.text
 
 
+async def test_the_main_server_is_told_its_own_way_where_there_is_one(main: MainServer, data: Path) -> None:
+    addresses = {
+        "WKDVID_SERVER__PUBLIC_URL": "https://em.example.org",
+        "WKDVID_SERVER__INTERNAL_URL": "http://wkdvid:8000/",
+    }
+    async with datastore(main, data, **addresses) as services:
+        await services.main_server.report()
+    (told,) = [request.json()["url"] for request in main.requests if request.path.endswith("/status")]
+    assert told == "http://wkdvid:8000"
+    assert main.reported["lab/brain"]["dataLayers"][0]["mags"][0]["path"].startswith("https://em.example.org/")
+
+
 @pytest.mark.parametrize("generation", Generation)
 async def test_the_form_that_the_main_server_understands_is_found_and_remembered(
     main: MainServer, data: Path, generation: Generation

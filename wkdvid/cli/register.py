@@ -39,11 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="as of 'wkdvid serve' (default: data)")
     parser.add_argument("--name", help="of this datastore (default: webknossos.name)")
     parser.add_argument("--key", metavar="REFERENCE", help="$VARIABLE or file:PATH (default: webknossos.key)")
-    parser.add_argument(
-        "--url",
-        help="where the main server reaches this one, until the first report tells it server.publicUrl"
-        " (default: as --public-url)",
-    )
     parser.add_argument("--public-url", metavar="URL", help="where browsers reach it (default: server.publicUrl)")
     parser.add_argument("--main", metavar="URL", help="of the main server, for --check (default: webknossos.url)")
     parser.add_argument(
@@ -88,7 +83,7 @@ def _row(args: argparse.Namespace, config: Config, *, with_key: bool) -> Row:
     public_url = (args.public_url or config.server.own_url).rstrip("/")
     return Row(
         name=config.webknossos.name,
-        url=(args.url or public_url).rstrip("/"),
+        url=(config.server.internal_url or public_url).rstrip("/"),
         public_url=public_url,
         key=config.webknossos.key if with_key else None,
     )

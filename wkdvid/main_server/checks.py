@@ -138,15 +138,12 @@ async def _listed_address(session: aiohttp.ClientSession, main_url: str, row: Ro
 def _address_findings(row: Row, main_url: str) -> Sequence[Finding]:
     """What the addresses alone show to be wrong."""
     findings = []
-    if row.url != row.public_url:
-        text = "the running server tells the main server its server.publicUrl at each report"
-        findings.append(Finding(False, f"{row.url} (--url) does not stay: {text}"))
     if _is_loopback(row.url) and not _is_loopback(main_url):
         findings.append(
             Finding(
                 False,
                 f"{row.url} is this machine's own; the main server does not reach it from elsewhere."
-                " server.publicUrl, or --url, gives an address of the network",
+                " server.internalUrl, or server.publicUrl, gives an address of the network",
             )
         )
     if main_url.startswith("https:") and row.public_url.startswith("http:") and not _is_loopback(row.public_url):

@@ -127,7 +127,7 @@ def _table(connection: sa.Connection) -> sa.Table:
 
 
 def _refuse_shared_urls(connection: sa.Connection, table: sa.Table, row: Row) -> None:
-    for column, url, option in (("url", row.url, "--url"), ("publicurl", row.public_url, "--public-url")):
+    for column, url, option in (("url", row.url, "server.internalUrl"), ("publicurl", row.public_url, "--public-url")):
         if column in table.c:
             others = sa.select(table.c.name).where(table.c[column] == url, table.c.name != row.name)
             other = connection.execute(others).scalar()
