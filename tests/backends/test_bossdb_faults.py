@@ -115,7 +115,7 @@ async def test_what_a_second_try_would_not_better(double: BossDouble, status: in
 
 async def test_silence_ends_at_the_deadline(double: BossDouble) -> None:
     """F10"""
-    volume = await open_channel(double, backends=backends_for(double, deadline_s=1))
+    volume = await open_channel(double, backends=backends_for(double, deadline_s=2))
     double.faults.delay_s = 60
     for answer in await asyncio.gather(*(volume.read(0, CUBOID) for _ in range(8)), return_exceptions=True):
         assert isinstance(answer, UpstreamUnavailable)
@@ -126,9 +126,9 @@ async def test_silence_ends_at_the_deadline(double: BossDouble) -> None:
 
 async def test_a_byte_at_a_time_ends_at_the_deadline(double: BossDouble) -> None:
     """F11"""
-    volume = await open_channel(double, backends=backends_for(double, deadline_s=1))
+    volume = await open_channel(double, backends=backends_for(double, deadline_s=2))
     double.faults.pause_s = 0.2
-    with pytest.raises(UpstreamUnavailable, match=r"no answer within 1 s"):
+    with pytest.raises(UpstreamUnavailable, match=r"no answer within 2 s"):
         await volume.read(0, CUBOID)
     double.faults.pause_s = 0
     await read_recovered(volume)
@@ -138,7 +138,7 @@ async def test_a_byte_at_a_time_ends_at_the_deadline(double: BossDouble) -> None
 async def test_two_hundred_silent_reads_leave_nothing() -> None:
     """F10: neither tasks nor the slots for requests."""
     with BossDouble(experiment(image(size=(2, 2, 200 * 16)))) as double:
-        volume = await open_channel(double, backends=backends_for(double, deadline_s=1))
+        volume = await open_channel(double, backends=backends_for(double, deadline_s=2))
         await volume.read(0, Box((0, 0, 0), (2, 2, 1)))
         before = len(asyncio.all_tasks())
         double.faults.delay_s = 60

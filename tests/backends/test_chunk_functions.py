@@ -25,7 +25,7 @@ LEVEL = LevelInfo(
 START, STOP = LEVEL.extent.start, LEVEL.extent.stop
 VOXELS = np.asfortranarray(np.random.default_rng(1).integers(1, 1 << 16, (2, *LEVEL.extent.size), dtype=np.uint16))
 FILL = 7
-DEADLINE_S = 0.5
+DEADLINE_S = 20.0
 
 
 class Chunks:
@@ -45,10 +45,10 @@ def cut(box: Box) -> Array:
     return VOXELS[(slice(None), *(slice(a - o, b - o) for a, b, o in zip(box.start, box.stop, START, strict=True)))]
 
 
-def make_volume(read: ReadChunk) -> TensorStoreVolume:
+def make_volume(read: ReadChunk, deadline_s: float = DEADLINE_S) -> TensorStoreVolume:
     context = ts.Context({"cache_pool": {"total_bytes_limit": 1 << 26}})
     store = chunk_store(
-        read, LEVEL, dtype=np.uint16, num_channels=2, context=context, deadline_s=DEADLINE_S, fill_value=FILL
+        read, LEVEL, dtype=np.uint16, num_channels=2, context=context, deadline_s=deadline_s, fill_value=FILL
     )
     info = LayerInfo(
         name="layer",
@@ -59,7 +59,7 @@ def make_volume(read: ReadChunk) -> TensorStoreVolume:
         levels=(LEVEL,),
         format="made",
     )
-    return TensorStoreVolume(info, [store], "made", deadline_s=DEADLINE_S)
+    return TensorStoreVolume(info, [store], "made", deadline_s=deadline_s)
 
 
 async def test_every_voxel_from_chunks_cut_at_the_extent() -> None:
@@ -138,7 +138,7 @@ async def test_silence_ends_at_the_deadline_and_stops_the_function() -> None:
 
     chunks.instead = silent
     with pytest.raises(UpstreamUnavailable, match="no answer within"):
-        await make_volume(chunks.read).read(0, Box((5, 0, 0), (32, 32, 16)))
+        await make_volume(chunks.read, deadline_s=0.5).read(0, Box((5, 0, 0), (32, 32, 16)))
     for _ in range(100):
         await asyncio.sleep(0.01)
         if stopped:
