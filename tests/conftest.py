@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.metadata.databases import PostgreSQL, running_postgresql
 from tests.volumes import Voxels
@@ -24,6 +25,10 @@ def real_data_folder() -> Path | None:
     folder = os.environ.get("WKDVID_TEST_DATA")
     return Path(folder) if folder else None
 
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+"""Other tests run beside each: how long an example takes says nothing."""
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell ignores SIGINT in what it runs in the background, and with it all that the tests start."""
