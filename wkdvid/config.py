@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from wkdvid.clio_config import ClioConfig, alias_layer, check_clio
 from wkdvid.core.credentials import Credential, check_credential
 from wkdvid.core.limits import GIB, Bytes, Limits
 from wkdvid.core.secrets import Reference
@@ -25,9 +26,7 @@ from wkdvid.dvid_config import DVID_SECTIONS, NgprecomputedStore, ignored, is_dv
 from wkdvid.errors import ConfigError
 from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, nearest
 
-AccessMode: TypeAlias = Literal["open", "token", "webknossos"]
-
-LATER_MODES = ("clio",)
+AccessMode: TypeAlias = Literal["open", "token", "webknossos", "clio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +76,8 @@ class AccessConfig:
     """``[access]``."""
 
     mode: AccessMode = "open"
-    """Who may do what: ``open`` (anyone everything), ``token`` (administration by token) or ``webknossos`` (what the
-    main server says)."""
+    """Who may do what: ``open`` (anyone everything), ``token`` (administration by token), ``webknossos`` (what the
+    main server says) or ``clio`` (roles of users)."""
     allow_open_network: bool = False
     """Whether mode ``open`` may listen on another address than loopback."""
     admin_token: Secret = field(default=None, repr=False)
@@ -154,6 +153,7 @@ class Config:
     webknossos: WebknossosConfig = field(default_factory=WebknossosConfig)
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
+    clio: ClioConfig = field(default_factory=ClioConfig)
     limits: Limits = field(default_factory=Limits)
     data_dir: Path = Path("data")
     """Where state lives, and where relative sources begin."""
@@ -199,6 +199,7 @@ SCHEMA = Schema(
         "webknossos": WebknossosConfig,
         "metadata": MetadataConfig,
         "jobs": JobsConfig,
+        "clio": ClioConfig,
         "limits": Limits,
     }
 )
@@ -219,14 +220,15 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
     data_dir = Path(str(options.pop("data_dir", None) or environ.get("WKDVID_DATA_DIR") or "data"))
     file = _find_file(path, environ, data_dir)
     document = _read_toml(file) if file else {}
-    settings = (
-        _default_layer(data_dir)
-        | _file_layer(document, str(file))
+    given = (
+        _file_layer(document, str(file))
         | _environment_layer(environ)
         | {SCHEMA.find(name, "command line"): Setting(value, "command line") for name, value in options.items()}
     )
+    mode = given.get("access.mode")
+    is_clio = mode is not None and mode.value == "clio"
+    settings = _default_layer(data_dir) | (alias_layer(environ) if is_clio else {}) | given
     settings |= _address_layer(settings, host, port)
-    _refuse_later_modes(settings)
     config = Config(
         **{section: SCHEMA.build(section, settings, environ) for section in SCHEMA.sections},
         data_dir=data_dir,
@@ -321,14 +323,6 @@ def _address_layer(settings: Layer, host: object, port: object) -> Layer:
     return {"server.httpAddress": Setting(f"{bracketed}:{old_port if port is None else port}", "command line")}
 
 
-def _refuse_later_modes(settings: Layer) -> None:
-    mode = settings.get("access.mode")
-    if mode and mode.value in LATER_MODES:
-        raise ConfigError(
-            f"{mode.where}: access.mode: {mode.value!r} is not in this version; open, token or webknossos"
-        )
-
-
 def _check(config: Config) -> None:
     """What no single key shows to be wrong."""
     host, _ = config.server.address
@@ -338,6 +332,7 @@ def _check(config: Config) -> None:
             " be reached from the network; take mode 'token', a loopback address, or set access.allow_open_network"
         )
     _check_main_server(config)
+    check_clio(config.clio, reachable=not is_loopback(host))
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -17,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0006"
 """Of the newest migration. Kept here, so that a database that is up to date needs no Alembic."""
 
 metadata = MetaData()
@@ -78,3 +79,49 @@ catalog_state = Table(
     Column("renewed", BigInteger, nullable=False),
 )
 """One row, which whoever changes the catalog locks. ``renewed``: since when all sources are to be opened afresh."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("email", String(320), primary_key=True),
+    Column("name", Text),
+    Column("org", Text),
+    Column("picture", Text),
+    Column("disabled", Boolean, nullable=False),
+    Column("global_roles", Text, nullable=False),
+    Column("datasets", Text, nullable=False),
+    Column("token_epoch", Float, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+)
+"""Roles are JSON: a list, and an object of lists by dataset."""
+
+user_groups = Table(
+    "user_groups",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("email", String(320), primary_key=True, index=True),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("email", String(320), nullable=False, index=True),
+    Column("label", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+)
+"""Opaque tokens: of each its SHA-256 in hex."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("dataset", String(300)),
+    Column("detail", Text, nullable=False),
+)
+"""A line for each change that a user makes; ``detail`` is JSON. No secret stands in it."""
