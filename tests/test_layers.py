@@ -22,6 +22,7 @@ RANKS = {
     "export": 3,
     "main_server": 3,
     "identity": 3,
+    "identity.opening": 5,
     "config": 4,
     "settings": 4,
     "dvid_config": 4,

@@ -94,6 +94,10 @@ class Dataset:
         return self.entry.public
 
     @property
+    def clio_name(self) -> str | None:
+        return self.entry.clio_name
+
+    @property
     def said_public(self) -> bool:
         return self.entry.options.get("public") is True
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import jwt
 from cachebox import LRUCache
@@ -20,6 +21,7 @@ KEPT = 20_000
 """Tokens whose check is not repeated."""
 KEPT_S = 300.0
 LONGEST_TOKEN = 8192
+NO_TOKENS: Mapping[str, str] = MappingProxyType({})
 REFUSED = "Could not validate credentials"
 
 
@@ -37,22 +39,30 @@ class Identities:
         own: OwnTokens,
         providers: Sequence[OidcVerifier],
         *,
-        owner: str | None,
-        test_user: str | None,
+        admins: Collection[str] = (),
+        anyone: str | None = None,
+        tokens: Mapping[str, str] = NO_TOKENS,
     ) -> None:
         """
         Args:
-            owner: Email of who is an administrator, whatever is stored.
-            test_user: Who sends requests without a token, or with what is none.
+            admins: Emails of administrators, whatever is stored.
+            anyone: Who sends requests without a token, or with what is none.
+            tokens: Emails by opaque tokens that stand in the configuration.
         """
-        self._users = users
+        self.users = users
         self.own = own
         self._by_issuer: Mapping[str, OidcVerifier] = {
             issuer: verifier for verifier in providers for issuer in verifier.provider.issuers
         }
-        self._owner = None if owner is None else owner.lower()
-        self._test_user = None if test_user is None else test_user.lower()
+        self._admins = frozenset(email.lower() for email in admins)
+        self._anyone = None if anyone is None else anyone.lower()
+        self._tokens = {hashlib.sha256(token.encode()).hexdigest(): email.lower() for token, email in tokens.items()}
         self._checked: LRUCache[bytes, _Checked] = LRUCache(KEPT)
+
+    @property
+    def needs_no_token(self) -> bool:
+        """Then a token proves nothing: any web page can make one up."""
+        return self._anyone is not None
 
     async def user(self, token: str | None) -> User:
         """Who sends it: as stored, or somebody without any role.
@@ -66,7 +76,7 @@ class Identities:
 
     async def user_of(self, identity: Identity) -> User:
         email = identity.email
-        stored = await self._users.find(email)
+        stored = await self.users.find(email)
         if stored is not None and stored.disabled:
             raise Forbidden("Inactive user")
         user = stored or User(email=email)
@@ -76,7 +86,7 @@ class Identities:
             picture=user.picture or identity.picture,
             groups=(*user.groups, *(group for group in identity.groups if group not in user.groups)),
         )
-        if email == self._owner and not filled.is_admin:
+        if email in self._admins and not filled.is_admin:
             return replace(filled, global_roles=(*filled.global_roles, ADMIN))
         return filled
 
@@ -86,21 +96,21 @@ class Identities:
             Unauthorized, UpstreamUnavailable, DatabaseUnavailable: as ``user``.
         """
         if not token or len(token) > LONGEST_TOKEN:
-            return self._tester()
+            return self._without_token()
         digest = hashlib.sha256(token.encode(errors="surrogateescape"))
         checked: _Checked | None = self._checked.get(digest.digest())
         if checked is None or checked.until < time.time():
             checked = await self._check(token, digest.hexdigest())
             self._checked[digest.digest()] = checked
-        if checked.identity.issued < await self._users.token_epoch(checked.identity.email):
+        if checked.identity.issued < await self.users.token_epoch(checked.identity.email):
             raise Unauthorized(REFUSED)
         return checked.identity
 
     async def _check(self, token: str, digest: str) -> _Checked:
         issuer = _issuer(token)
         if issuer is None:
-            email = await self._users.owner_of_token(digest)
-            return _Checked(Identity(email=email, issued=float("inf")) if email else self._tester(), 0.0)
+            email = self._tokens.get(digest) or await self.users.owner_of_token(digest)
+            return _Checked(Identity(email=email, issued=float("inf")) if email else self._without_token(), 0.0)
         if issuer == ISSUER:
             identity = self.own.verify(token)
         elif issuer in self._by_issuer:
@@ -110,10 +120,10 @@ class Identities:
         until = time.time() + KEPT_S
         return _Checked(identity, until if identity.expires is None else min(until, identity.expires))
 
-    def _tester(self) -> Identity:
-        if self._test_user is None:
+    def _without_token(self) -> Identity:
+        if self._anyone is None:
             raise Unauthorized(REFUSED)
-        return Identity(email=self._test_user, issued=float("inf"))
+        return Identity(email=self._anyone, issued=float("inf"))
 
 
 def _issuer(token: str) -> str | None:

@@ -63,6 +63,8 @@ def lasting_secret(path: Path) -> str:
     Raises:
         ConfigError: the file cannot be read or made.
     """
+    if path.exists():
+        return path.read_text(encoding="utf-8").strip()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

@@ -125,3 +125,13 @@ audit = Table(
     Column("detail", Text, nullable=False),
 )
 """A line for each change that a user makes; ``detail`` is JSON. No secret stands in it."""
+
+clio_datasets = Table(
+    "clio_datasets",
+    metadata,
+    Column("name", String(300), primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("by", String(320), nullable=False),
+)
+"""``document`` is JSON."""

@@ -45,3 +45,10 @@ def upgrade() -> None:
         sa.Column("dataset", sa.String(300)),
         sa.Column("detail", sa.Text, nullable=False),
     )
+    op.create_table(
+        "clio_datasets",
+        sa.Column("name", sa.String(300), primary_key=True),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.Column("updated", sa.Float, nullable=False),
+        sa.Column("by", sa.String(320), nullable=False),
+    )

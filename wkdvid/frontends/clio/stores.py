@@ -1,0 +1,65 @@
+"""What clio's handlers are given: who is who, what is kept, and what datasets are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wkdvid.clio_config import ClioConfig
+from wkdvid.config import Config
+from wkdvid.core.catalog import Catalog
+from wkdvid.core.catalog_store import SharedCounter
+from wkdvid.core.grants import clio_names
+from wkdvid.core.users import Users
+from wkdvid.identity.chain import Identities
+from wkdvid.metadata.clio.datasets import COUNTER, Datasets
+from wkdvid.metadata.engine import open_engine
+from wkdvid.metadata.queries import Queries
+
+
+class Names:
+    """Clio's names of datasets and the names under which things are held (decisions.md 7)."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._generation = -1
+        self._held: Mapping[str, str] = {}
+        self._shown: Mapping[str, str] = {}
+
+    def held(self, name: str) -> str:
+        """``organization/dataset`` of a registered dataset, whatever it is called; another name stays as it is."""
+        self._look()
+        return self._held.get(name, name)
+
+    def shown(self, held: str) -> str:
+        """What clio's clients call it."""
+        self._look()
+        return self._shown.get(held, held)
+
+    def _look(self) -> None:
+        if self._generation != self._catalog.generation:
+            self._held = clio_names(self._catalog.datasets())
+            self._shown = {held: name for name, held in self._held.items()}  # the last, which is the chosen one
+            self._generation = self._catalog.generation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clio:
+    config: ClioConfig
+    identities: Identities
+    names: Names
+    datasets: Datasets
+
+    @property
+    def users(self) -> Users:
+        return self.identities.users
+
+
+def open_clio(config: Config, catalog: Catalog, identities: Identities) -> Clio:
+    engine, folder = open_engine(config.metadata.database_url), config.state_dir
+    return Clio(
+        config=config.clio,
+        identities=identities,
+        names=Names(catalog),
+        datasets=Datasets(Queries(engine), SharedCounter(folder / COUNTER)),
+    )
