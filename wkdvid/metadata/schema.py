@@ -135,3 +135,59 @@ clio_datasets = Table(
     Column("by", String(320), nullable=False),
 )
 """``document`` is JSON."""
+
+point_annotations = Table(
+    "point_annotations",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("dataset", String(300), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("locationkey", String(64), nullable=False),
+    Column("verified", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("kind", "dataset", "email", "locationkey", name="point_annotations_place"),
+)
+"""Annotations of the first version, saved searches and atlas entries, one of each kind for a user at a place."""
+
+typed_annotations = Table(
+    "typed_annotations",
+    metadata,
+    Column("dataset", String(300), primary_key=True),
+    Column("email", String(320), primary_key=True),
+    Column("key", String(160), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("x0", "y0", "z0", "x1", "y1", "z1")),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Points, lines and spheres; the numbers are the inclusive corners of a box around each."""
+
+clio_values = Table(
+    "clio_values",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("email", String(320), primary_key=True),
+    Column("scope", String(300), primary_key=True),
+    Column("key", String(300), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Key-values of users, and what of them was handed in as a pull request."""
+
+site_reports = Table(
+    "site_reports",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("email", String(320), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+clio_volumes = Table(
+    "clio_volumes",
+    metadata,
+    Column("name", String(300), primary_key=True),
+    Column("document", Text, nullable=False),
+)

@@ -12,7 +12,10 @@ from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.grants import clio_names
 from wkdvid.core.users import Users
 from wkdvid.identity.chain import Identities
+from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import COUNTER, Datasets
+from wkdvid.metadata.clio.points import Points
+from wkdvid.metadata.clio.values import Values
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.queries import Queries
 
@@ -49,6 +52,12 @@ class Clio:
     identities: Identities
     names: Names
     datasets: Datasets
+    annotations: Points
+    """Of the first version."""
+    typed: Annotations
+    searches: Points
+    atlas: Points
+    values: Values
 
     @property
     def users(self) -> Users:
@@ -56,10 +65,15 @@ class Clio:
 
 
 def open_clio(config: Config, catalog: Catalog, identities: Identities) -> Clio:
-    engine, folder = open_engine(config.metadata.database_url), config.state_dir
+    queries = Queries(open_engine(config.metadata.database_url))
     return Clio(
         config=config.clio,
         identities=identities,
         names=Names(catalog),
-        datasets=Datasets(Queries(engine), SharedCounter(folder / COUNTER)),
+        datasets=Datasets(queries, SharedCounter(config.state_dir / COUNTER)),
+        annotations=Points(queries, "v1"),
+        typed=Annotations(queries),
+        searches=Points(queries, "search"),
+        atlas=Points(queries, "atlas"),
+        values=Values(queries),
     )
