@@ -191,3 +191,34 @@ clio_volumes = Table(
     Column("name", String(300), primary_key=True),
     Column("document", Text, nullable=False),
 )
+
+neuron_states = Table(
+    "neuron_states",
+    metadata,
+    Column("revision", Integer, primary_key=True),
+    Column("dataset", String(300), nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("id", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("document", Text),
+    Column("email", String(320), nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""Every state of every record; without a document where it was deleted. The last one of the newest version counts."""
+
+Index(
+    "neuron_states_place",
+    *(neuron_states.c.dataset, neuron_states.c.type, neuron_states.c.id),
+    *(neuron_states.c.version, neuron_states.c.revision),
+)
+
+neuron_tags = Table(
+    "neuron_tags",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("dataset", String(300), nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("tag", String(100), nullable=False),
+    Column("uuid", String(100), nullable=False),
+    UniqueConstraint("dataset", "type", "tag", name="neuron_tags_name"),
+)

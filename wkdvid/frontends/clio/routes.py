@@ -17,6 +17,7 @@ from wkdvid.core.users import User
 from wkdvid.errors import Forbidden, WkdvidError
 from wkdvid.frontends.clio import datasets, points, typed, users, values
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route
+from wkdvid.frontends.clio.neurons import answers as neurons
 from wkdvid.frontends.clio.status import STATUS, document, headers
 from wkdvid.frontends.clio.stores import Clio
 from wkdvid.frontends.http import (
@@ -36,7 +37,7 @@ log = logging.getLogger("wkdvid.clio")
 COOKIE = "dsg_token"
 """Of a login; also a parameter of the query."""
 CURRENT, OLD = ("/v2", "/v3", "/test"), ("", "/v1", "/clio_toplevel")
-BOTH: Sequence[Route] = (*datasets.ROUTES, *users.ROUTES, *points.ROUTES, *values.ROUTES)
+BOTH: Sequence[Route] = (*datasets.ROUTES, *users.ROUTES, *points.ROUTES, *values.ROUTES, *neurons.ROUTES)
 """The same in all versions."""
 CURRENT_ROUTES: Sequence[Route] = typed.CURRENT
 OLD_ROUTES: Sequence[Route] = typed.OLD

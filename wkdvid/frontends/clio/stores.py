@@ -14,6 +14,7 @@ from wkdvid.core.users import Users
 from wkdvid.identity.chain import Identities
 from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import COUNTER, Datasets
+from wkdvid.metadata.clio.neurons import Neurons
 from wkdvid.metadata.clio.points import Points
 from wkdvid.metadata.clio.values import Values
 from wkdvid.metadata.engine import open_engine
@@ -58,6 +59,7 @@ class Clio:
     searches: Points
     atlas: Points
     values: Values
+    neurons: Neurons
 
     @property
     def users(self) -> Users:
@@ -76,4 +78,5 @@ def open_clio(config: Config, catalog: Catalog, identities: Identities) -> Clio:
         searches=Points(queries, "search"),
         atlas=Points(queries, "atlas"),
         values=Values(queries),
+        neurons=Neurons(queries),
     )

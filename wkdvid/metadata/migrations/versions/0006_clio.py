@@ -95,3 +95,24 @@ def upgrade() -> None:
         sa.Column("name", sa.String(300), primary_key=True),
         sa.Column("document", sa.Text, nullable=False),
     )
+    op.create_table(
+        "neuron_states",
+        sa.Column("revision", sa.Integer, primary_key=True),
+        sa.Column("dataset", sa.String(300), nullable=False),
+        sa.Column("type", sa.String(100), nullable=False),
+        sa.Column("id", sa.BigInteger, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("document", sa.Text),
+        sa.Column("email", sa.String(320), nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+    )
+    op.create_index("neuron_states_place", "neuron_states", ["dataset", "type", "id", "version", "revision"])
+    op.create_table(
+        "neuron_tags",
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("dataset", sa.String(300), nullable=False),
+        sa.Column("type", sa.String(100), nullable=False),
+        sa.Column("tag", sa.String(100), nullable=False),
+        sa.Column("uuid", sa.String(100), nullable=False),
+        sa.UniqueConstraint("dataset", "type", "tag", name="neuron_tags_name"),
+    )
