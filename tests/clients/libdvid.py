@@ -13,8 +13,8 @@ import lz4.block
 import numpy as np
 import requests
 
-from tests.clients.dvid_wire import BLOCK, Corner, jpeg_block, label_block, records
 from tests.clients.neuclease import xyz
+from tests.dvid_wire import BLOCK, Corner, jpeg_block, label_block, records
 from tests.volumes import Voxels
 
 RAW_BLOCK = 8 * BLOCK**3

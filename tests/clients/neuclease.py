@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import requests
 
-from tests.clients.dvid_wire import BLOCK, Corner, jpeg_block, label_block, pasted, records
+from tests.dvid_wire import BLOCK, Corner, jpeg_block, label_block, pasted, records
 from tests.volumes import Voxels
 
 BATCH = 1000

@@ -18,10 +18,10 @@ import requests
 from intern.remote.dvid import DVIDRemote
 from PIL import Image
 
-from tests.clients.dvid_wire import BLOCK, Corner, pasted
 from tests.clients.libdvid import Libdvid
 from tests.clients.neuclease import LEAST_VERSION, Neuclease
 from tests.clients.pydvid import Pydvid
+from tests.dvid_wire import BLOCK, Corner, pasted
 from tests.servers import Server, running
 from tests.volumes import Voxels, write_precomputed
 from wkdvid.core.geometry import Vec3
