@@ -14,9 +14,9 @@ from typing import TypeVar
 from wkdvid.codecs import jpeg
 from wkdvid.codecs.payload import Buffer
 from wkdvid.core.body_cache import Body, Key
-from wkdvid.core.catalog import Layer
 from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, multiply
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.core.volume import Array, StoresChunks, has_data

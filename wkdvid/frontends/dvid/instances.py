@@ -13,8 +13,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from wkdvid.core.catalog import Dataset, Layer
+from wkdvid.core.catalog import Dataset
 from wkdvid.core.geometry import Float3
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.volume import LayerInfo
 from wkdvid.errors import UnsupportedRequest

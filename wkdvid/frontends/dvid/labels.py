@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from wkdvid.core.catalog import Layer
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, divide_down
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound, UnsupportedRequest
