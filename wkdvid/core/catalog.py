@@ -21,6 +21,7 @@ from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.layers import Layer, arrange_layers
+from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.volume import TellsRefusal, Volume
 from wkdvid.errors import (
@@ -43,6 +44,7 @@ TOKEN_S = LEAST_LEFT.total_seconds() / 2
 """Age at which sources that are read with accounts of their own are opened again at the latest: tokens expire."""
 FOLLOW_S = 0.5
 """Between two looks at what other hosts have changed, so that it is seen within a second."""
+
 ParseEntries: TypeAlias = Callable[[Document], tuple[Sequence[DatasetEntry], Sequence[str]]]
 """Entries of a document, and every problem of it with its JSON path."""
 OpenLayers: TypeAlias = Callable[[DatasetEntry], Awaitable[Sequence[tuple[str | None, Volume]]]]
@@ -85,6 +87,11 @@ class Dataset:
     opened_at: float = 0.0
     """``time.monotonic()`` of the last try."""
     opening: asyncio.Task[None] | None = None
+    repository: Repository = field(init=False)
+    """As which DVID's clients see it."""
+
+    def __post_init__(self) -> None:
+        self.repository = repository_of(self.entry)
 
     @property
     def key(self) -> DatasetKey:

@@ -1,4 +1,4 @@
-"""A dataset's layers as they are served: put on one grid, with the scales that each protocol offers."""
+"""Open layers in their dataset: on one grid, under names that every protocol can use."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Layer:
     """The mags that are offered to clients that take any, finest first."""
     halvings: tuple[Scale, ...]
     """Index k: the finest level halved k times on every axis; of an image of a DVID's store, the stored level k."""
+    lasting: bool = True
+    """Whether what is read of it stays true, so that it may be kept."""
 
     def scale(self, mag: Vec3) -> Scale | None:
         """The scale of exactly this mag, stored or computed; None if it cannot be made from a stored one."""

@@ -1,4 +1,4 @@
-"""Layers as DVID's data instances.
+"""What DVID's clients see as data instances: of registered datasets their layers.
 
 A colour layer is ``name``, ``name_1``, ``name_2``...: the finest level halved so many times on every axis.
 A segmentation is one ``labelmap`` with ``scale=``.
@@ -6,6 +6,7 @@ A segmentation is one ``labelmap`` with ``scale=``.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,18 +14,19 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from wkdvid.core.access import Protected
 from wkdvid.core.catalog import Dataset
-from wkdvid.core.geometry import Float3
+from wkdvid.core.geometry import Box, Float3
 from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
+from wkdvid.core.repositories import DataInstance, Node, Repository
 from wkdvid.core.volume import LayerInfo
 from wkdvid.errors import UnsupportedRequest
 
-Kind: TypeAlias = Literal["image", "labels"]
 Compression: TypeAlias = Literal["jpeg", "lz4", "none"]
 
 BLOCK = 64
-"""Side of a block in voxels, whatever the source's chunks are: what clients of JPEG and label blocks insist on."""
+"""Side of a layer's blocks in voxels, whatever its chunks are: what clients of JPEG and label blocks insist on."""
 VOXEL_BYTES: Mapping[str, int] = {
     "uint8blk": 1,
     "uint16blk": 2,
@@ -43,20 +45,50 @@ _IMAGE_TYPES: Mapping[tuple[str, int], str] = {
 _LEVEL_NAME = re.compile(r"(.+)_([1-9][0-9]?)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """A layer, or one level of it, under the name that DVID's clients know."""
+    """Data under a name that DVID's clients know, in one node of a repository."""
 
     name: str
     typename: str
-    dataset: Dataset
+    owner: Protected
+    """What access is decided by: the repository, or the dataset that it shows."""
+    repository: Repository
+    node: Node
+    """As which it is looked at."""
+    data: DataInstance | None = None
+    """Of those that clients have made."""
+
+    @property
+    def data_uuid(self) -> str:
+        if self.data is not None:
+            return self.data.data_uuid
+        return hashlib.sha256(f"{self.repository.root}/{self.name}".encode()).hexdigest()[:32]
+
+    @property
+    def changeable(self) -> bool:
+        """Whether it may be written to, as far as the node is concerned."""
+        return not self.node.locked or (self.data is not None and not self.data.versioned)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoxelInstance(Instance):
+    """A layer, or one level of it."""
+
     layer: Layer
     level: int
     """Index into ``layer.halvings``; 0 for a labelmap, which has them all."""
+    block: int = BLOCK
+    """Side of a block."""
+    compression: Compression = "lz4"
+    """How clients are told the blocks of an image are stored."""
+    extent: Box
+    """What they are told of where voxels are, which may be less than what is stored."""
+    background: int = 0
 
     @property
-    def kind(self) -> Kind:
-        return "labels" if self.typename == "labelmap" else "image"
+    def is_labels(self) -> bool:
+        return self.typename == "labelmap"
 
     @property
     def scale(self) -> Scale:
@@ -79,8 +111,24 @@ def type_of(info: LayerInfo) -> str | None:
     return _IMAGE_TYPES.get((info.dtype.str, info.num_channels))
 
 
-def find(dataset: Dataset, name: str) -> Instance | None:
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A node of a repository, as the UUID segment of a path names it."""
+
+    repository: Repository
+    node: Node
+    dataset: Dataset | None = None
+    """The registered dataset that the node shows; None: what clients have made."""
+
+    @property
+    def owner(self) -> Protected:
+        return self.repository if self.dataset is None else self.dataset
+
+
+def find(at: Version, dataset: Dataset, name: str) -> VoxelInstance | None:
     """
+    Args:
+        dataset: That of ``at``.
     Raises:
         UnsupportedRequest: the layer's voxels are of no type that DVID has.
     """
@@ -96,17 +144,31 @@ def find(dataset: Dataset, name: str) -> Instance | None:
     typename = type_of(layer.info)
     if typename is None:
         raise UnsupportedRequest(refusal(layer))
-    return Instance(name, typename, dataset, layer, level)
+    return _of_layer(at, name, typename, layer, level)
 
 
-def instances(dataset: Dataset) -> Iterator[Instance]:
+def _of_layer(at: Version, name: str, typename: str, layer: Layer, level: int) -> VoxelInstance:
+    return VoxelInstance(
+        name=name,
+        typename=typename,
+        owner=at.owner,
+        repository=at.repository,
+        node=at.node,
+        layer=layer,
+        level=level,
+        compression=compression_of(layer),
+        extent=layer.halvings[level].extent,
+    )
+
+
+def instances(at: Version, dataset: Dataset) -> Iterator[VoxelInstance]:
     """All that a dataset offers, each colour layer with its levels."""
     for name, layer in dataset.layers.items():
         typename = type_of(layer.info)
         if typename is not None:
-            yield Instance(name, typename, dataset, layer, 0)
+            yield _of_layer(at, name, typename, layer, 0)
             for level in range(1, len(layer.halvings) if typename != "labelmap" else 0):
-                yield Instance(f"{name}_{level}", typename, dataset, layer, level)
+                yield _of_layer(at, f"{name}_{level}", typename, layer, level)
 
 
 def refusal(layer: Layer) -> str:
