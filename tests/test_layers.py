@@ -27,6 +27,7 @@ RANKS = {
     "settings": 4,
     "dvid_config": 4,
     "clio_config": 4,
+    "dvid_stores": 4,
     "frontends": 4,
     "testing": 4,
     "inspection": 5,
