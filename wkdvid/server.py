@@ -156,10 +156,10 @@ def _limits(config: Config) -> Mapping[str, object]:
 
 async def _start(config: Config, app: App) -> None:
     job_store = SqlJobStore(open_engine(config.metadata.database_url))
-    identities = open_identities(config)
+    identities, login = open_identities(config)
     services = make_services(config, job_store, identities)
     app.ctx.services = services
-    app.ctx.clio = open_clio(config, services.catalog, identities)
+    app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
     runner = make_runner(config, services, job_store)

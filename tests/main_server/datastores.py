@@ -36,7 +36,7 @@ async def datastore(main: MainServer, data: Path, **environ: str) -> AsyncIterat
     (data / "datasets.json").write_text(json.dumps(DOCUMENT))
     config = load_config(None, {**main.environ, **environ}, {"data_dir": str(data)})
     migrate(config.metadata.database_url)
-    services = make_services(config, SqlJobStore(open_engine(config.metadata.database_url)), open_identities(config))
+    services = make_services(config, SqlJobStore(open_engine(config.metadata.database_url)), open_identities(config)[0])
     try:
         yield services
     finally:

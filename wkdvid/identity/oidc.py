@@ -34,8 +34,10 @@ class OidcVerifier:
         """``time.monotonic()`` of the last look at the keys."""
         self._looking = asyncio.Lock()
 
-    async def verify(self, token: str) -> Identity:
+    async def verify(self, token: str, nonce: str | None = None) -> Identity:
         """
+        Args:
+            nonce: What the token must hold, where it was asked for.
         Raises:
             Unauthorized: the token does not count.
             UpstreamUnavailable: the provider's keys are not known, and cannot be had now.
@@ -45,6 +47,8 @@ class OidcVerifier:
             claims = self._claims(token, key)
         except jwt.PyJWTError as error:
             raise Unauthorized("Could not validate credentials") from error
+        if nonce is not None and claims.get("nonce") != nonce:
+            raise Unauthorized("the token was given for another login")
         email = claims.get(self.provider.email_claim)
         if not isinstance(email, str) or "@" not in email:
             raise Unauthorized(f"the token has no {self.provider.email_claim!r}")

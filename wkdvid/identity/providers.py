@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from wkdvid.core.secrets import Reference
 from wkdvid.errors import ConfigError
 
 GOOGLE = "google"
@@ -34,8 +35,8 @@ class Provider:
     leeway_s: float = 60.0
     client_id: str = ""
     """Of this server at the provider, for logins in a browser."""
-    client_secret: str = ""
-    """Reference to a secret; empty for public clients."""
+    client_secret: Reference | None = None
+    """Of this server there; None for public clients."""
 
     @property
     def issuers(self) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class Call:
     base: str
     """Scheme and host of this server, as others reach it."""
     headers: Mapping[str, str]
+    cookies: Mapping[str, str]
 
     @property
     def user(self) -> User:

@@ -15,8 +15,9 @@ from sanic.response import HTTPResponse
 from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
 from wkdvid.core.users import User
 from wkdvid.errors import Forbidden, WkdvidError
-from wkdvid.frontends.clio import datasets, points, typed, users, values
+from wkdvid.frontends.clio import datasets, login, points, typed, users, values
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route
+from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
 from wkdvid.frontends.clio.status import STATUS, document, headers
 from wkdvid.frontends.clio.stores import Clio
@@ -34,8 +35,6 @@ from wkdvid.frontends.http import (
 
 log = logging.getLogger("wkdvid.clio")
 
-COOKIE = "dsg_token"
-"""Of a login; also a parameter of the query."""
 CURRENT, OLD = ("/v2", "/v3", "/test"), ("", "/v1", "/clio_toplevel")
 BOTH: Sequence[Route] = (*datasets.ROUTES, *users.ROUTES, *points.ROUTES, *values.ROUTES, *neurons.ROUTES)
 """The same in all versions."""
@@ -45,6 +44,7 @@ OLD_ROUTES: Sequence[Route] = typed.OLD
 
 def blueprint(config: ClioConfig) -> Blueprint:
     bp = Blueprint("clio")
+    _add(bp, config.url_prefix, login.ROUTES)
     for prefixes, routes in ((CURRENT, (*BOTH, *CURRENT_ROUTES)), (OLD, (*BOTH, *OLD_ROUTES))):
         for prefix in prefixes:
             _add(bp, config.url_prefix + prefix, routes)
@@ -87,6 +87,7 @@ async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse |
         body=request.body,
         base=base_of(request),
         headers=request.headers,
+        cookies={name: str(request.cookies.get(name)) for name in request.cookies},
     )
     if caller is not None:
         await require(call, caller, route.access)

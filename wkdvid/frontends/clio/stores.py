@@ -12,6 +12,7 @@ from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.grants import clio_names
 from wkdvid.core.users import Users
 from wkdvid.identity.chain import Identities
+from wkdvid.identity.login import Login
 from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import COUNTER, Datasets
 from wkdvid.metadata.clio.neurons import Neurons
@@ -51,6 +52,8 @@ class Names:
 class Clio:
     config: ClioConfig
     identities: Identities
+    login: Login | None
+    """None: no provider has this server as its client."""
     names: Names
     datasets: Datasets
     annotations: Points
@@ -66,11 +69,12 @@ class Clio:
         return self.identities.users
 
 
-def open_clio(config: Config, catalog: Catalog, identities: Identities) -> Clio:
+def open_clio(config: Config, catalog: Catalog, identities: Identities, login: Login | None) -> Clio:
     queries = Queries(open_engine(config.metadata.database_url))
     return Clio(
         config=config.clio,
         identities=identities,
+        login=login,
         names=Names(catalog),
         datasets=Datasets(queries, SharedCounter(config.state_dir / COUNTER)),
         annotations=Points(queries, "v1"),
