@@ -5,6 +5,7 @@ What is to be known when the browser comes back travels in a signed cookie of it
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+import requests
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
-from httpx import AsyncClient, HTTPError
+from authlib.integrations.requests_client import OAuth2Session
 
 from wkdvid.errors import InvalidRequest, Unauthorized, UpstreamUnavailable
 from wkdvid.identity.claims import Identity
@@ -60,8 +61,8 @@ class Login:
         """
         endpoints = await self._metadata()
         verifier, nonce = secrets.token_urlsafe(64), secrets.token_urlsafe(16)
-        async with self._client(callback) as client:
-            address, state = client.create_authorization_url(
+        with self._session(callback) as session:
+            address, state = session.create_authorization_url(
                 endpoints["authorization_endpoint"], code_verifier=verifier, nonce=nonce
             )
         kept = {"state": state, "verifier": verifier, "nonce": nonce, "back": back_to, "aud": _AUDIENCE}
@@ -87,37 +88,41 @@ class Login:
         return await self._verifier.verify(token, before["nonce"]), before["back"]
 
     async def _exchanged(self, callback: str, code: str, verifier: str) -> str:
-        endpoints = await self._metadata()
+        endpoint = (await self._metadata())["token_endpoint"]
         try:
-            async with self._client(callback) as client:
-                answer = await client.fetch_token(
-                    endpoints["token_endpoint"], code=code, code_verifier=verifier, grant_type="authorization_code"
-                )
+            answer = await asyncio.to_thread(self._fetch, callback, endpoint, code, verifier)
         except AuthlibBaseError as error:
             raise Unauthorized(f"the provider refused: {error.error}") from error
-        except HTTPError as error:
+        except requests.RequestException as error:
             raise UpstreamUnavailable("the provider of logins does not answer") from error
         if not isinstance(answer.get("id_token"), str):
             raise InvalidRequest("the provider of logins gave no identity")
         return str(answer["id_token"])
 
-    def _client(self, callback: str) -> AsyncOAuth2Client:
-        return AsyncOAuth2Client(
+    def _fetch(self, callback: str, endpoint: str, code: str, verifier: str) -> Mapping[str, Any]:
+        with self._session(callback) as session:
+            answer: Mapping[str, Any] = session.fetch_token(
+                endpoint, code=code, code_verifier=verifier, grant_type="authorization_code", timeout=ANSWER_S
+            )
+        return answer
+
+    def _session(self, callback: str) -> OAuth2Session:
+        return OAuth2Session(
             self._verifier.provider.client_id,
             self._client_secret,
             scope=SCOPE,
             redirect_uri=callback,
             code_challenge_method="S256",
-            timeout=ANSWER_S,
             token_endpoint_auth_method="client_secret_basic" if self._client_secret else "none",
         )
 
     async def _metadata(self) -> Mapping[str, Any]:
         if self._endpoints is None:
+            address = self._verifier.provider.issuers[0] + _METADATA
             try:
-                async with AsyncClient(timeout=ANSWER_S) as client:
-                    answer = await client.get(self._verifier.provider.issuers[0] + _METADATA)
-                    self._endpoints = answer.raise_for_status().json()
-            except (HTTPError, ValueError) as error:
+                answer = await asyncio.to_thread(requests.get, address, timeout=ANSWER_S)
+                answer.raise_for_status()
+                self._endpoints = answer.json()
+            except (requests.RequestException, ValueError) as error:
                 raise UpstreamUnavailable("the provider of logins does not answer") from error
         return self._endpoints

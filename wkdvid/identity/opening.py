@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from wkdvid.config import Config
 from wkdvid.core.catalog_store import SharedCounter
@@ -11,12 +12,14 @@ from wkdvid.core.notice import Notice
 from wkdvid.core.secrets import look_up
 from wkdvid.errors import ConfigError
 from wkdvid.identity.chain import Identities
-from wkdvid.identity.login import Login
 from wkdvid.identity.oidc import OidcVerifier
 from wkdvid.identity.own import OwnTokens, lasting_secret
 from wkdvid.identity.providers import Provider
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.users import COUNTER, SqlUsers
+
+if TYPE_CHECKING:
+    from wkdvid.identity.login import Login
 
 log = logging.getLogger("wkdvid.identity")
 
@@ -38,7 +41,7 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
     local = [ANYONE] if mode == "open" else [ADMINISTRATOR] if token else []
     secret = clio.secret or lasting_secret(folder / SECRET)
     verifiers = [OidcVerifier(one, Notice(log, f"keys of {one.issuers[0]} are there again")) for one in clio.providers]
-    logins = [Login(one, _client_secret(one.provider), secret) for one in verifiers if one.provider.client_id]
+    logins = [_login(one, secret) for one in verifiers if one.provider.client_id]
     identities = Identities(
         SqlUsers(open_engine(config.metadata.database_url), SharedCounter(folder / COUNTER)),
         OwnTokens(secret),
@@ -48,6 +51,12 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
         tokens={token: ADMINISTRATOR} if token else {},
     )
     return identities, logins[0] if logins else None
+
+
+def _login(verifier: OidcVerifier, secret: str) -> Login:
+    from wkdvid.identity.login import Login  # noqa: PLC0415 - slow to import, and few have a provider
+
+    return Login(verifier, _client_secret(verifier.provider), secret)
 
 
 def _client_secret(provider: Provider) -> str | None:

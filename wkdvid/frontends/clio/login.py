@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from wkdvid.clio_config import ANY_ORIGIN
@@ -12,13 +12,16 @@ from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.clio import users
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
 from wkdvid.frontends.clio.datasets import is_public
-from wkdvid.identity.login import LIFE_S as LOGIN_S
-from wkdvid.identity.login import Login
 from wkdvid.identity.own import LIFE_S
+
+if TYPE_CHECKING:
+    from wkdvid.identity.login import Login
 
 COOKIE = "dsg_token"
 """Of who is logged in; the name is the one that clio's pages know."""
 BEGUN = "wkdvid_login"
+BEGUN_S = 600
+"""How long somebody may take to log in."""
 CALLBACK = "/login/callback"
 
 
@@ -27,7 +30,7 @@ async def login(call: Call) -> Answer:
         raise Unprocessable([problem(("query", "redirect"), "Field required", "missing")])
     back_to = _allowed(call, call.query["redirect"])
     begun = await _login(call).begin(_callback(call), back_to)
-    return _redirect(begun.address, {"Set-Cookie": _cookie(call, BEGUN, begun.kept, LOGIN_S)})
+    return _redirect(begun.address, {"Set-Cookie": _cookie(call, BEGUN, begun.kept, BEGUN_S)})
 
 
 async def callback(call: Call) -> Answer:

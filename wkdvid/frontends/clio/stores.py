@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wkdvid.clio_config import ClioConfig
 from wkdvid.config import Config
@@ -12,7 +13,6 @@ from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.grants import clio_names
 from wkdvid.core.users import Users
 from wkdvid.identity.chain import Identities
-from wkdvid.identity.login import Login
 from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import COUNTER, Datasets
 from wkdvid.metadata.clio.neurons import Neurons
@@ -20,6 +20,9 @@ from wkdvid.metadata.clio.points import Points
 from wkdvid.metadata.clio.values import Values
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.queries import Queries
+
+if TYPE_CHECKING:
+    from wkdvid.identity.login import Login
 
 
 class Names:
