@@ -37,7 +37,7 @@ class ClioConfig:
 
     owner: str | None = None
     """Email of who is an administrator, whatever is stored."""
-    url_prefix: str = ""
+    url_prefix: str | None = None
     """Before clio's addresses. Neuroglancer's ``clio://`` works without one alone."""
     allowed_origins: tuple[str, ...] = (ANY_ORIGIN,)
     """Origins whose pages may send requests with the login's cookie, and to which a login may lead back."""
@@ -93,5 +93,5 @@ def check_clio(clio: ClioConfig, *, reachable: bool) -> None:
         if email is not None and "@" not in email:
             raise ConfigError(f"clio.{name}: {email!r} is no email address")
     prefix = clio.url_prefix
-    if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+    if prefix is not None and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ConfigError(f"clio.url_prefix: {prefix!r} does not begin with '/', or ends with it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -37,6 +36,8 @@ def with_identities(args: argparse.Namespace, act: Callable[[Identities], Awaita
     Raises:
         ConfigError, DatabaseUnavailable: the database cannot be used.
     """
+    import asyncio
+
     from wkdvid.identity.opening import open_identities
     from wkdvid.metadata.engine import migrate
 

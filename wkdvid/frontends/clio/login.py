@@ -46,7 +46,7 @@ def _login(call: Call) -> Login:
 
 
 def _callback(call: Call) -> str:
-    return f"{call.base}{call.clio.config.url_prefix}{CALLBACK}"
+    return f"{call.base}{call.clio.config.url_prefix or ''}{CALLBACK}"
 
 
 def _allowed(call: Call, address: str) -> str:

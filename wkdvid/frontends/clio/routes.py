@@ -44,10 +44,10 @@ OLD_ROUTES: Sequence[Route] = typed.OLD
 
 def blueprint(config: ClioConfig) -> Blueprint:
     bp = Blueprint("clio")
-    _add(bp, config.url_prefix, login.ROUTES)
+    _add(bp, config.url_prefix or "", login.ROUTES)
     for prefixes, routes in ((CURRENT, (*BOTH, *CURRENT_ROUTES)), (OLD, (*BOTH, *OLD_ROUTES))):
         for prefix in prefixes:
-            _add(bp, config.url_prefix + prefix, routes)
+            _add(bp, (config.url_prefix or "") + prefix, routes)
     bp.exception(WkdvidError)(failed)
     return bp
 
@@ -64,7 +64,7 @@ def _add(bp: Blueprint, prefix: str, routes: Iterable[Route]) -> None:
             name=name,
             unquote=True,
             ignore_body=False,
-            ctx_access=route.access.value,
+            ctx_access=f"clio {route.access.value}",
         )
 
 
