@@ -13,7 +13,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.errors import UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import documents, images, labels, parse, repositories, runtime, server
+from wkdvid.frontends.dvid import documents, images, labels, parse, repositories, repository_changes, runtime, server
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
@@ -44,7 +44,11 @@ ALL = ("GET", "HEAD", "POST", "PUT", "DELETE")
 PLAIN = "text/plain"
 SEGMENTS = 5
 """Path segments after an instance's endpoint; what is more than it needs is ignored."""
-ENDPOINTS: Mapping[str, Endpoints] = {**dict.fromkeys(VOXEL_BYTES, images.ENDPOINTS), "labelmap": labels.ENDPOINTS}
+ENDPOINTS: Mapping[str, Endpoints] = {
+    **dict.fromkeys(VOXEL_BYTES, images.ENDPOINTS),
+    "labelmap": labels.ENDPOINTS,
+    "keyvalue": Endpoints(handlers={"info": images.info}),
+}
 """By the type of an instance."""
 
 
@@ -58,10 +62,10 @@ def blueprint() -> Blueprint:
     _route(bp, "/api/server/settings", post_settings, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", post_runtime, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", delete_runtime, "administrate", ("DELETE",))
-    _route(bp, "/api/repos", repositories.post_repos, "administrate", ("POST",))
+    _route(bp, "/api/repos", repository_changes.post_repos, "administrate", ("POST",))
     for action, handler in REPO_CHANGES.items():
         _route(bp, f"/api/repo/<uuid>/{action}", handler, "write", ("POST",))
-    _route(bp, "/api/node/<uuid>/<action>", repositories.post_node, "write", ("POST",))
+    _route(bp, "/api/node/<uuid>/<action>", repository_changes.post_node, "write", ("POST",))
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
         _route(bp, f"/api/node/<uuid>/<name>/<endpoint>{rest}", instance, "read", ALL)
@@ -244,11 +248,11 @@ PUBLIC: Mapping[str, Callable[..., Any]] = {
     "/api/server/token": token,
 }
 REPO_CHANGES: Mapping[str, Callable[..., Any]] = {
-    "info": repositories.post_info,
-    "log": repositories.post_log,
-    "instance": repositories.post_instance,
-    "merge": repositories.post_merge,
-    "resolve": repositories.post_merge,
+    "info": repository_changes.post_info,
+    "log": repository_changes.post_log,
+    "instance": repository_changes.post_instance,
+    "merge": repository_changes.post_merge,
+    "resolve": repository_changes.post_merge,
 }
 READ: Mapping[str, Callable[..., Any]] = {
     "/api/repos/info": repositories.repos_info,
