@@ -10,7 +10,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
-from wkdvid.frontends.dvid.callers import changed_version, refuse_in_read_only_mode, require_dvid_admin
+from wkdvid.frontends.dvid.callers import changed_version, is_closed, require_dvid_admin
 from wkdvid.frontends.dvid.instances import Version
 from wkdvid.frontends.dvid.new_instance import parse_new_instance
 from wkdvid.frontends.dvid.new_version import Body, parse_body, parse_branch, parse_child_uuid, parse_uuid
@@ -22,8 +22,9 @@ NEEDS_ADMIN = "Creating a repo requires admin privileges (admintoken or DSG admi
 
 
 async def post_repos(request: Request) -> HTTPResponse:
+    if await is_closed(request):
+        raise UnsupportedRequest(NEEDS_ADMIN)
     await require_dvid_admin(request, NEEDS_ADMIN)
-    await refuse_in_read_only_mode(request)
     body, services = parse_body(request.body or b"{}"), services_of(request)
     root = body.text("root")
     if root is not None:
