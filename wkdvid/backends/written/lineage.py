@@ -1,0 +1,88 @@
+"""A volume as a node sees it: blocks of its own, else its nearest ancestor's, else zeros."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import tensorstore as ts
+
+from wkdvid.backends.failures import status_of
+from wkdvid.backends.outcomes import outcomes
+from wkdvid.backends.tensorstore_volume import TensorStoreVolume
+from wkdvid.core.deadline import one_deadline
+from wkdvid.core.geometry import Box
+from wkdvid.core.volume import Array, LayerInfo
+
+
+class LineageVolume(TensorStoreVolume):
+    """Levels that are stored in several arrays of the same blocks, of which the nearest that has a block counts.
+
+    Where a level has one array, that is read like any other. Else each block costs a look into every array before the
+    one that has it; a box of which only the root has anything is read from there at once.
+    """
+
+    def __init__(
+        self, info: LayerInfo, lineages: Sequence[Sequence[ts.TensorStore]], what: str, deadline_s: float
+    ) -> None:
+        """
+        Args:
+            lineages: Of each level, nearest first. Of the last one missing blocks are zeros, of others NOT_FOUND.
+        """
+        super().__init__(info, [lineage[-1] for lineage in lineages], what, deadline_s)
+        self._nearer = [lineage[:-1] for lineage in lineages]
+
+    async def _found(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | Exception]:
+        if not self._nearer[level]:
+            return await super()._found(level, boxes)
+        sides = self.info.levels[level].chunk_shape
+        cut = {box: list(_by_blocks(box, sides[0])) for box in boxes}
+        with one_deadline():
+            found = await self._of_nearer(level, list(dict.fromkeys(itertools.chain(*cut.values()))))
+            rest = [
+                piece
+                for box, pieces in cut.items()
+                for piece in ([box] if found.keys().isdisjoint(pieces) else pieces)
+                if piece not in found
+            ]
+            found |= zip(rest, await super()._found(level, rest), strict=True)
+        return [found[box] if box in found else _joined(box, cut[box], found) for box in boxes]
+
+    async def _of_nearer(self, level: int, pieces: Sequence[Box]) -> dict[Box, Array | Exception]:
+        """What descendants of the root have of boxes within one block each."""
+        found: dict[Box, Array | Exception] = {}
+        for store in self._nearer[level]:
+            read = await outcomes(partial(self._begin, store), pieces, self._deadline_s)
+            found |= {piece: one for piece, one in zip(pieces, read, strict=True) if not _is_missing(one)}
+            pieces = [piece for piece in pieces if piece not in found]
+        return found
+
+
+def _is_missing(found: Array | Exception) -> bool:
+    return isinstance(found, ValueError) and status_of(found) == "NOT_FOUND"
+
+
+def _by_blocks(box: Box, block: int) -> Iterator[Box]:
+    """Cut a box where blocks end."""
+    cuts = [
+        [start, *range((start // block + 1) * block, stop, block), stop]
+        for start, stop in zip(box.start, box.stop, strict=True)
+    ]
+    for (z0, z1), (y0, y1), (x0, x1) in itertools.product(*map(itertools.pairwise, reversed(cuts))):
+        yield Box((x0, y0, z0), (x1, y1, z1))
+
+
+def _joined(box: Box, pieces: Sequence[Box], found: Mapping[Box, Array | Exception]) -> Array | Exception:
+    """The pieces of a box put together, or the first of their failures."""
+    arrays = [found[piece] for piece in pieces]
+    out: Array | None = None
+    for piece, voxels in zip(pieces, arrays, strict=True):
+        if isinstance(voxels, Exception):
+            return voxels
+        if out is None:
+            out = np.empty((len(voxels), *box.size), voxels.dtype, order="F")
+        place = (slice(a - o, b - o) for a, b, o in zip(piece.start, piece.stop, box.start, strict=True))
+        out[(slice(None), *place)] = voxels
+    return out
