@@ -54,7 +54,7 @@ class WriteLocks:
 
     @asynccontextmanager
     async def committing(self, version: int) -> AsyncIterator[None]:
-        """Alone with a node: all writes have ended, and none begins. New writers wait at the gate, so it comes about."""
+        """Alone with a node: writes have ended, and none begins. New writers wait at the gate, so it comes about."""
         with self._opened() as file:
             for byte in _of_node(version):
                 await _acquire(file, fcntl.F_WRLCK, byte)

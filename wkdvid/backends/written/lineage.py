@@ -76,13 +76,14 @@ def _by_blocks(box: Box, block: int) -> Iterator[Box]:
 
 def _joined(box: Box, pieces: Sequence[Box], found: Mapping[Box, Array | Exception]) -> Array | Exception:
     """The pieces of a box put together, or the first of their failures."""
-    arrays = [found[piece] for piece in pieces]
-    out: Array | None = None
+    arrays: list[Array] = []
+    for piece in pieces:
+        one = found[piece]
+        if isinstance(one, Exception):
+            return one
+        arrays.append(one)
+    out = np.empty((len(arrays[0]), *box.size), arrays[0].dtype, order="F")
     for piece, voxels in zip(pieces, arrays, strict=True):
-        if isinstance(voxels, Exception):
-            return voxels
-        if out is None:
-            out = np.empty((len(voxels), *box.size), voxels.dtype, order="F")
         place = (slice(a - o, b - o) for a, b, o in zip(piece.start, piece.stop, box.start, strict=True))
         out[(slice(None), *place)] = voxels
     return out

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from functools import partial
 
 import numpy as np
 import tensorstore as ts
@@ -59,10 +60,9 @@ class Volumes:
 
     async def _layer(self, target: Target) -> Layer:
         key = (target.instance.data_uuid, target.version, target.lasting, target.settings)
-        found = self._layers.get(key)
-        if found is None:
-            found = self._layers[key] = await self._opened(target)
-        return found
+        if key not in self._layers:
+            self._layers[key] = await self._opened(target)
+        return self._layers[key]
 
     async def _opened(self, target: Target) -> Layer:
         info = layer_info(target)
@@ -116,9 +116,9 @@ class Volumes:
         """Blocks with what a box has of them, and for the rest what the node sees."""
         boxes = {index: target.box(index) for index in indices}
         cut = await self._stored(target, 0, [index for index, whole in boxes.items() if not box.contains(whole)])
-        merged: dict[Vec3, Array] = {index: _with(cut[index], boxes[index], box, array) for index in cut}
         return {
-            index: merged[index] if index in merged else array[_place(whole, box)] for index, whole in boxes.items()
+            index: _with(cut[index], whole, box, array) if index in cut else array[_place(whole, box)]
+            for index, whole in boxes.items()
         }
 
     async def write_blocks(
@@ -169,10 +169,8 @@ class Volumes:
             await all_ended([self._store(target, 0, blocks), self._follow(target, blocks)])
 
     async def _store(self, target: Target, scale: int, blocks: Mapping[Vec3, Array]) -> None:
-        place, settings = target.place(scale), target.settings
-        await all_ended(
-            [self._arrays.write(place, settings, target.box(index), array) for index, array in blocks.items()]
-        )
+        store = partial(self._arrays.write, target.place(scale), target.settings)
+        await all_ended([store(target.box(index), array) for index, array in blocks.items()])
 
     async def _follow(self, target: Target, blocks: Mapping[Vec3, Array]) -> None:
         """Make all that follows from blocks of scale 0. Twice is as good as once: ``mend`` does it again."""
