@@ -1,4 +1,4 @@
-"""Workers of one host, in one process, that write volumes of a repository: each with stores and knowledge of its own."""
+"""Workers of one host, in one process, each with stores and knowledge of its own, that write volumes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Worker:
         Args:
             root: Where voxels are; None: in the folder.
         """
+        self.folder = folder
         self.executor = ThreadPoolExecutor(2)
         self.engine = open_engine(f"sqlite:///{folder}/wkdvid.db")
         opener = Opener(Guard((), frozenset()), Limits(), pool_bytes=32 << 20, deadline_s=20)
@@ -63,7 +64,7 @@ class Worker:
         return (*found, found[0].instances[name])
 
     async def layer(self, uuid: str, name: str = "v") -> Layer:
-        return await self.volumes.layer(*await self.at(uuid, name))
+        return self.volumes.layer(*await self.at(uuid, name))
 
     async def read(self, uuid: str, start: Vec3, size: Vec3, scale: int = 0, name: str = "v") -> Voxels:
         """(x, y, z[, c])."""
@@ -90,13 +91,20 @@ class Worker:
         """A new one of a committed node."""
         return await self.repositories.add_child(uuid, uuid=None, branch=branch, note="")
 
-    async def make(self, typename: str = "uint8blk", block: int = 16, *, versioned: bool = True, **options: int) -> str:
+    async def make(
+        self, typename: str = "uint8blk", block: int = 16, *, versioned: bool = True, max_scale: int = 0
+    ) -> str:
         """A repository with a data instance ``v`` of voxels; the UUID of its root."""
         root = await self.repositories.create(None, "", "")
         channels = 4 if typename == "rgba8blk" else 1
         dtype = {"labelmap": "uint64", "rgba8blk": "uint8"}.get(typename, typename.removesuffix("blk"))
         settings = VoxelSettings(
-            dtype=dtype, num_channels=channels, block=block, voxel_size=(8, 8, 8), compression="lz4", **options
+            dtype=dtype,
+            num_channels=channels,
+            block=block,
+            voxel_size=(8, 8, 8),
+            compression="lz4",
+            max_scale=max_scale,
         )
         made = DataInstance(
             name="v", typename=typename, data_uuid=new_uuid(), versioned=versioned, settings=asdict(settings)

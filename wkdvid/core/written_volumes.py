@@ -54,11 +54,10 @@ class WrittenVolumes(Protocol):
     A read sees every write that was acknowledged before it began. What a committed node shows never changes.
     """
 
-    async def layer(self, repository: Repository, node: Node, instance: DataInstance) -> Layer:
+    def layer(self, repository: Repository, node: Node, instance: DataInstance) -> Layer:
         """What the node sees: its own blocks, else its nearest ancestor's. ``halvings`` are the scales that are kept.
 
-        Raises:
-            BackendError: the store cannot be opened.
+        Nothing is read for it.
         """
         ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from wkdvid.backends.failures import translate
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.backends.tensorstore_volume import arrange
+from wkdvid.core.credentials import Credentials
 from wkdvid.core.geometry import Box, ceil_div
-from wkdvid.core.source import Source
+from wkdvid.core.source import Source, file_source, read_source
 from wkdvid.core.volume import Array
 from wkdvid.core.written_volumes import VoxelSettings
-from wkdvid.errors import BackendError, UpstreamUnavailable
+from wkdvid.errors import BackendError, ConfigError, UpstreamUnavailable
 
+FOLDER = "volumes/repos"
+"""Below the data directory."""
 METADATA = "zarr.json"
 LARGEST = 2**31
 """Coordinates of DVID's API have 32 bits."""
@@ -121,6 +125,19 @@ class Arrays:
         root = self._root
         label = f"{root.label}{place.key}" if root.label else ""
         return replace(root, path=f"{root.path}{place.key}", label=label)
+
+
+def place_of_volumes(data_dir: Path, url: str | None, credentials: Credentials) -> Source:
+    """Below which all is stored: the operator's choice, so it is not for the guard to refuse.
+
+    Raises:
+        ConfigError: a Google bucket that is not granted the process's own credentials.
+    """
+    source = file_source(str((data_dir / FOLDER).absolute())) if url is None else read_source(url)
+    source = replace(source, access=credentials.access(source), label=f"{FOLDER}/" if source.scheme == "file" else "")
+    if source.scheme == "gs" and source.access.endpoint is not None:
+        raise ConfigError("volumes.url: grant the bucket 'environment' in sources.credentials to have it written to")
+    return source
 
 
 def extent(block: int) -> Box:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import tensorstore as ts
@@ -15,6 +16,14 @@ from wkdvid.backends.tensorstore_volume import TensorStoreVolume
 from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box
 from wkdvid.core.volume import Array, LayerInfo
+from wkdvid.errors import BackendError
+
+Lineage: TypeAlias = Callable[[int], Awaitable[Sequence[ts.TensorStore]]]
+"""From a level to its arrays, nearest first. Of the last one missing blocks are zeros, of others they are NOT_FOUND.
+
+Raises:
+    BackendError: it cannot be judged now which there are.
+"""
 
 
 class LineageVolume(TensorStoreVolume):
@@ -24,40 +33,41 @@ class LineageVolume(TensorStoreVolume):
     one that has it; a box of which only the root has anything is read from there at once.
     """
 
-    def __init__(
-        self, info: LayerInfo, lineages: Sequence[Sequence[ts.TensorStore]], what: str, deadline_s: float
-    ) -> None:
-        """
-        Args:
-            lineages: Of each level, nearest first. Of the last one missing blocks are zeros, of others NOT_FOUND.
-        """
-        super().__init__(info, [lineage[-1] for lineage in lineages], what, deadline_s)
-        self._nearer = [lineage[:-1] for lineage in lineages]
+    def __init__(self, info: LayerInfo, lineage: Lineage, what: str, deadline_s: float) -> None:
+        super().__init__(info, (), what, deadline_s)
+        self._open = lineage
+        self._lineages: dict[int, Sequence[ts.TensorStore]] = {}
 
     async def _found(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | Exception]:
-        if not self._nearer[level]:
-            return await super()._found(level, boxes)
-        sides = self.info.levels[level].chunk_shape
-        cut = {box: list(_by_blocks(box, sides[0])) for box in boxes}
+        if level not in self._lineages:
+            try:
+                self._lineages[level] = await self._open(level)
+            except BackendError as error:
+                return [error] * len(boxes)
+        *nearer, root = self._lineages[level]
+        cut = {box: list(_by_blocks(box, self.info.levels[level].chunk_shape[0])) for box in boxes if nearer}
         with one_deadline():
-            found = await self._of_nearer(level, list(dict.fromkeys(itertools.chain(*cut.values()))))
+            found = await self._of_nearer(nearer, list(dict.fromkeys(itertools.chain(*cut.values()))))
             rest = [
                 piece
-                for box, pieces in cut.items()
-                for piece in ([box] if found.keys().isdisjoint(pieces) else pieces)
+                for box in dict.fromkeys(boxes)
+                for piece in ([box] if found.keys().isdisjoint(cut.get(box, ())) else cut[box])
                 if piece not in found
             ]
-            found |= zip(rest, await super()._found(level, rest), strict=True)
+            found |= zip(rest, await self._outcomes(root, rest), strict=True)
         return [found[box] if box in found else _joined(box, cut[box], found) for box in boxes]
 
-    async def _of_nearer(self, level: int, pieces: Sequence[Box]) -> dict[Box, Array | Exception]:
+    async def _of_nearer(self, stores: Sequence[ts.TensorStore], pieces: Sequence[Box]) -> dict[Box, Array | Exception]:
         """What descendants of the root have of boxes within one block each."""
         found: dict[Box, Array | Exception] = {}
-        for store in self._nearer[level]:
-            read = await outcomes(partial(self._begin, store), pieces, self._deadline_s)
+        for store in stores:
+            read = await self._outcomes(store, pieces)
             found |= {piece: one for piece, one in zip(pieces, read, strict=True) if not _is_missing(one)}
             pieces = [piece for piece in pieces if piece not in found]
         return found
+
+    async def _outcomes(self, store: ts.TensorStore, boxes: Sequence[Box]) -> Sequence[Array | Exception]:
+        return await outcomes(partial(self._begin, store), boxes, self._deadline_s)
 
 
 def _is_missing(found: Array | Exception) -> bool:

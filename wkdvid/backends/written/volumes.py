@@ -55,19 +55,19 @@ class Volumes:
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
-    async def layer(self, repository: Repository, node: Node, instance: DataInstance) -> Layer:
-        return await self._layer(Target.of(repository, node, instance))
+    def layer(self, repository: Repository, node: Node, instance: DataInstance) -> Layer:
+        return self._layer(Target.of(repository, node, instance))
 
-    async def _layer(self, target: Target) -> Layer:
+    def _layer(self, target: Target) -> Layer:
         key = (target.instance.data_uuid, target.version, target.lasting, target.settings)
         if key not in self._layers:
-            self._layers[key] = await self._opened(target)
+            self._layers[key] = self._opened(target)
         return self._layers[key]
 
-    async def _opened(self, target: Target) -> Layer:
+    def _opened(self, target: Target) -> Layer:
         info = layer_info(target)
-        lineages = await asyncio.gather(*(self._lineage(target, scale) for scale in range(len(info.levels))))
-        volume = LineageVolume(info, lineages, f"data {target.instance.name!r}", self._arrays.deadline_s)
+        what = f"data {target.instance.name!r}"
+        volume = LineageVolume(info, partial(self._lineage, target), what, self._arrays.deadline_s)
         planned = [plan_scale(info.levels, level.mag) for level in info.levels]
         by_mag = {scale.mag: scale for scale in planned if scale is not None}
         return Layer(info, volume, None, None, by_mag, tuple(by_mag), tuple(by_mag.values()), target.lasting)
@@ -93,8 +93,7 @@ class Volumes:
         Raises:
             BackendError: one of them cannot be read.
         """
-        volume = (await self._layer(target)).volume
-        found = await volume.read_all(scale, [target.box(index) for index in indices])
+        found = await self._layer(target).volume.read_all(scale, [target.box(index) for index in indices])
         for one in found:
             if isinstance(one, BackendError):
                 raise one
@@ -220,6 +219,7 @@ class Volumes:
             yield
 
     async def mend(self) -> None:
+        await self._repositories.catch_up()
         for path in self._journal.paths():
             with self._journal.leftover(path) as note:
                 if note is None:
