@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -18,11 +19,21 @@ from wkdvid.core.geometry import Box
 from wkdvid.core.volume import Array, LayerInfo
 from wkdvid.errors import BackendError
 
-Lineage: TypeAlias = Callable[[int], Awaitable[Sequence[ts.TensorStore]]]
-"""From a level to its arrays, nearest first. Of the last one missing blocks are zeros, of others they are NOT_FOUND.
 
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The arrays of one level, nearest first. What was never written of them is NOT_FOUND."""
+
+    nearer: Sequence[ts.TensorStore]
+    root: ts.TensorStore
+    filled_root: ts.TensorStore
+    """The same as ``root``; what was never written of it is zero."""
+
+
+OpenLineage: TypeAlias = Callable[[int], Awaitable[Lineage]]
+"""
 Raises:
-    BackendError: it cannot be judged now which there are.
+    BackendError: it cannot be judged now which arrays of a level there are.
 """
 
 
@@ -33,32 +44,46 @@ class LineageVolume(TensorStoreVolume):
     one that has it; a box of which only the root has anything is read from there at once.
     """
 
-    def __init__(self, info: LayerInfo, lineage: Lineage, what: str, deadline_s: float) -> None:
+    def __init__(self, info: LayerInfo, open_lineage: OpenLineage, what: str, deadline_s: float) -> None:
         super().__init__(info, (), what, deadline_s)
-        self._open = lineage
-        self._lineages: dict[int, Sequence[ts.TensorStore]] = {}
+        self._open = open_lineage
+        self._lineages: dict[int, Lineage] = {}
+
+    async def never_written(self, level: int, boxes: Sequence[Box]) -> Sequence[bool]:
+        """As ``TellsAbsence`` has it."""
+        lineage = await self._lineage(level)
+        with one_deadline():
+            found = await self._of_nearer([*lineage.nearer, lineage.root], boxes)
+        for box, one in found.items():
+            if isinstance(one, Exception):
+                raise self._failure(one, f"level {level}, voxels {box.start} to {box.stop}")
+        return [box not in found for box in boxes]
+
+    async def _lineage(self, level: int) -> Lineage:
+        if level not in self._lineages:
+            self._lineages[level] = await self._open(level)
+        return self._lineages[level]
 
     async def _found(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | Exception]:
-        if level not in self._lineages:
-            try:
-                self._lineages[level] = await self._open(level)
-            except BackendError as error:
-                return [error] * len(boxes)
-        *nearer, root = self._lineages[level]
-        cut = {box: list(_by_blocks(box, self.info.levels[level].chunk_shape[0])) for box in boxes if nearer}
+        try:
+            lineage = await self._lineage(level)
+        except BackendError as error:
+            return [error] * len(boxes)
+        side = self.info.levels[level].chunk_shape[0]
+        cut = {box: list(_by_blocks(box, side)) for box in boxes if lineage.nearer}
         with one_deadline():
-            found = await self._of_nearer(nearer, list(dict.fromkeys(itertools.chain(*cut.values()))))
+            found = await self._of_nearer(lineage.nearer, list(dict.fromkeys(itertools.chain(*cut.values()))))
             rest = [
                 piece
                 for box in dict.fromkeys(boxes)
                 for piece in ([box] if found.keys().isdisjoint(cut.get(box, ())) else cut[box])
                 if piece not in found
             ]
-            found |= zip(rest, await self._outcomes(root, rest), strict=True)
+            found |= zip(rest, await self._outcomes(lineage.filled_root, rest), strict=True)
         return [found[box] if box in found else _joined(box, cut[box], found) for box in boxes]
 
     async def _of_nearer(self, stores: Sequence[ts.TensorStore], pieces: Sequence[Box]) -> dict[Box, Array | Exception]:
-        """What descendants of the root have of boxes within one block each."""
+        """What some arrays have of boxes within one block each."""
         found: dict[Box, Array | Exception] = {}
         for store in stores:
             read = await self._outcomes(store, pieces)

@@ -11,12 +11,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import numpy as np
-import tensorstore as ts
 from cachebox import LRUCache
 
 from wkdvid.backends.written.arrays import Arrays, Place, extent
 from wkdvid.backends.written.journal import Journal, Note
-from wkdvid.backends.written.lineage import LineageVolume
+from wkdvid.backends.written.lineage import Lineage, LineageVolume
 from wkdvid.backends.written.targets import Target, layer_info
 from wkdvid.core.concurrent import all_ended, to_its_end
 from wkdvid.core.geometry import Box, Vec3
@@ -72,20 +71,18 @@ class Volumes:
         by_mag = {scale.mag: scale for scale in planned if scale is not None}
         return Layer(info, volume, None, None, by_mag, tuple(by_mag), tuple(by_mag.values()), target.lasting)
 
-    async def _lineage(self, target: Target, scale: int) -> Sequence[ts.TensorStore]:
+    async def _lineage(self, target: Target, scale: int) -> Lineage:
         """What an ancestor has not it will never have; the node itself may get it."""
         own, *others = [Place(target.instance.data_uuid, version, scale) for version in target.versions]
         there = await asyncio.gather(*map(self._arrays.exists, others))
-        places = [own, *itertools.compress(others, there)]
-        return [
-            await self._arrays.to_read(
-                place,
-                target.settings,
-                fill=place is places[-1],
-                lasting=target.lasting or place is not own,
-            )
-            for place in places
-        ]
+        *nearer, root = [own, *itertools.compress(others, there)]
+        to_read = partial(self._arrays.to_read, settings=target.settings)
+        is_lasting = {place: target.lasting or place != own for place in (own, *others)}
+        return Lineage(
+            [await to_read(place, fill=False, lasting=is_lasting[place]) for place in nearer],
+            await to_read(root, fill=False, lasting=is_lasting[root]),
+            await to_read(root, fill=True, lasting=is_lasting[root]),
+        )
 
     async def _stored(self, target: Target, scale: int, indices: Sequence[Vec3]) -> Mapping[Vec3, Array]:
         """Blocks as the node sees them; not to be written to.
