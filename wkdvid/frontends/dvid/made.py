@@ -10,11 +10,12 @@ from wkdvid.core.services import Services
 from wkdvid.frontends.dvid import documents
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, json_answer
 from wkdvid.frontends.dvid.instance_settings import post_tags, tags
-from wkdvid.frontends.dvid.instances import Instance, Version
+from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance, Version
+from wkdvid.frontends.dvid.made_voxels import voxel_instance
 
 Make: TypeAlias = Callable[[Services, Version, DataInstance], Awaitable[Instance]]
 
-MAKERS: Mapping[str, Make] = {}
+MAKERS: Mapping[str, Make] = {**dict.fromkeys(VOXEL_BYTES, voxel_instance)}
 """By typename. Of other types there is nothing to say but what all have."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.core.concurrent import to_its_end
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.dvid.callers import changed_version, is_closed, require_dvid_admin
@@ -94,7 +95,8 @@ async def _log(services: Services, at: Version, body: Body) -> None:
 
 
 async def _commit(services: Services, at: Version, body: Body) -> Mapping[str, str]:
-    await services.repositories.commit(at.node.uuid, body.text("note"), body.texts("log"))
+    async with services.volumes.committing(at.node):
+        await to_its_end(services.repositories.commit(at.node.uuid, body.text("note"), body.texts("log")))
     return {"committed": at.node.uuid}
 
 
