@@ -62,6 +62,7 @@ from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.workers import BACKLOG, heed_the_end
 
@@ -142,6 +143,7 @@ async def _start(config: Config, app: App) -> None:
     app.ctx.services = services
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
+        await services.repositories.catch_up()
     runner = make_runner(config, services, job_store)
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
@@ -199,6 +201,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     return Services(
         limits=config.limits,
         catalog=catalog,
+        repositories=SqlRepositories(open_state(config.metadata.database_url, config.state_dir)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),

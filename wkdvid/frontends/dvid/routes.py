@@ -14,13 +14,22 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.access import Action, allowed
 from wkdvid.core.repositories import Node
+from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
 from wkdvid.frontends.dvid import documents, images, labels, parse, runtime, server
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance, Version, instances, refusal, type_of
+from wkdvid.frontends.dvid.made import COMMON, made_instance
 from wkdvid.frontends.dvid.status import STATUS, BadCall, text
 from wkdvid.frontends.dvid.throttle import Throttle
-from wkdvid.frontends.dvid.versions import branch_name, find_instance, find_version, shown
+from wkdvid.frontends.dvid.versions import (
+    at_root,
+    branch_name,
+    find_instance,
+    find_version,
+    shown,
+    visible_repositories,
+)
 from wkdvid.frontends.http import (
     HTML,
     TEXT,
@@ -95,7 +104,7 @@ def _token(request: Request) -> str | None:
 async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
     services = services_of(request)
     found = await find_instance(services, uuid, name, _token(request))
-    endpoints = ENDPOINTS[found.typename]
+    endpoints = _endpoints(found)
     handler = _handler(request, found, endpoint)
     if request.method not in READING and endpoint not in endpoints.asking:
         await require_writing(request, _token(request), found.owner)
@@ -105,6 +114,10 @@ async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest
         return await _send(request, await handler(call))
     with request.app.ctx.dvid_throttle.slot() if _is_throttled(call, endpoints.throttled) else nullcontext():
         return await _send(request, await handler(call))
+
+
+def _endpoints(found: Instance) -> Endpoints:
+    return COMMON if type(found) is Instance else ENDPOINTS[found.typename]
 
 
 def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
@@ -124,7 +137,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
     Raises:
         UnsupportedRequest, BadCall: there is none, or the node is locked; in DVID's words.
     """
-    endpoints = ENDPOINTS[found.typename]
+    endpoints = _endpoints(found)
     if request.method in READING:
         handler = endpoints.handlers.get(endpoint)
         if handler is None:
@@ -136,7 +149,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
 
 
 def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
-    endpoints = ENDPOINTS[found.typename]
+    endpoints = _endpoints(found)
     if request.method not in endpoints.changing:
         raise UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
     handler = endpoints.changing[request.method].get(endpoint)
@@ -152,7 +165,7 @@ def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
 
 def _refused(request: Request, found: Instance, endpoint: str) -> WkdvidError:
     """What DVID says of another method on what only reads."""
-    endpoints = ENDPOINTS[found.typename]
+    endpoints = _endpoints(found)
     special = endpoints.post_texts.get(endpoint)
     if special is None and endpoint not in endpoints.handlers:
         return _unknown(request, found, endpoint)
@@ -176,18 +189,21 @@ async def _version(request: Request, uuid: str) -> Version:
 
 
 async def repos_info(request: Request) -> HTTPResponse:
-    visible = await services_of(request).visible(_token(request))
-    return json_reply({dataset.entry.uuid: _described(shown(dataset)) for dataset in visible})
+    services = services_of(request)
+    datasets = [shown(dataset) for dataset in await services.visible(_token(request))]
+    made = [at_root(repository) for repository in await visible_repositories(services, _token(request))]
+    return json_reply({at.repository.root: await _described(services, at) for at in (*datasets, *made)})
 
 
 async def repo_info(request: Request, uuid: str) -> HTTPResponse:
-    return json_reply(_described(await _version(request, uuid)))
+    return json_reply(await _described(services_of(request), await _version(request, uuid)))
 
 
-def _described(at: Version) -> dict[str, Any]:
+async def _described(services: Services, at: Version) -> dict[str, Any]:
     dataset = at.dataset
     if dataset is None:
-        return documents.repository(at.repository, ())
+        made = [await made_instance(services, at, data) for data in at.repository.instances.values()]
+        return documents.repository(at.repository, made)
     left_out = {name: refusal(layer) for name, layer in dataset.layers.items() if type_of(layer.info) is None}
     properties = {
         **({"Unavailable": dataset.reason} if dataset.reason else {}),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Sequence
 
 from wkdvid.core.access import Action, allowed
 from wkdvid.core.catalog import Dataset
+from wkdvid.core.repositories import Repository
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound
 from wkdvid.frontends.dvid.instances import Instance, Version, find
+from wkdvid.frontends.dvid.made import made_instance
 
 RUNTIME = "runtime"
 """The organization of the datasets that ``/api/config/dataset`` makes."""
@@ -59,10 +63,15 @@ async def _known_instance(services: Services, spec: str, name: str, token: str |
         if runtime is None:
             raise
         at = shown(runtime)
-    instance = find(at, at.dataset, name) if at.dataset is not None else None
+    instance = await _made(services, at, name) if at.dataset is None else find(at, at.dataset, name)
     if instance is None:
         raise NotFound("invalid data instance name")
     return instance
+
+
+async def _made(services: Services, at: Version, name: str) -> Instance | None:
+    data = at.repository.instances.get(name)
+    return None if data is None else await made_instance(services, at, data)
 
 
 def shown(dataset: Dataset) -> Version:
@@ -70,25 +79,43 @@ def shown(dataset: Dataset) -> Version:
     return Version(dataset.repository, dataset.repository.nodes[dataset.entry.uuid], dataset)
 
 
+def at_root(repository: Repository) -> Version:
+    return Version(repository, repository.nodes[repository.root])
+
+
+async def visible_repositories(services: Services, token: str | None) -> Sequence[Repository]:
+    """All that clients have made and that this one may read."""
+    await services.repositories.catch_up()
+    made = services.repositories.by_root.values()
+    return [one for one in made if await allowed(services.authorizer, token, Action.READ, one)]
+
+
 async def _exact(services: Services, uuid: str, token: str | None) -> Version | None:
     if not services.catalog.current:
         await services.catalog.catch_up()
     dataset = services.catalog.by_uuid.get(uuid)
-    if dataset is None:
+    if dataset is not None:
+        with contextlib.suppress(NotFound):  # not to be seen by this caller: goes on as if it were not there
+            return shown(await services.known_dataset(dataset.key, token))
+    if not services.repositories.current:
+        await services.repositories.catch_up()
+    made = services.repositories.with_uuid(uuid)
+    if made is None or not await allowed(services.authorizer, token, Action.READ, made[0]):
         return None
-    try:
-        return shown(await services.known_dataset(dataset.key, token))
-    except NotFound:  # not to be seen by this caller: goes on as if it were not there
-        return None
+    return Version(*made)
 
 
 async def _by_prefix(services: Services, prefix: str, token: str | None, has_branch: bool) -> Version:
     if not prefix and not has_branch:
         raise NotFound("could not find UUID with partial match to ")
-    candidates = services.catalog.with_uuid_prefix(prefix)
-    seen = [d for d in candidates if await allowed(services.authorizer, token, Action.READ, d)]
+    made = [Version(*one) for one in services.repositories.with_uuid_prefix(prefix)]
+    candidates = [*map(shown, services.catalog.with_uuid_prefix(prefix)), *made]
+    seen = [at for at in candidates if await allowed(services.authorizer, token, Action.READ, at.owner)]
+    if not prefix and len({at.repository.root for at in seen}) == 1:
+        seen = seen[:1]
     if len(seen) == 1:
-        return shown(await services.known_dataset(seen[0].key, token))
+        dataset = seen[0].dataset
+        return seen[0] if dataset is None else shown(await services.known_dataset(dataset.key, token))
     if not prefix:
         raise NotFound("UUID must be specified if more than one repo exists")
     raise NotFound(
