@@ -32,7 +32,8 @@ def sorted_spans(spans: npt.NDArray[np.int32]) -> Spans:
     """In the order z, y, x0, x1; each once."""
     ordered = spans[np.lexsort(spans.T[::-1])]
     new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))[: len(ordered)]
-    return ordered[new].astype("<i4")
+    found: Spans = ordered[new].astype("<i4")
+    return found
 
 
 def mask(spans: Spans, block: Vec3, box: Box) -> npt.NDArray[np.bool_]:
@@ -58,7 +59,8 @@ def _first_block(box: Box, block: Vec3) -> Vec3:
 def _blocks(box: Box, block: Vec3, axis: int) -> _Ints:
     """Of each voxel along an axis the block, counted from the box's first one."""
     blocks: _Ints = np.arange(box.start[axis], box.stop[axis], dtype=np.int64) // block[axis]
-    return blocks - blocks[0]
+    blocks -= blocks[0]
+    return blocks
 
 
 def _block_grid(spans: Spans, first: Vec3, shape: Vec3) -> npt.NDArray[np.bool_]:

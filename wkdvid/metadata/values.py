@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -86,9 +87,9 @@ class SqlValues:
 
     async def items(self, keys: Sequence[str]) -> AsyncIterator[tuple[str, bytes | None]]:
         for some in _batches(keys):
-            sizes = await self._store.read(lambda connection, some=some: self._place.sizes(connection, some))
+            sizes = await self._store.read(partial(self._place.sizes, keys=some))
             for group in _groups(some, sizes):
-                found = await self._store.read(lambda connection, group=group: self._place.read(connection, group))
+                found = await self._store.read(partial(self._place.read, keys=group))
                 for key in group:
                     yield key, found.get(key)
 
@@ -166,11 +167,12 @@ class _Place:
 
 
 def _upsert(connection: sa.Connection) -> sa.Insert:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(stored_values)
-    return insert.on_conflict_do_update(
+    upsert: sa.Insert = insert.on_conflict_do_update(
         index_elements=stored_values.primary_key.columns, set_={"value": insert.excluded.value}
     )
+    return upsert
 
 
 def _encoded(keys: Iterable[str]) -> list[bytes]:
