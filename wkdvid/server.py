@@ -29,7 +29,7 @@ from wkdvid.backends.registry import Backends
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
-from wkdvid.core.catalog import Catalog
+from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
@@ -41,6 +41,7 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
+from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
@@ -195,7 +196,10 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
-    catalog = Catalog(_catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s)
+    configured = configured_entries(backends.parse, document_of(config.stores))
+    catalog = Catalog(
+        _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured
+    )
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     return Services(
@@ -224,7 +228,7 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
-    guard = Guard(config.file_roots, config.sources.http_hosts, _credentials(config))
+    guard = Guard(config.file_roots, config.http_hosts, _credentials(config))
     secrets = Secrets(config.sources.secrets)
     return Opener(
         guard,
@@ -240,7 +244,7 @@ def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
 def _credentials(config: Config) -> Credentials:
     """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
     otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
-    return Credentials(config.sources.credentials, otherwise)
+    return Credentials(config.credentials, otherwise)
 
 
 def _link(config: Config, catalog: Catalog) -> Link | None:

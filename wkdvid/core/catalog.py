@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias
 
@@ -25,7 +24,14 @@ from wkdvid.core.layers import Layer, arrange_layers
 from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.volume import TellsRefusal, Volume
-from wkdvid.errors import InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
+from wkdvid.errors import (
+    ConfigError,
+    InvalidEntry,
+    InvalidRequest,
+    NotFound,
+    UpstreamUnavailable,
+    WkdvidError,
+)
 
 log = logging.getLogger("wkdvid.catalog")
 
@@ -45,7 +51,17 @@ Raises:
     InvalidEntry: with the JSON path of each layer that could not be opened.
 """
 
-_generations = itertools.count(1)
+
+def configured_entries(parse: ParseEntries, document: Document) -> Sequence[DatasetEntry]:
+    """The datasets that the server's configuration names.
+
+    Raises:
+        ConfigError: one cannot be served as it is written.
+    """
+    entries, problems = parse(document)
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return [replace(entry, is_configured=True) for entry in entries]
 
 
 class State(Enum):
@@ -115,17 +131,20 @@ class Catalog(InStep):
         parse: ParseEntries,
         open_layers: OpenLayers,
         refresh_s: float,
+        configured: Sequence[DatasetEntry] = (),
     ) -> None:
         """
         Args:
             parse: Entries of a document, those with problems too; and all problems.
             refresh_s: Age at which a dataset's sources are opened again, so that changes are seen.
+            configured: Datasets beside those of the document, which cannot be changed.
         """
         super().__init__(store, "the catalog")
         self._store = store
         self._parse = parse
         self._open_layers = open_layers
         self._refresh_s = refresh_s
+        self._configured = {entry.key: entry for entry in configured}
         self.by_key: dict[tuple[str, str], Dataset] = {}
         """A DatasetKey is equal to its plain tuple."""
         self._problems: frozenset[str] = frozenset()
@@ -197,12 +216,23 @@ class Catalog(InStep):
 
         def checked(document: Document) -> None:
             change(document)
-            _refuse_shared_ids(self._parse(document)[0])
+            entries = self._parse(document)[0]
+            for entry in entries:
+                self.refuse_configured(entry.key)
+            _refuse_shared_ids([*self._configured.values(), *entries])
 
         snapshot = await self._store.update(checked, map(str, opened))
         async with self._catching_up:
             if snapshot.generation > self._seen:
                 await self._apply(snapshot, opened)
+
+    def refuse_configured(self, key: DatasetKey) -> None:
+        """
+        Raises:
+            InvalidRequest: the dataset stands in the server's configuration.
+        """
+        if key in self._configured:
+            raise InvalidRequest(f"{key} stands in the server's configuration file; change it there")
 
     async def renew(self, key: DatasetKey | None) -> None:
         """Open the sources of one dataset afresh, or of all (None), in every worker, when they are asked for next.
@@ -211,7 +241,8 @@ class Catalog(InStep):
             NotFound: no such dataset.
         """
         await self.look_again()
-        name = EVERYTHING if key is None else str(self.find(key).key)
+        in_document = key is not None and not self.find(key).entry.is_configured
+        name = str(key) if in_document else EVERYTHING  # the store keeps this of the document's datasets alone
         await self._store.update(lambda document: None, [name])
         await self.catch_up()
 
@@ -221,7 +252,7 @@ class Catalog(InStep):
             if problem not in self._problems:
                 log.warning("datasets.json: %s", problem)
         self._problems = frozenset(problems)
-        wanted = {entry.key: entry for entry in entries}
+        wanted = {entry.key: entry for entry in entries} | self._configured
         for dataset in [dataset for key, dataset in self.by_key.items() if key not in wanted]:
             self._remove(dataset.key)
         for key, entry in wanted.items():

@@ -99,6 +99,8 @@ class DatasetEntry:
     """Layer -> the source that holds levels of it that its own source lacks; ``wkdvid pyramid`` makes them."""
     options: Mapping[str, Any] = field(repr=False)
     """The entry exactly as it was written, variables too; with the key of its account, if it is written there."""
+    is_configured: bool = False
+    """Whether it stands in the server's configuration, as a DVID's store, and not in the catalog's document."""
     problems: tuple[str, ...] = ()
     """Why it cannot be served, each with its path. A file may hold such entries; a registration may not."""
 
