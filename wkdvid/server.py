@@ -65,6 +65,7 @@ from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
+from wkdvid.metadata.values import SqlValueStore
 from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
@@ -206,6 +207,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         limits=config.limits,
         catalog=catalog,
         repositories=SqlRepositories(open_state(config.metadata.database_url, config.state_dir)),
+        values=SqlValueStore(open_engine(config.metadata.database_url)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.geometry import ZERO, Box, Vec3
 from wkdvid.errors import TooLarge
 
 Spans: TypeAlias = npt.NDArray[np.int32]
@@ -34,6 +34,15 @@ def sorted_spans(spans: npt.NDArray[np.int32]) -> Spans:
     new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))[: len(ordered)]
     found: Spans = ordered[new].astype("<i4")
     return found
+
+
+def extent_of(spans: Spans) -> Box:
+    """Of all spans, in blocks; where there is none it is empty."""
+    if not len(spans):
+        return Box(ZERO, ZERO)
+    z0, y0, x0, _ = spans.min(axis=0).tolist()
+    z1, y1, _, x1 = spans.max(axis=0).tolist()
+    return Box((x0, y0, z0), (x1 + 1, y1 + 1, z1 + 1))
 
 
 def mask(spans: Spans, block: Vec3, box: Box) -> npt.NDArray[np.bool_]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from wkdvid.core.keyvalues import KeyValues
 from wkdvid.core.repositories import DataInstance, Node, Repository
 
 KEY_BYTES = 1024
 """Of a key in UTF-8: databases refuse to index much more."""
+
+PAGE = 1000
+"""Keys that are listed at a time."""
 
 Read: TypeAlias = Callable[[Sequence[str]], Mapping[str, bytes]]
 """Those of the keys that have a value."""
@@ -54,3 +58,23 @@ class StoredValues(Protocol):
 
 class ValueStore(Protocol):
     def at(self, repository: Repository, node: Node, instance: DataInstance) -> StoredValues: ...
+
+
+async def key_pages(values: KeyValues, first: str, last: str | None) -> AsyncIterator[Sequence[str]]:
+    """All keys of a range, in pages: a listing is never held whole, where it is stored here."""
+    if not isinstance(values, StoredValues):
+        yield await values.keys(first, last)
+        return
+    while page := await values.keys(first, last, PAGE):
+        yield page
+        first = page[-1] + "\0"
+
+
+async def items(values: KeyValues, keys: Sequence[str]) -> AsyncIterator[tuple[str, bytes | None]]:
+    """The keys with their values, in their order."""
+    if isinstance(values, StoredValues):
+        async for item in values.items(keys):
+            yield item
+    else:
+        for key in keys:
+            yield key, await values.get(key)

@@ -17,9 +17,11 @@ import numpy as np
 from wkdvid.core.access import Protected
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.geometry import Box, Float3
+from wkdvid.core.keyvalues import KeyValues
 from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.repositories import DataInstance, Node, Repository
+from wkdvid.core.stored_values import StoredValues
 from wkdvid.core.volume import LayerInfo
 from wkdvid.errors import UnsupportedRequest
 
@@ -37,6 +39,8 @@ VOXEL_BYTES: Mapping[str, int] = {
     "labelmap": 8,
 }
 """Every type that is offered, with the bytes of a voxel as it is sent."""
+VALUE_TYPES = ("keyvalue", "roi", "annotation")
+"""Of what clients store that is no voxels."""
 _IMAGE_TYPES: Mapping[tuple[str, int], str] = {
     **{(np.dtype(name).str, 1): f"{name}blk" for name in ("uint8", "uint16", "uint32", "uint64", "float32")},
     (np.dtype("uint8").str, 3): "rgba8blk",
@@ -102,6 +106,20 @@ class VoxelInstance(Instance):
         """Of a voxel of ``scale``, in nanometres."""
         (x, y, z), (a, b, c) = self.layer.info.voxel_size_nm, scale.mag
         return (x * a, y * b, z * c)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValuesInstance(Instance):
+    """Values by keys."""
+
+    values: KeyValues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredInstance(ValuesInstance):
+    """Values that clients store, or what is made of such: a region of interest, annotations."""
+
+    values: StoredValues
 
 
 def type_of(info: LayerInfo) -> str | None:

@@ -9,12 +9,9 @@ from wkdvid.core.repositories import DataInstance
 from wkdvid.core.services import Services
 from wkdvid.frontends.dvid import documents
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, json_answer
-from wkdvid.frontends.dvid.instances import Instance, Version
+from wkdvid.frontends.dvid.instances import VALUE_TYPES, Instance, StoredInstance, Version
 
 Make: TypeAlias = Callable[[Services, Version, DataInstance], Awaitable[Instance]]
-
-MAKERS: Mapping[str, Make] = {}
-"""By typename. Of other types there is nothing to say but what all have."""
 
 
 async def made_instance(services: Services, at: Version, data: DataInstance) -> Instance:
@@ -43,3 +40,19 @@ async def _plain(services: Services, at: Version, data: DataInstance) -> Instanc
         node=at.node,
         data=data,
     )
+
+
+async def _stored(services: Services, at: Version, data: DataInstance) -> StoredInstance:
+    return StoredInstance(
+        name=data.name,
+        typename=data.typename,
+        owner=at.owner,
+        repository=at.repository,
+        node=at.node,
+        data=data,
+        values=services.values.at(at.repository, at.node, data),
+    )
+
+
+MAKERS: Mapping[str, Make] = dict.fromkeys(VALUE_TYPES, _stored)
+"""By typename. Of other types there is nothing to say but what all have."""

@@ -249,13 +249,13 @@ def label(text: str) -> int:
     return integer(text, "ParseUint", _UINT64)
 
 
-def points(body: bytes, values: Mapping[str, str]) -> list[Vec3]:
-    """The JSON list of ``[x, y, z]`` that ``labels`` takes."""
-    items = _hashed_list(body, values, "labels")
+def points(body: bytes, values: Mapping[str, str], endpoint: str = "labels") -> list[Vec3]:
+    """The JSON list of ``[x, y, z]`` that ``labels`` and ``ptquery`` take."""
+    items = _hashed_list(body, values, endpoint)
     for item in items:
         if type(item) is not list or len(item) != 3 or not all(_is_in(n, _INT32) for n in item):
             raise InvalidRequest(
-                f"Bad labels request JSON: {_short(repr(item))} is not a point [x, y, z] of 32-bit numbers"
+                f"Bad {endpoint} request JSON: {_short(repr(item))} is not a point [x, y, z] of 32-bit numbers"
             )
     return [(x, y, z) for x, y, z in items]
 
