@@ -48,6 +48,9 @@ class ServerConfig:
     """How the main server of webKnossos reaches this one, where that is another way than the clients'."""
     workers: WholeNumber = 0
     """Processes; 0 means one per core."""
+    rwmode: Literal["readwrite", "readonly", "fullwrite"] = "readwrite"
+    """``readonly``: DVID's API changes nothing. DVID's ``fullwrite`` is accepted, but committed nodes stay as they
+    are."""
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
 

@@ -102,6 +102,7 @@ def create_app(config: Config) -> App:
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
+    app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")

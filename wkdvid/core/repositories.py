@@ -201,7 +201,12 @@ class Repositories(Protocol):
         """
         ...
 
-    async def set_tags(self, data_uuid: str, tags: Mapping[str, str] | None) -> None: ...
+    async def set_tags(self, data_uuid: str, tags: Mapping[str, str], *, replace: bool) -> None:
+        """
+        Args:
+            replace: Whether those that are not named go.
+        """
+        ...
 
     async def set_settings(self, data_uuid: str, changed: Mapping[str, Any]) -> None:
         """Those that are not named stay."""

@@ -91,8 +91,8 @@ class SqlRepositories(InStep):
     async def add_instance(self, uuid: str, instance: DataInstance, extent: Box | None = None) -> None:
         await self._change(lambda change: change.add_instance(uuid, instance, extent))
 
-    async def set_tags(self, data_uuid: str, tags: Mapping[str, str] | None) -> None:
-        await self._change(lambda change: change.set_tags(data_uuid, tags))
+    async def set_tags(self, data_uuid: str, tags: Mapping[str, str], *, replace: bool) -> None:
+        await self._change(lambda change: change.set_tags(data_uuid, tags, replace=replace))
 
     async def set_settings(self, data_uuid: str, changed: Mapping[str, Any]) -> None:
         await self._change(lambda change: change.set_settings(data_uuid, changed))

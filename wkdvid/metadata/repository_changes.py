@@ -103,8 +103,10 @@ class Change:
         said = f'New data instance "{instance.name}" of type "{instance.typename}" created'
         self._touch(repository.number, log=self._longer(repository.log, [said]))
 
-    def set_tags(self, data_uuid: str, tags: Mapping[str, str] | None) -> None:
-        self._change_instance(self._instance(data_uuid), tags=json.dumps(tags))
+    def set_tags(self, data_uuid: str, tags: Mapping[str, str], *, replace: bool) -> None:
+        row = self._instance(data_uuid)
+        kept = {} if replace else json.loads(row.tags) or {}
+        self._change_instance(row, tags=json.dumps({**kept, **tags}))
 
     def set_settings(self, data_uuid: str, changed: Mapping[str, Any]) -> None:
         row = self._instance(data_uuid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wkdvid.core.geometry import divide_down
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
-from wkdvid.frontends.dvid import blocks, documents, parse
+from wkdvid.frontends.dvid import blocks, documents, instance_settings, parse
 from wkdvid.frontends.dvid.blocks import Blocks
 from wkdvid.frontends.dvid.calls import TEXT, Answer, Call, Endpoints, json_answer
 from wkdvid.frontends.dvid.instances import VoxelInstance
@@ -14,7 +14,7 @@ from wkdvid.frontends.dvid.wire import IMAGE_ENCODINGS
 HELP = """\
 {name}: an image of type {typename}, read only. GET below /api/node/<uuid>/{name}/
 
-    info | metadata
+    info | metadata | tags
     raw/0_1_2/<size>/<offset>[/jpeg]          x_y_z voxels; binary, x fastest, little-endian; zeros outside
     raw/<xy|xz|yz>/<w_h>/<offset>[/<format>]  png, jpg[:quality], tif, bmp
     isotropic/...                             as raw
@@ -95,6 +95,7 @@ ENDPOINTS = Endpoints(
         "info": info,
         "metadata": metadata,
         "help": help_text,
+        "tags": instance_settings.tags,
         "raw": raw_image,
         "isotropic": raw_image,
         "specificblocks": specificblocks,
@@ -102,7 +103,8 @@ ENDPOINTS = Endpoints(
         "blocks": span,
     },
     throttled=frozenset({"raw", "isotropic", "subvolblocks"}),
-    not_offered=frozenset({"raw", "blocks", "extents", "resolution"}),
+    changing={"POST": {**instance_settings.CHANGING}},
+    not_offered=frozenset({"raw", "blocks"}),
     post_texts={
         "isotropic": "can only POST 'raw' not 'isotropic' images",
         "subvolblocks": "DVID does not accept the post action on the 'blocks' endpoint",

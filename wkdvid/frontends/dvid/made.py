@@ -9,6 +9,7 @@ from wkdvid.core.repositories import DataInstance
 from wkdvid.core.services import Services
 from wkdvid.frontends.dvid import documents
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, json_answer
+from wkdvid.frontends.dvid.instance_settings import post_tags, tags
 from wkdvid.frontends.dvid.instances import VALUE_TYPES, Instance, StoredInstance, Version
 
 Make: TypeAlias = Callable[[Services, Version, DataInstance], Awaitable[Instance]]
@@ -27,7 +28,7 @@ async def _info(call: Call[Instance]) -> Answer:
     return json_answer(documents.instance(call.instance))
 
 
-COMMON = Endpoints(handlers={"info": _info})
+COMMON = Endpoints(handlers={"info": _info, "tags": tags}, changing={"POST": {"tags": post_tags}})
 """What any instance answers to."""
 
 
