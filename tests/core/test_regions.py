@@ -39,7 +39,7 @@ def blocks_of(spans: Spans) -> set[Vec3]:
     return {(x, y, z) for z, y, x0, x1 in spans.tolist() for x in range(x0, x1 + 1)}
 
 
-def inside(spans: Spans, block: Vec3, point: Vec3) -> bool:
+def inside(spans: Spans, block: Vec3, point: tuple[int, ...]) -> bool:
     x, y, z = (n // side for n, side in zip(point, block, strict=True))
     return (x, y, z) in blocks_of(spans)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -13,17 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.metadata.databases import PostgreSQL, running_postgresql
-from wkdvid.core.repositories import DataInstance, Node, Repository
-from wkdvid.core.stored_values import KEY_BYTES, Read, StoredValues
+from tests.metadata.instances import PARENTS, Values, new_instance
+from wkdvid.core.stored_values import KEY_BYTES, Read
 from wkdvid.errors import DatabaseUnavailable, InvalidRequest, UnsupportedRequest
 from wkdvid.metadata.engine import migrate, open_engine, transaction
-from wkdvid.metadata.schema import data_instances, nodes, repositories
+from wkdvid.metadata.schema import nodes
 from wkdvid.metadata.values import SqlValueStore
 
-Values: TypeAlias = Callable[..., StoredValues]
-"""Of one data instance, as a node of this name sees them; through another store if one is given."""
-
-PARENTS = {"root": None, "child": "root", "side": "root", "leaf": "child"}
 KEYS = ["a", "a\x00", "a/b", "b", "ÿ", "\U0001f9e0", "~"]
 """In the order of their bytes but for the last: text would be sorted otherwise by some databases."""
 WRITERS = 100
@@ -51,35 +46,6 @@ def store(url: str) -> Iterator[SqlValueStore]:
     opened = SqlValueStore(open_engine(url))
     yield opened
     opened.close()
-
-
-def new_instance(engine: sa.Engine, store: SqlValueStore, *, versioned: bool = True) -> Values:
-    """A data instance in a repository of its own, of the nodes of ``PARENTS``."""
-    name, data_uuid = secrets.token_hex(4), secrets.token_hex(16)
-    born = {"created": "", "updated": ""}
-    with transaction(engine) as connection:
-        row = {"root": f"{name}root", "alias": "", "description": "", "log": "[]", "changed": 0}
-        repository = _insert(connection, repositories, {**row, **born})
-        versions: dict[str, int] = {}
-        for node, parent in PARENTS.items():
-            row = {"uuid": f"{name}{node}", "repository": repository, "branch": node, "note": "", "log": "[]"}
-            of = None if parent is None else versions[parent]
-            versions[node] = _insert(connection, nodes, {**row, "parent": of, "locked": False, **born})
-        row = {"data_uuid": data_uuid, "repository": repository, "name": "kv", "typename": "keyvalue", "tags": "null"}
-        _insert(connection, data_instances, {**row, "versioned": versioned, "settings": "{}"})
-    tree = {
-        f"{name}{node}": Node(uuid=f"{name}{node}", version=versions[node], parent=parent and f"{name}{parent}")
-        for node, parent in PARENTS.items()
-    }
-    known = Repository(root=f"{name}root", nodes=tree)
-    instance = DataInstance(name="kv", typename="keyvalue", data_uuid=data_uuid, versioned=versioned)
-    return lambda node, through=store: through.at(known, tree[f"{name}{node}"], instance)
-
-
-def _insert(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> int:
-    inserted = connection.execute(sa.insert(table).values(row)).inserted_primary_key
-    assert inserted is not None
-    return int(inserted[0])
 
 
 @pytest.fixture
@@ -112,7 +78,7 @@ class Model:
         return {key: value for key, value in seen.items() if value is not None}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(steps=st.lists(writes, max_size=8), bounds=st.tuples(st.sampled_from(KEYS), st.none() | st.sampled_from(KEYS)))
 def test_a_node_sees_its_own_values_else_its_nearest_ancestors(
     engine: sa.Engine,
