@@ -73,7 +73,9 @@ log = logging.getLogger("wkdvid.server")
 App: TypeAlias = Sanic[Any, Any]
 
 URL_BYTES = 65_535
-"""The longest URL that the HTTP parser can hold; a head is refused before its URL can be longer."""
+"""The longest URL that the HTTP parser can hold: it would close the connection without an answer."""
+HEAD_BYTES = URL_BYTES + 16_384
+"""Of the request line and all headers."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 END_S = 1.0
@@ -83,8 +85,15 @@ JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
 
 
+class TooLongUrl(SanicException):
+    """A URL that does not fit into the HTTP parser."""
+
+    status_code = 414
+    quiet = True
+
+
 class ReportableRequest(Request):
-    """A request whose URL nobody can parse still has a 400 as its answer.
+    """A request whose URL nobody can parse still has a 400 as its answer, and one whose URL is too long a 414.
 
     To report such a one Sanic 25.12 makes a stand-in of method NONE with the same URL, which fails again.
     """
@@ -92,12 +101,14 @@ class ReportableRequest(Request):
     def __init__(self, **parts: Any) -> None:
         if parts["method"] == "NONE":
             parts["url_bytes"] = b"*"
+        if len(parts["url_bytes"]) > URL_BYTES:
+            raise TooLongUrl(f"the URL has {len(parts['url_bytes'])} bytes, the limit is {URL_BYTES}")
         super().__init__(**parts)
 
 
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
-    Http.HEADER_CEILING = URL_BYTES
+    Http.HEADER_CEILING = HEAD_BYTES
     app = Sanic("wkdvid", configure_logging=False, request_class=ReportableRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
@@ -128,8 +139,8 @@ def create_app(config: Config) -> App:
 def _limits(config: Config) -> Mapping[str, object]:
     return {
         "REQUEST_MAX_SIZE": config.limits.body_bytes,
-        "REQUEST_MAX_HEADER_SIZE": URL_BYTES,
-        "REQUEST_BUFFER_SIZE": URL_BYTES + 2 * BUFFER_BYTES,
+        "REQUEST_MAX_HEADER_SIZE": HEAD_BYTES,
+        "REQUEST_BUFFER_SIZE": HEAD_BYTES + 2 * BUFFER_BYTES,
         "REQUEST_TIMEOUT": 60,
         "RESPONSE_TIMEOUT": 600,
         "KEEP_ALIVE_TIMEOUT": 75,
@@ -315,7 +326,7 @@ async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTP
 
 async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
     number = request_id()
-    status = error.status_code if isinstance(error, SanicException) else 500
+    status = _status_of(request, error)
     if status >= 500:
         log.exception("request %s: %s %s", number, request.method, request.path, exc_info=error)
         return json_reply({"messages": [{"error": "internal error"}], "code": "internal", "requestId": number}, status)
@@ -325,11 +336,20 @@ async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
     return json_reply({"messages": [{"error": text}], "code": "http", "requestId": number}, status)
 
 
+def _status_of(request: Request, error: Exception) -> int:
+    if not isinstance(error, SanicException):
+        return 500
+    stream = request.stream
+    if isinstance(error, PayloadTooLarge) and "header" in str(error) and isinstance(stream, Http):
+        return 413 if b"\r\n" in stream.recv_buffer[:URL_BYTES] else 414  # the request line alone was too long
+    return error.status_code
+
+
 def _limit_of(request: Request, error: Exception) -> str:
     if not isinstance(error, PayloadTooLarge):
         return ""
     if "header" in str(error):
-        return f" of {URL_BYTES} bytes"
+        return f" of {HEAD_BYTES} bytes, a URL that of {URL_BYTES} bytes"
     return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
 
 

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from tests.backends.s3 import s3_server
+from tests.mesh_files import add_to_info, write_multi_lod
 from tests.servers import Server, running
+from tests.skeleton_files import write_skeletons
 from tests.volumes import Voxels, write_precomputed
 from wkdvid.config import Config, load_config
 from wkdvid.core.geometry import Vec3
@@ -126,6 +128,9 @@ def others(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[Se
     labels = np.arange(4096, dtype=np.uint32).reshape(16, 16, 16)
     wide = np.full((16, 16, 16), 4000, np.uint16)
     write_precomputed(outside / "seg", [((1, 1, 1), labels)], kind="segmentation")
+    write_multi_lod(outside / "seg" / "mesh", [7], sharded=True)
+    write_skeletons(outside / "seg" / "skeletons", [7], sharded=True)
+    add_to_info(outside / "seg", mesh="mesh", skeletons="skeletons")
     write_precomputed(outside / "wide", [((1, 1, 1), wide)], voxel_size_nm=(3, 3, 3))
     data = tmp_path_factory.mktemp("others")
     (data / "config.toml").write_text(
@@ -162,6 +167,15 @@ def test_every_kind_of_ref_and_of_volume(others: Server, arrays: list[Voxels]) -
     assert repos["lab/wide"]["DataInstances"]["wide"]["Base"]["TypeName"] == "uint16blk"
     assert raw(others, main, "seg", "2_1_1/3_2_1", "<u8").tolist() == [3 * 256 + 2 * 16 + 1, 4 * 256 + 2 * 16 + 1]
     assert raw(others, em, "em_1", "1_1_1/40_5_33").item() == arrays[1][8, 5, 1]
+
+
+def test_meshes_and_skeletons_of_a_labelmap_are_key_values(others: Server) -> None:
+    (main,) = (repo for repo in others.get("/api/repos/info").json().values() if repo["Alias"] == "main")
+    assert set(main["DataInstances"]) == {"seg", "seg_meshes", "seg_skeletons"}
+    for name in ("seg_meshes", "seg_skeletons"):
+        found = others.get(f"/api/node/{main['Root']}/{name}/info").json()
+        assert found == main["DataInstances"][name]
+        assert (found["Base"]["TypeName"], found["Extended"]) == ("keyvalue", {})
 
 
 def test_only_the_stores_own_places_are_opened_to_others(others: Server, tmp_path: Path) -> None:

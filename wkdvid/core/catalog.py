@@ -21,6 +21,7 @@ from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
 from wkdvid.core.layers import Layer, arrange_layers
+from wkdvid.core.releases import release_chains
 from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.volume import TellsRefusal, Volume
@@ -88,7 +89,7 @@ class Dataset:
     """As which DVID's clients see it."""
 
     def __post_init__(self) -> None:
-        self.repository = repository_of(self.entry)
+        self.repository = repository_of([self.entry])
 
     @property
     def key(self) -> DatasetKey:
@@ -151,6 +152,8 @@ class Catalog(InStep):
         """Of the document as it was last read, each logged once."""
         self.by_id: dict[str, Dataset] = {}
         self.by_uuid: dict[str, Dataset] = {}
+        self._chains: Mapping[DatasetKey, Sequence[DatasetKey]] = {}
+        """Of datasets that are releases of one another."""
         self._uuids: list[str] | None = None
         """The keys of ``by_uuid`` in order, once somebody has asked for a prefix."""
         self._openings: set[asyncio.Task[None]] = set()
@@ -171,6 +174,12 @@ class Catalog(InStep):
         first = bisect_left(self._uuids, prefix)
         last = bisect_right(self._uuids, prefix, first, key=lambda uuid: uuid[: len(prefix)])
         return [self.by_uuid[uuid] for uuid in self._uuids[first:last]]
+
+    def releases(self, dataset: Dataset) -> Sequence[Dataset]:
+        """The dataset with those that are its older and newer releases, oldest first."""
+        chain = [self.by_key[key] for key in self._chains.get(dataset.key, ())]
+        known = [one for one in chain if self.by_uuid[one.entry.uuid] is one]  # written by hand two may have one UUID
+        return known if dataset in known else [dataset]
 
     def find(self, key: tuple[str, str]) -> Dataset:
         """
@@ -263,6 +272,7 @@ class Catalog(InStep):
                 self._install(Dataset(entry, snapshot.generation, State.OPEN, opened[key], opened_at=now))
             elif known is None or known.entry != entry or known.generation < since:
                 self._install(Dataset(entry, snapshot.generation))
+        self._chains = release_chains(wanted)
         self._seen = snapshot.generation
 
     def _install(self, dataset: Dataset) -> None:

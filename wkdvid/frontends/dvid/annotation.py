@@ -47,14 +47,14 @@ async def help_text(call: Call[StoredInstance]) -> Answer:
 
 async def post_elements(call: Call[StoredInstance]) -> Answer:
     elements = await call.services.apart(points.parse_elements, call.body)
-    await call.instance.values.change(points.posted(elements))
+    await call.instance.stored.change(points.posted(elements))
     return Answer()
 
 
 async def delete_element(call: Call[StoredInstance]) -> Answer:
     if not call.parts:
         raise InvalidRequest("Must include coordinate after DELETE on 'element' endpoint.")
-    await call.instance.values.change(points.deleted(parse.voxel(call.parts[0])))
+    await call.instance.stored.change(points.deleted(parse.voxel(call.parts[0])))
     return Answer()
 
 
@@ -66,7 +66,7 @@ async def move_element(call: Call[StoredInstance]) -> Answer:
     if len(call.parts) < 2:
         raise InvalidRequest("Must include 'from' and 'to' coordinate after 'move' endpoint.")
     start, end = parse.voxel(call.parts[0]), parse.voxel(call.parts[1])
-    await call.instance.values.change(points.moved(start, end))
+    await call.instance.stored.change(points.moved(start, end))
     return Answer()
 
 
@@ -107,22 +107,22 @@ def _data(call: Call[StoredInstance]) -> DataInstance:
 
 
 async def elements(call: Call[StoredInstance]) -> Answer:
-    return _listed(call.instance.values, points.keys_of_box(call.instance.values, _box(call)), nothing=b"null")
+    return _listed(call.instance.stored, points.keys_of_box(call.instance.stored, _box(call)), nothing=b"null")
 
 
 async def blocks(call: Call[StoredInstance]) -> Answer:
     wanted = _box(call).scaled_down(points.BLOCK)
-    return _by_block(call.instance.values, points.keys_of_blocks(call.instance.values, wanted))
+    return _by_block(call.instance.stored, points.keys_of_blocks(call.instance.stored, wanted))
 
 
 async def all_elements(call: Call[StoredInstance]) -> Answer:
-    return _by_block(call.instance.values, points.all_keys(call.instance.values))
+    return _by_block(call.instance.stored, points.all_keys(call.instance.stored))
 
 
 async def tagged(call: Call[StoredInstance]) -> Answer:
     if not call.parts or not call.parts[0]:
         raise InvalidRequest("Must include tag string after 'tag' endpoint.")
-    values = call.instance.values
+    values = call.instance.stored
     return _listed(values, points.keys_of_tag(values, call.parts[0]), **_relations(call))
 
 
@@ -133,13 +133,13 @@ async def of_label(call: Call[StoredInstance]) -> Answer:
     label = parse.label(call.parts[0])
     if label == 0:
         raise InvalidRequest("Label 0 is protected background value and cannot be used for query.")
-    return _listed(call.instance.values, _keys_of_label(call, label), **_relations(call))
+    return _listed(call.instance.stored, _keys_of_label(call, label), **_relations(call))
 
 
 async def _keys_of_label(call: Call[StoredInstance], label: int) -> Pages:
     labelmap = await _labelmap(call)
     if labelmap is not None:
-        async for page in points.all_keys(call.instance.values):
+        async for page in points.all_keys(call.instance.stored):
             places = [points.position_of(key) for key in page]
             found = await labels_at(call.services, labelmap, labelmap.scale, places)
             yield [key for key, at in zip(page, found, strict=True) if at == label]

@@ -25,7 +25,7 @@ def _admin_token(request: Request) -> str | None:
     return request.args.get("admintoken") or None if "admintoken=" in request.query_string else None
 
 
-async def version_of(request: Request, uuid: str) -> Version:
+async def asked_version(request: Request, uuid: str) -> Version:
     """
     Raises:
         NotFound, InvalidRequest, UpstreamUnavailable: as ``find_version``.
@@ -41,7 +41,7 @@ async def changed_version(request: Request, uuid: str) -> Version:
         Unauthorized, Forbidden: the caller may not.
     """
     await refuse_in_read_only_mode(request)
-    at = await version_of(request, uuid)
+    at = await asked_version(request, uuid)
     await require_writing(request, dvid_token(request), at.owner)
     return at
 

@@ -10,6 +10,7 @@ import orjson
 
 from wkdvid.codecs import keyvalue_protobuf
 from wkdvid.core.body_cache import Body
+from wkdvid.core.keyvalues import KeyValues
 from wkdvid.core.stored_values import StoredValues, items, key_pages
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.dvid import parse
@@ -44,7 +45,7 @@ async def help_text(call: Call[ValuesInstance]) -> Answer:
 
 async def get_value(call: Call[ValuesInstance]) -> Answer:
     key = _key(call)
-    value = await call.instance.values.get(key)
+    value = await _values(call).get(key)
     return _value(call, value) if value else _refused(404, f"Key {_quoted(key)} not found")
 
 
@@ -91,7 +92,7 @@ async def refuse_put(call: Call[ValuesInstance]) -> Answer:
 
 async def get_legacy(call: Call[ValuesInstance]) -> Answer:
     """As pydvid asks: the key stands where newer clients write the endpoint."""
-    found = await call.instance.values.get(call.endpoint) if not call.parts else None
+    found = await _values(call).get(call.endpoint) if not call.parts else None
     if not found:
         raise UnknownEndpoint(call.endpoint)
     return _value(call, found)
@@ -116,8 +117,12 @@ def _quoted(key: str) -> str:
     return orjson.dumps(key).decode()
 
 
+def _values(call: Call[ValuesInstance]) -> KeyValues:
+    return call.instance.values(call.services.limits)
+
+
 def _writable(call: Call[ValuesInstance]) -> StoredValues:
-    values = call.instance.values
+    values = _values(call)
     if not isinstance(values, StoredValues):
         raise UnsupportedRequest(f'Data "{call.instance.name}" is read only: it shows what a source has')
     return values
@@ -137,7 +142,7 @@ async def key_range(call: Call[ValuesInstance]) -> Answer:
 def _key_list(call: Call[ValuesInstance], first: str, last: str | None) -> Answer:
     async def parts() -> AsyncIterator[Body]:
         before = b"["
-        async for page in key_pages(call.instance.values, first, last):
+        async for page in key_pages(_values(call), first, last):
             if page:
                 yield before + orjson.dumps(page)[1:-1]
                 before = b","
@@ -156,7 +161,7 @@ def _bounds(call: Call[ValuesInstance]) -> tuple[str, str]:
 
 
 async def key_range_values(call: Call[ValuesInstance]) -> Answer:
-    values, (first, last) = call.instance.values, _bounds(call)
+    values, (first, last) = _values(call), _bounds(call)
 
     async def found() -> AsyncIterator[Item]:
         async for page in key_pages(values, first, last):
@@ -170,7 +175,7 @@ async def key_range_values(call: Call[ValuesInstance]) -> Answer:
 async def key_values(call: Call[ValuesInstance]) -> Answer:
     is_json = _form(call) != "protobuf"
     wanted = _json_keys(call.body) if is_json else keyvalue_protobuf.keys(call.body)
-    return _many(call, items(call.instance.values, wanted))
+    return _many(call, items(_values(call), wanted))
 
 
 async def post_key_values(call: Call[ValuesInstance]) -> Answer:

@@ -51,7 +51,7 @@ async def _stored(services: Services, at: Version, data: DataInstance) -> Stored
         repository=at.repository,
         node=at.node,
         data=data,
-        values=services.values.at(at.repository, at.node, data),
+        stored=services.values.at(at.repository, at.node, data),
     )
 
 

@@ -50,7 +50,7 @@ async def help_text(call: Call[StoredInstance]) -> Answer:
 
 
 async def get_spans(call: Call[StoredInstance]) -> Answer:
-    spans = await _spans(call.instance.values)
+    spans = await _spans(call.instance.stored)
 
     async def parts() -> AsyncIterator[Body]:
         for start in range(0, len(spans), SENT_SPANS):
@@ -72,7 +72,7 @@ async def delete_spans(call: Call[StoredInstance]) -> Answer:
 
 async def _replace(call: Call[StoredInstance], spans: Spans) -> Answer:
     """DVID tells the extent of what was written last, whichever node is asked."""
-    await call.instance.values.put({SPANS: spans.tobytes()})
+    await call.instance.stored.put({SPANS: spans.tobytes()})
     data = call.instance.data
     extent = {"min_z": int(spans[0, 0]), "max_z": int(spans[-1, 0])} if len(spans) else {"min_z": None, "max_z": None}
     if data is not None and any(data.settings.get(name) != value for name, value in extent.items()):
@@ -126,7 +126,7 @@ async def get_mask(call: Call[StoredInstance]) -> Answer:
         raise InvalidRequest("Currently only 3d masks ('0_1_2' shape) is supported")
     box = parse.region(call.endpoint, call.parts).box
     parse.check_payload(box.voxels, call.services.limits)
-    spans, block = await _spans(call.instance.values), _block(call)
+    spans, block = await _spans(call.instance.stored), _block(call)
 
     async def parts() -> AsyncIterator[Body]:
         for slab in slabs(box, 1, SLAB_VOXELS):
@@ -142,7 +142,7 @@ async def refuse_query(call: Call[StoredInstance]) -> Answer:
 
 async def point_query(call: Call[StoredInstance]) -> Answer:
     points = parse.points(call.body, call.query, "ptquery")
-    spans = await _spans(call.instance.values)
+    spans = await _spans(call.instance.stored)
     found = await call.services.apart(contains, spans, _block(call), np.array(points, np.int64).reshape(-1, 3))
     return json_answer(found.tolist())
 
@@ -154,7 +154,7 @@ async def get_partition(call: Call[StoredInstance]) -> Answer:
         raise InvalidRequest(f"Error reading batchsize query string: {error}") from None
     if batch < 1:
         raise InvalidRequest(f"batchsize: expected 1 or more, got {batch}")
-    spans, optimized = await _spans(call.instance.values), call.query.get("optimized") in {"true", "on"}
+    spans, optimized = await _spans(call.instance.stored), call.query.get("optimized") in {"true", "on"}
     found = await call.services.apart(_partition, spans, batch, optimized, call.services.limits.blocks)
     return json_answer(documents.partition(spans, found, _block(call)))
 

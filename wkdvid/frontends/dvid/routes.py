@@ -21,6 +21,7 @@ from wkdvid.frontends.dvid import (
     labels,
     parse,
     repositories,
+    repository_changes,
     roi,
     runtime,
     server,
@@ -75,10 +76,10 @@ def blueprint() -> Blueprint:
     _route(bp, "/api/server/settings", post_settings, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", post_runtime, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", delete_runtime, "administrate", ("DELETE",))
-    _route(bp, "/api/repos", repositories.post_repos, "administrate", ("POST",))
+    _route(bp, "/api/repos", repository_changes.post_repos, "administrate", ("POST",))
     for action, handler in REPO_CHANGES.items():
         _route(bp, f"/api/repo/<uuid>/{action}", handler, "write", ("POST",))
-    _route(bp, "/api/node/<uuid>/<action>", repositories.post_node, "write", ("POST",))
+    _route(bp, "/api/node/<uuid>/<action>", repository_changes.post_node, "write", ("POST",))
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
         _route(bp, f"/api/node/<uuid>/<name>/<endpoint>{rest}", instance, "read", ALL)
@@ -281,11 +282,11 @@ PUBLIC: Mapping[str, Callable[..., Any]] = {
     "/api/server/token": token,
 }
 REPO_CHANGES: Mapping[str, Callable[..., Any]] = {
-    "info": repositories.post_info,
-    "log": repositories.post_log,
-    "instance": repositories.post_instance,
-    "merge": repositories.post_merge,
-    "resolve": repositories.post_merge,
+    "info": repository_changes.post_info,
+    "log": repository_changes.post_log,
+    "instance": repository_changes.post_instance,
+    "merge": repository_changes.post_merge,
+    "resolve": repository_changes.post_merge,
 }
 READ: Mapping[str, Callable[..., Any]] = {
     "/api/repos/info": repositories.repos_info,

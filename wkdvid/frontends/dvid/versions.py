@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from wkdvid.core.access import Action, allowed
 from wkdvid.core.catalog import Dataset
-from wkdvid.core.repositories import Repository
+from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound
 from wkdvid.frontends.dvid.instances import Instance, Version, find
@@ -42,7 +42,7 @@ async def _known_version(services: Services, spec: str, token: str | None) -> Ve
     if ":" in branch:
         raise InvalidRequest(f'bad UUID specification "{spec}"')
     found = await _exact(services, uuid, token) or await _by_prefix(services, uuid, token, bool(colon))
-    return _on_branch(found, branch) if branch else found
+    return await _on_branch(services, found, branch, token) if branch else found
 
 
 async def find_instance(services: Services, spec: str, name: str, token: str | None) -> Instance:
@@ -75,8 +75,21 @@ async def _made(services: Services, at: Version, name: str) -> Instance | None:
 
 
 def shown(dataset: Dataset) -> Version:
-    """A registered dataset as the newest node that shows it."""
+    """A registered dataset as a repository of its own."""
     return Version(dataset.repository, dataset.repository.nodes[dataset.entry.uuid], dataset)
+
+
+async def version_of(services: Services, dataset: Dataset, token: str | None) -> Version:
+    """A registered dataset, which the caller may read, as a node among those of its releases that the caller may read.
+
+    Each of them is a registered dataset, by the UUID of its node.
+    """
+    releases = services.catalog.releases(dataset)
+    if len(releases) == 1:
+        return shown(dataset)
+    may = [one is dataset or await allowed(services.authorizer, token, Action.READ, one) for one in releases]
+    repository = repository_of([one.entry for one, is_allowed in zip(releases, may, strict=True) if is_allowed])
+    return Version(repository, repository.nodes[dataset.entry.uuid], dataset)
 
 
 def at_root(repository: Repository) -> Version:
@@ -96,7 +109,7 @@ async def _exact(services: Services, uuid: str, token: str | None) -> Version | 
     dataset = services.catalog.by_uuid.get(uuid)
     if dataset is not None:
         with contextlib.suppress(NotFound):  # not to be seen by this caller: goes on as if it were not there
-            return shown(await services.known_dataset(dataset.key, token))
+            return await version_of(services, await services.known_dataset(dataset.key, token), token)
     if not services.repositories.current:
         await services.repositories.catch_up()
     made = services.repositories.with_uuid(uuid)
@@ -108,22 +121,27 @@ async def _exact(services: Services, uuid: str, token: str | None) -> Version | 
 async def _by_prefix(services: Services, prefix: str, token: str | None, has_branch: bool) -> Version:
     if not prefix and not has_branch:
         raise NotFound("could not find UUID with partial match to ")
-    made = [Version(*one) for one in services.repositories.with_uuid_prefix(prefix)]
-    candidates = [*map(shown, services.catalog.with_uuid_prefix(prefix)), *made]
-    seen = [at for at in candidates if await allowed(services.authorizer, token, Action.READ, at.owner)]
-    if not prefix and len({at.repository.root for at in seen}) == 1:
-        seen = seen[:1]
-    if len(seen) == 1:
-        dataset = seen[0].dataset
-        return seen[0] if dataset is None else shown(await services.known_dataset(dataset.key, token))
+    datasets = services.catalog.with_uuid_prefix(prefix)
+    datasets = [one for one in datasets if await allowed(services.authorizer, token, Action.READ, one)]
+    made = services.repositories.with_uuid_prefix(prefix)
+    made = [one for one in made if await allowed(services.authorizer, token, Action.READ, one[0])]
+    if not prefix:
+        datasets = [*{services.catalog.releases(one)[-1].key: one for one in datasets}.values()]
+        made = [*{one[0].root: one for one in made}.values()]
+    if len(datasets) + len(made) == 1:
+        if made:
+            return Version(*made[0])
+        return await version_of(services, await services.known_dataset(datasets[0].key, token), token)
     if not prefix:
         raise NotFound("UUID must be specified if more than one repo exists")
     raise NotFound(
-        f"more than one UUID matches {prefix}" if seen else f"could not find UUID with partial match to {prefix}"
+        f"more than one UUID matches {prefix}"
+        if datasets or made
+        else f"could not find UUID with partial match to {prefix}"
     )
 
 
-def _on_branch(found: Version, branch: str) -> Version:
+async def _on_branch(services: Services, found: Version, branch: str, token: str | None) -> Version:
     ancestor = _ANCESTOR.fullmatch(branch)
     name, steps = (ancestor[1], int(ancestor[2])) if ancestor else (branch, 0)
     repository = found.repository
@@ -133,7 +151,13 @@ def _on_branch(found: Version, branch: str) -> Version:
     lineage = repository.lineage(head.uuid)
     if steps >= len(lineage):
         raise InvalidRequest(f'parent {steps} is out of range for branch "{name}"')
-    return Version(repository, lineage[steps], found.dataset)
+    node = lineage[steps]
+    if found.dataset is None or node is found.node:
+        return Version(repository, node, found.dataset)
+    dataset = services.catalog.by_uuid.get(node.uuid)
+    if dataset is None:
+        raise NotFound(f"could not find UUID with partial match to {node.uuid}")
+    return Version(repository, node, await services.known_dataset(dataset.key, token))
 
 
 async def _runtime(services: Services, instance: str, token: str | None) -> Dataset | None:
