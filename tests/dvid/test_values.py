@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from tests.metadata.databases import running_postgresql
 from tests.servers import Server, running
@@ -333,6 +335,41 @@ def test_points_are_asked_of_committed_nodes_too(repo: Repo) -> None:
     assert repo.ask("POST", "roi/ptquery", [[1, 2]]).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("typename", "dtype"), [("uint8blk", np.uint8), ("labelmap", np.uint64), ("float32blk", "<f4")]
+)
+def test_voxels_outside_a_region_are_zero(repo: Repo, typename: str, dtype: Any) -> None:
+    """By blocks of the image itself, 64 voxels a side, though the region's own have 32."""
+    repo.make("v", typename, BlockSize="64,64,64")
+    voxels = np.arange(1, 1 + 192 * 64 * 64, dtype=np.uint64).astype(dtype)
+    repo.post("v/raw/0_1_2/192_64_64/0_0_0", voxels.tobytes())
+    repo.post("roi/roi", [[0, 0, 1, 1]])
+    volume = voxels.reshape(64, 64, 192)  # z, y, x
+    inside = np.where((np.arange(192) // 64 == 1)[None, None], volume, 0).astype(dtype)
+    for size, offset in (((192, 64, 64), (0, 0, 0)), ((20, 3, 2), (60, 5, 7))):
+        x, y, z = (slice(start, start + n) for start, n in zip(offset, size, strict=True))
+        box = "_".join(map(str, size)) + "/" + "_".join(map(str, offset))
+        for query, expected in (("?roi=roi", inside), ("", volume), ("?roi=roi&attenuation=3", inside)):
+            assert repo.get(f"v/raw/0_1_2/{box}{query}").content == expected[z, y, x].tobytes()
+    slice_ = Image.open(io.BytesIO(repo.get("v/raw/xy/128_4/0_0_0?roi=roi").content))
+    assert not np.asarray(slice_)[:, :64].any()
+    assert np.asarray(slice_)[:, 64:].any()
+
+
+def test_what_is_no_region_for_an_image_is_refused(repo: Repo) -> None:
+    repo.make("v", "labelmap")
+    for query, told in (
+        ("roi=nope", 'Can\'t get ROI with name "nope": invalid data instance name'),
+        ("roi=kv", 'Can\'t get ROI with name "kv": it is of type keyvalue'),
+        ("roi=roi&attenuation=8", "Attenuation should be from 1 to 7"),
+        ("roi=roi&scale=1", "roi= is offered at scale 0 only"),
+    ):
+        answer = repo.get(f"v/raw/0_1_2/4_4_4/0_0_0?{query}")
+        assert (answer.status_code, answer.text[: len(told)]) == (400, told)
+    answer = repo.ask("POST", "v/raw/0_1_2/64_64_64/0_0_0?roi=roi", bytes(64**3 * 8))
+    assert (answer.status_code, answer.text[:25]) == (400, "roi= is taken of GET only")
+
+
 # ---- annotation ---------------------------------------------------------------------------------------------------
 
 
@@ -376,6 +413,22 @@ def test_a_sync_is_told_and_has_to_exist(repo: Repo) -> None:
     assert repo.get("ann/info").json()["Base"]["Syncs"] == ["kv", "roi"]
     repo.post("ann/sync?replace=true", {"sync": ""})
     assert repo.get("ann/info").json()["Base"]["Syncs"] == []
+
+
+def test_elements_of_a_label_are_those_at_its_voxels(repo: Repo) -> None:
+    repo.make("seg", "labelmap")
+    labels = np.zeros((64, 64, 64), np.uint64)
+    labels[:, :, 10:20] = 5
+    repo.post("seg/raw/0_1_2/64_64_64/0_0_0", labels.tobytes())
+    rels = [{"Rel": "GroupedWith", "To": [1, 1, 1]}]
+    places = [[9, 0, 0], [10, 0, 0], [19, 63, 63], [20, 0, 0], [500, 0, 0]]
+    repo.post("ann/elements", [{"Pos": place, "Rels": rels} for place in places])
+    assert repo.get("ann/label/5").json() == []
+    repo.post("ann/sync", {"sync": "seg"})
+    found = repo.get("ann/label/5").json()
+    assert [(each["Pos"], "Rels" in each) for each in found] == [([10, 0, 0], False), ([19, 63, 63], False)]
+    assert [each["Rels"] for each in repo.get("ann/label/5?relationships=true").json()] == [rels, rels]
+    assert repo.get("ann/label/6").json() == []
 
 
 @pytest.mark.parametrize("name", [*TYPES, "kvu"])

@@ -47,18 +47,20 @@ async def changed_version(request: Request, uuid: str) -> Version:
 
 
 async def refuse_in_read_only_mode(request: Request) -> None:
-    """Administrators' ``?admintoken=`` lifts it.
-
+    """
     Raises:
         UnsupportedRequest: in DVID's words.
     """
-    if request.app.ctx.read_only and not await _lifts(request):
+    if await is_closed(request):
         raise UnsupportedRequest(READ_ONLY)
 
 
-async def _lifts(request: Request) -> bool:
+async def is_closed(request: Request) -> bool:
+    """Whether the server is read-only, and no administrator's ``?admintoken=`` lifts that."""
+    if not request.app.ctx.read_only:
+        return False
     token = _admin_token(request)
-    return token is not None and await allowed(services_of(request).authorizer, token, Action.ADMINISTRATE, None)
+    return token is None or not await allowed(services_of(request).authorizer, token, Action.ADMINISTRATE, None)
 
 
 async def require_dvid_admin(request: Request, refusal: str) -> None:

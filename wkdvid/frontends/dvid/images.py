@@ -10,6 +10,7 @@ from wkdvid.frontends.dvid.calls import TEXT, Answer, Call, Endpoints, json_answ
 from wkdvid.frontends.dvid.instances import VoxelInstance
 from wkdvid.frontends.dvid.raw import raw
 from wkdvid.frontends.dvid.wire import IMAGE_ENCODINGS
+from wkdvid.frontends.dvid.writing import post_image, post_span
 
 HELP = """\
 {name}: an image of type {typename}, read only. GET below /api/node/<uuid>/{name}/
@@ -103,8 +104,7 @@ ENDPOINTS = Endpoints(
         "blocks": span,
     },
     throttled=frozenset({"raw", "isotropic", "subvolblocks"}),
-    changing={"POST": {**instance_settings.CHANGING}},
-    not_offered=frozenset({"raw", "blocks"}),
+    changing={"POST": {**instance_settings.CHANGING, "raw": post_image, "blocks": post_span}},
     post_texts={
         "isotropic": "can only POST 'raw' not 'isotropic' images",
         "subvolblocks": "DVID does not accept the post action on the 'blocks' endpoint",

@@ -18,6 +18,7 @@ from wkdvid.frontends.dvid.images import info, metadata
 from wkdvid.frontends.dvid.instances import VoxelInstance
 from wkdvid.frontends.dvid.raw import raw
 from wkdvid.frontends.dvid.wire import LABEL_ENCODINGS, LABEL_VOLUMES
+from wkdvid.frontends.dvid.writing import post_label_blocks, post_labels
 
 HELP = """\
 {name}: labels of type labelmap, read only, scales 0 to {last}. GET below /api/node/<uuid>/{name}/
@@ -203,11 +204,9 @@ ENDPOINTS = Endpoints(
         **dict.fromkeys(_NOT_INDEXED, not_indexed),
     },
     throttled=frozenset({"raw", "isotropic", "blocks", "index", "indices", "mappings"}),
-    changing={"POST": {**instance_settings.CHANGING}},
+    changing={"POST": {**instance_settings.CHANGING, "raw": post_labels, "blocks": post_label_blocks}},
     not_offered=frozenset(
         {
-            "raw",
-            "blocks",
             "sync",
             "merge",
             "cleave",

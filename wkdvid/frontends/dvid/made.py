@@ -10,7 +10,8 @@ from wkdvid.core.services import Services
 from wkdvid.frontends.dvid import documents
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, json_answer
 from wkdvid.frontends.dvid.instance_settings import post_tags, tags
-from wkdvid.frontends.dvid.instances import VALUE_TYPES, Instance, StoredInstance, Version
+from wkdvid.frontends.dvid.instances import VALUE_TYPES, VOXEL_BYTES, Instance, StoredInstance, Version
+from wkdvid.frontends.dvid.made_voxels import voxel_instance
 
 Make: TypeAlias = Callable[[Services, Version, DataInstance], Awaitable[Instance]]
 
@@ -55,5 +56,5 @@ async def _stored(services: Services, at: Version, data: DataInstance) -> Stored
     )
 
 
-MAKERS: Mapping[str, Make] = dict.fromkeys(VALUE_TYPES, _stored)
+MAKERS: Mapping[str, Make] = {**dict.fromkeys(VOXEL_BYTES, voxel_instance), **dict.fromkeys(VALUE_TYPES, _stored)}
 """By typename. Of other types there is nothing to say but what all have."""

@@ -19,15 +19,15 @@ from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.dvid import parse
 from wkdvid.frontends.dvid.instances import BLOCK
 
-ALIASES: Mapping[str, str] = {
+PYDVID: Mapping[str, str] = {
     "grayscale8": "uint8blk",
     "labels32": "uint32blk",
     "labels64": "labelmap",
     "rgba8": "rgba8blk",
-    "labelblk": "labelmap",
-    "labelarray": "labelmap",
 }
-"""Types of earlier days: the first four are pydvid's, the last two what labelmap has taken the place of."""
+"""The types that it makes; what it writes is not aligned to blocks."""
+ALIASES: Mapping[str, str] = {**PYDVID, "labelblk": "labelmap", "labelarray": "labelmap"}
+"""Types of earlier days."""
 VOXELS: Mapping[str, tuple[str, int]] = {
     **{f"{name}blk": (name, 1) for name in ("uint8", "uint16", "uint32", "uint64", "float32")},
     "rgba8blk": ("uint8", 4),
@@ -178,6 +178,7 @@ def _voxel_settings(typename: str, settings: _Settings) -> VoxelSettings:
         background=settings.number("background", 0, range(256)),
         max_scale=settings.number("maxdownreslevel", int(block == BLOCK), range(17)) if labels else 0,
         indexed=labels and _flag("IndexedLabels", settings.get("indexedlabels"), default=True),
+        relaxed=settings.get("typename") in PYDVID,
     )
 
 

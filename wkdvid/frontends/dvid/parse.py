@@ -15,7 +15,7 @@ import orjson
 from wkdvid.core.geometry import Box, Vec3, divide_down
 from wkdvid.core.limits import GIB, Limits
 from wkdvid.core.pyramid import Scale
-from wkdvid.errors import InvalidRequest, TooLarge
+from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
 
 LARGEST_PAYLOAD = 3 * GIB
 """Bytes of an answer that DVID allows."""
@@ -146,6 +146,16 @@ def subvolume(size_text: str, offset_text: str, illegal: str = "Illegal") -> Box
     if min(size) <= 0:
         raise InvalidRequest(f"{illegal} geometry requested: 3d volume {shown(size)} at offset {shown(offset)}")
     return Box.at(offset, size)
+
+
+def refuse_roi(values: Mapping[str, str]) -> None:
+    """Of a request that writes.
+
+    Raises:
+        UnsupportedRequest: a region of interest is named.
+    """
+    if values.get("roi"):
+        raise UnsupportedRequest("roi= is taken of GET only: a box is stored whole")
 
 
 def check_payload(size: int, limits: Limits) -> None:

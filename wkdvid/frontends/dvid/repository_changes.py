@@ -8,9 +8,10 @@ from typing import Any
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.core.concurrent import to_its_end
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
-from wkdvid.frontends.dvid.callers import changed_version, refuse_in_read_only_mode, require_dvid_admin
+from wkdvid.frontends.dvid.callers import changed_version, is_closed, require_dvid_admin
 from wkdvid.frontends.dvid.instances import Version
 from wkdvid.frontends.dvid.new_instance import parse_new_instance
 from wkdvid.frontends.dvid.new_version import Body, parse_body, parse_branch, parse_child_uuid, parse_uuid
@@ -22,8 +23,9 @@ NEEDS_ADMIN = "Creating a repo requires admin privileges (admintoken or DSG admi
 
 
 async def post_repos(request: Request) -> HTTPResponse:
+    if await is_closed(request):
+        raise UnsupportedRequest(NEEDS_ADMIN)
     await require_dvid_admin(request, NEEDS_ADMIN)
-    await refuse_in_read_only_mode(request)
     body, services = parse_body(request.body or b"{}"), services_of(request)
     root = body.text("root")
     if root is not None:
@@ -93,7 +95,8 @@ async def _log(services: Services, at: Version, body: Body) -> None:
 
 
 async def _commit(services: Services, at: Version, body: Body) -> Mapping[str, str]:
-    await services.repositories.commit(at.node.uuid, body.text("note"), body.texts("log"))
+    async with services.volumes.committing(at.node):
+        await to_its_end(services.repositories.commit(at.node.uuid, body.text("note"), body.texts("log")))
     return {"committed": at.node.uuid}
 
 

@@ -102,14 +102,14 @@ async def _start(app: Sanic[Any, Any]) -> None:
 
 async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
     services = services_of(request)
+    if request.method not in READING:
+        await refuse_in_read_only_mode(request)
     parts = tuple(rest.values())
     if any("\ufffd" in part for part in (name, endpoint, *parts)):
         _require_text(request)
     found = await find_instance(services, uuid, name, dvid_token(request))
     endpoints = _endpoints(found)
     handler = _handler(request, found, endpoint)
-    if request.method not in READING:
-        await refuse_in_read_only_mode(request)
     if request.method not in READING and endpoint not in endpoints.asking:
         await require_writing(request, dvid_token(request), found.owner)
     query = parse.query(request.query_string)
