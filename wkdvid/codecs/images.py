@@ -9,14 +9,16 @@ from typing import Any, Literal, TypeAlias
 
 import imagecodecs
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from wkdvid.codecs import jpeg
-from wkdvid.errors import InvalidRequest, UnsupportedRequest
+from wkdvid.errors import CorruptChunk, InvalidRequest, UnsupportedRequest
 
 Kind: TypeAlias = Literal["png", "jpeg", "tiff", "bmp"]
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
+_PNG = b"\x89PNG"
 _LARGEST_PNG_SIDE = 1_000_000
 """libpng's limit in pixels."""
 _KINDS: dict[str, Kind] = {
@@ -83,6 +85,42 @@ def pixels_from_voxels(voxels: NDArray[Any]) -> Samples:
     sample = {1: "u1", 2: "<u2", 4: "u1", 8: ">u2"}[voxels.itemsize]
     samples = np.ascontiguousarray(voxels).view(sample).astype(np.dtype(sample).newbyteorder("="), copy=False)
     return samples.reshape(*voxels.shape, 4) if voxels.itemsize > 2 else samples
+
+
+def decode_slice(data: bytes, size: tuple[int, int], dtype: np.dtype[Any], channels: int = 1) -> NDArray[Any]:
+    """The inverse of ``encode_slice`` for PNG, and for JPEG of 8-bit gray and RGBA as far as that can be.
+
+    Args:
+        size: (height, width) that the image must have.
+    Returns:
+        Voxels (height, width), or (height, width, channels).
+    Raises:
+        CorruptChunk: not such an image.
+    """
+    voxels = np.empty((*size, channels) if channels > 1 else size, dtype)
+    pixels = np.empty_like(pixels_from_voxels(voxels))
+    try:
+        if data.startswith(_PNG):
+            imagecodecs.png_decode(data, out=pixels)
+        else:
+            _decode_jpeg(data, pixels)
+    except (ValueError, imagecodecs.PngError) as error:
+        raise CorruptChunk(f"image of {size[1]} x {size[0]} voxels: {error}") from None
+    if voxels.ndim == pixels.ndim:
+        return pixels
+    samples = pixels.astype(">u2") if pixels.dtype == np.uint16 else pixels
+    return samples.reshape(-1).view(dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(size)
+
+
+def _decode_jpeg(data: bytes, pixels: Samples) -> None:
+    """Gray, or RGB into pixels whose alpha becomes 255."""
+    height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+    if pixels.dtype != np.uint8 or (height, width) != pixels.shape[:2]:
+        raise ValueError(f"jpeg: {colors} of {width} x {height} pixels in the place of {pixels.shape} {pixels.dtype}")
+    if pixels.ndim == 2:
+        pixels[...] = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
+    else:
+        pixels[..., :3], pixels[..., 3] = simplejpeg.decode_jpeg(data, "RGB"), 255
 
 
 def _eight_bit(pixels: Samples) -> NDArray[np.uint8]:
