@@ -10,7 +10,7 @@ from wkdvid.client import decoding
 from wkdvid.client.calls import Call, Each, Effect, Reply, Steps
 from wkdvid.client.decoding import Array
 from wkdvid.client.errors import InvalidArgument
-from wkdvid.client.slicing import size_of
+from wkdvid.client.slicing import Corner, size_of
 from wkdvid.client.twins import E, operation
 from wkdvid.client.volume import LABELMAPS, Volume
 from wkdvid.codecs import block_stream, jpeg, label_block, payload
@@ -39,7 +39,7 @@ class BlockOperations(Volume[E]):
         return self._specific(indices, compression)
 
     @operation
-    def subvolblocks(self, start: Sequence[int], stop: Sequence[int], *, compression: str = "") -> Steps[Blocks]:
+    def subvolblocks(self, start: Corner, stop: Corner, *, compression: str = "") -> Steps[Blocks]:
         """The blocks of a box (x, y, z) whose sides lie on those of blocks."""
         is_labels = self.typename in LABELMAPS
         size, offset = ("_".join(map(str, point)) for point in (size_of(start, stop), start))

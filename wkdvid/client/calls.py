@@ -49,7 +49,7 @@ class Call(Generic[T]):
     path: str
     """From ``/api`` on, percent-encoded."""
     decode: Callable[[Reply], T]
-    """May raise ValueError (and so JSON's and numpy's), LookupError, TypeError or the codecs' errors."""
+    """Raises what parsing does: ValueError, LookupError, TypeError, AttributeError, the codecs' errors."""
     method: str = "GET"
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -81,7 +81,7 @@ class Call(Generic[T]):
             raise self.failure(reply)
         try:
             return self.decode(reply)
-        except (WkdvidError, ValueError, LookupError, TypeError) as error:
+        except (WkdvidError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise UnexpectedResponse(f"{self.action}: {self.method} {self.target}: {error}") from error
 
 

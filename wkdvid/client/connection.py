@@ -17,7 +17,7 @@ from wkdvid.client.roi import Roi
 from wkdvid.client.transport import Async, HttpxSync, Settings, Sync
 from wkdvid.client.twins import Bound, E, operation
 from wkdvid.client.volume import LABELMAPS, View
-from wkdvid.client.voxels import RoiMaskAccessor, VoxelsAccessor, instance_info
+from wkdvid.client.voxels import RoiMaskAccessor, VoxelsAccessor, described, instance_info
 
 APP = "wkdvid.client"
 
@@ -90,7 +90,7 @@ class Server(Bound[E]):
 
     @operation
     def instance_info(self, uuid: str, name: str) -> Steps[dict[str, Any]]:
-        return instance_info(uuid, name)
+        return instance_info(uuid, name, decoding.json_of(dict))
 
     @operation
     def create_instance(
@@ -135,14 +135,12 @@ class Server(Bound[E]):
         return self._open(uuid, name, view)
 
     def _open(self, uuid: str, name: str, view: View) -> Generator[Effect, Any, VoxelsAccessor[E]]:
-        info = yield from instance_info(uuid, name)
-        typename, scaled = decoding.typed(info["Base"]["TypeName"], str), view.scale
-        metadata = VoxelsMetadata.of_instance(info)
-        if scaled and typename in LABELMAPS:
-            metadata = metadata.at_scale(scaled)
-        elif scaled:
-            name = f"{name}_{scaled}"
-            metadata = VoxelsMetadata.of_instance((yield from instance_info(uuid, name)))
+        typename, metadata = yield from described(uuid, name)
+        if view.scale and typename in LABELMAPS:
+            metadata = metadata.at_scale(view.scale)
+        elif view.scale:
+            name = f"{name}_{view.scale}"
+            typename, metadata = yield from described(uuid, name)
         return VoxelsAccessor(self.transport, uuid, name, metadata, typename, view)
 
     def roi_mask(self, uuid: str, name: str, *, order: str = "cxyz") -> RoiMaskAccessor[E]:
@@ -169,6 +167,7 @@ class Client(Server[Sync]):
         query: Sent with every request, such as ``{"admintoken": ...}``; no error shows it.
         timeout_s: Of silence, before an answer is given up.
         retry_timeout: How long to ask again while the server says that it is busy (503), in seconds; 0: not.
+        retry_interval: The first pause before that, in seconds; they double up to 15 s.
         workers: Requests at once, where one operation needs many.
     Raises:
         InvalidArgument: ``url`` is none.
@@ -212,6 +211,7 @@ def settings(
     query: Mapping[str, str] | None = None,
     timeout_s: float = 600.0,
     retry_timeout: float = 60.0,
+    retry_interval: float = 0.2,
     workers: int = 4,
 ) -> Settings:
     return Settings(
@@ -220,7 +220,7 @@ def settings(
         query={"app": APP, **({"u": user} if user else {}), **(query or {})},
         timeout_s=timeout_s,
         workers=workers,
-        retry=Retry(timeout_s=retry_timeout),
+        retry=Retry(timeout_s=retry_timeout, interval_s=retry_interval),
     )
 
 

@@ -89,21 +89,26 @@ class Download:
 
     def _begin(self, path: Path, heading: str) -> set[str]:
         """Names of the pieces that are there."""
-        if not self._journal.exists():
-            if path.exists():
-                raise InvalidArgument(
-                    f"{path} exists, and {self._journal.name} does not: it is no download to go on with"
-                )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._journal.write_text(f"{heading}\n")
-        text = self._journal.read_text()
-        whole = text[: text.rfind("\n") + 1]
-        lines = whole.splitlines()
-        if lines[:1] and lines[0] != heading:
+        lines = self._lines()
+        if not lines and path.exists():
+            raise InvalidArgument(
+                f"{path} exists, and no {self._journal.name} says that it is a download to go on with"
+            )
+        if lines and lines[0] != heading:
             raise InvalidArgument(f"{self._journal} is of another download: {lines[0]}; remove it and {path.name}")
-        if len(whole) < len(text) or not lines:
-            self._journal.write_text(whole or f"{heading}\n")
-        return set(lines[1:]) if path.exists() else set()
+        done = lines[1:] if path.exists() else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        anew = self._journal.with_suffix(".new")
+        anew.write_text("".join(f"{line}\n" for line in (heading, *done)))
+        anew.replace(self._journal)
+        return set(done)
+
+    def _lines(self) -> list[str]:
+        """Those of the journal that are whole."""
+        if not self._journal.exists():
+            return []
+        text = self._journal.read_text("utf-8", "replace")
+        return text[: text.rfind("\n") + 1].splitlines()
 
     def has(self, start: Sequence[int]) -> bool:
         return _name(start) in self.done

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
 from wkdvid.client import decoding
 from wkdvid.client.calls import Call, Reply, Steps
 from wkdvid.client.decoding import Array
 from wkdvid.client.errors import InvalidArgument
+from wkdvid.client.slicing import Corner
 from wkdvid.client.twins import E, operation
 from wkdvid.client.volume import Volume
 from wkdvid.codecs import images
@@ -22,7 +23,7 @@ PLANES = ("xy", "xz", "yz")
 class SliceOperations(Volume[E]):
     @operation
     def slice_image(
-        self, plane: str, size: Size2, offset: Sequence[int], image_format: str = "png", *, isotropic: bool = False
+        self, plane: str, size: Size2, offset: Corner, image_format: str = "png", *, isotropic: bool = False
     ) -> Steps[bytes]:
         """A slice as the server's image file.
 
@@ -36,7 +37,7 @@ class SliceOperations(Volume[E]):
 
     @operation
     def read_slice(
-        self, plane: str, size: Size2, offset: Sequence[int], image_format: str = "png", *, isotropic: bool = False
+        self, plane: str, size: Size2, offset: Corner, image_format: str = "png", *, isotropic: bool = False
     ) -> Steps[Array]:
         """A slice as an array (height, width), of RGBA (height, width, 4); ``png`` is exact, ``jpg`` is not.
 
@@ -54,7 +55,7 @@ class SliceOperations(Volume[E]):
         self,
         plane: str,
         size: Size2,
-        offset: Sequence[int],
+        offset: Corner,
         image_format: str,
         *,
         isotropic: bool,

@@ -10,9 +10,14 @@ from itertools import product
 from types import EllipsisType
 from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from wkdvid.client.errors import InvalidSelection
 
 Point: TypeAlias = tuple[int, ...]
+Corner: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
+"""A point as it may be given."""
 Index: TypeAlias = tuple[int | slice, ...]
 
 
@@ -46,7 +51,7 @@ class Selection:
         )
 
 
-def size_of(start: Sequence[int], stop: Sequence[int]) -> Point:
+def size_of(start: Corner, stop: Corner) -> Point:
     return tuple(b - a for a, b in zip(start, stop, strict=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -130,21 +131,19 @@ class Sync(ABC):
 
 
 class HttpxSync(Sync):
-    """Threads may share it; a pickle of it opens connections of its own."""
+    """Threads may share it; a pickle of it opens connections of its own. Whoever forgets to close it need not."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.retry, settings.workers)
-        self._settings, self._http = settings, httpx.Client(**settings.http_options())
+        self.settings, self._http = settings, httpx.Client(**settings.http_options())
+        self.close = weakref.finalize(self, self._http.close)
 
     def __reduce__(self) -> tuple[type[HttpxSync], tuple[Settings]]:
-        return HttpxSync, (self._settings,)
-
-    def close(self) -> None:
-        self._http.close()
+        return HttpxSync, (self.settings,)
 
     def send(self, call: Call[Any]) -> Reply:
         try:
-            with self._http.stream(**self._settings.request_options(call)) as response:
+            with self._http.stream(**self.settings.request_options(call)) as response:
                 receiver = Receiver(call, response.status_code, response.reason_phrase)
                 for piece in response.iter_bytes():
                     receiver.add(piece)

@@ -13,7 +13,7 @@ from wkdvid.client.calls import Steps
 from wkdvid.client.decoding import COMPRESSIONS, Array, converted
 from wkdvid.client.errors import InvalidArgument, InvalidSelection
 from wkdvid.client.metadata import VoxelsMetadata
-from wkdvid.client.slicing import Index, Point
+from wkdvid.client.slicing import Corner, Index, Point
 from wkdvid.client.twins import E, Instance
 
 ORDERS = ("cxyz", "zyxc", "zyx")
@@ -92,7 +92,7 @@ class Volume(Instance[E]):
         by_axis = dict(zip(self.voxels_metadata.axiskeys, values, strict=True))
         return tuple(by_axis[key] for key in self.axiskeys)
 
-    def _stored(self, start: Sequence[int], stop: Sequence[int]) -> tuple[Point, Point]:
+    def _stored(self, start: Corner, stop: Corner) -> tuple[Point, Point]:
         """A box as it is seen -> of the axes (x, y, z), without channels.
 
         Raises:

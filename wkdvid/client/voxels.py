@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,15 @@ from wkdvid.client.errors import Busy, InvalidArgument, InvalidSelection
 from wkdvid.client.metadata import VoxelsMetadata
 from wkdvid.client.progress import progress_bar
 from wkdvid.client.slices import SliceOperations
-from wkdvid.client.slicing import Point, Selection, piece_shape, pieces, select, size_of
+from wkdvid.client.slicing import Corner, Point, Selection, piece_shape, pieces, select, size_of
 from wkdvid.client.transport import Sync
 from wkdvid.client.twins import E, operation
 from wkdvid.client.volume import View
 
 if TYPE_CHECKING:
     import dask.array as da
+
+T = TypeVar("T")
 
 PIECE_BYTES = 2**24
 """Of voxels in one request; more are asked for in several at once."""
@@ -43,7 +45,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
     ThrottleTimeoutException = Busy
 
     @operation
-    def get_ndarray(self, start: Sequence[int], stop: Sequence[int], *, progress: bool = False) -> Steps[Array]:
+    def get_ndarray(self, start: Corner, stop: Corner, *, progress: bool = False) -> Steps[Array]:
         """Read the box from ``start`` to ``stop`` (exclusive), axes as in ``axiskeys``; zeros outside the volume.
 
         Raises:
@@ -52,9 +54,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         return self._read(start, stop, progress=progress)
 
     @operation
-    def post_ndarray(
-        self, start: Sequence[int], stop: Sequence[int], new_data: Array, *, mutate: bool = False
-    ) -> Steps[None]:
+    def post_ndarray(self, start: Corner, stop: Corner, new_data: Array, *, mutate: bool = False) -> Steps[None]:
         """Write a box. Large ones are written in pieces; each is whole or not there, should it be interrupted.
 
         Args:
@@ -83,8 +83,8 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
 
     def as_dask(
         self: VoxelsAccessor[Sync],
-        start: Sequence[int] | None = None,
-        stop: Sequence[int] | None = None,
+        start: Corner | None = None,
+        stop: Corner | None = None,
         chunks: Any = None,
     ) -> da.Array:
         """The box as a dask array that reads its chunks when it is computed; it may be sent to other processes.
@@ -102,8 +102,8 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
     def download(
         self,
         path: str | Path,
-        start: Sequence[int] | None = None,
-        stop: Sequence[int] | None = None,
+        start: Corner | None = None,
+        stop: Corner | None = None,
         *,
         progress: bool = False,
     ) -> Steps[Path]:
@@ -119,7 +119,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         low, high = self._bounds(start, stop)
         return self._download(Path(path), low, high, progress=progress)
 
-    def _bounds(self, start: Sequence[int] | None, stop: Sequence[int] | None) -> tuple[Point, Point]:
+    def _bounds(self, start: Corner | None, stop: Corner | None) -> tuple[Point, Point]:
         ends = self.shape if stop is None else tuple(stop)
         if None in ends:
             raise InvalidSelection("the volume has no voxels yet, so where to stop must be said")
@@ -130,15 +130,13 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         array = yield from self._read(selection.start, selection.stop)
         return array[selection.index]
 
-    def _piece(self, start: Sequence[int], stop: Sequence[int]) -> Point:
+    def _piece(self, start: Corner, stop: Corner) -> Point:
         """Voxels (x, y, z) of one request, for a box as it is seen."""
         metadata = self.voxels_metadata
         voxel = metadata.channels * metadata.dtype.itemsize
         return piece_shape(metadata.block_size, size_of(*self._stored(start, stop)), PIECE_BYTES // voxel)
 
-    def _read(
-        self, start: Sequence[int], stop: Sequence[int], *, progress: bool = False
-    ) -> Generator[Effect, Any, Array]:
+    def _read(self, start: Corner, stop: Corner, *, progress: bool = False) -> Generator[Effect, Any, Array]:
         low, high = self._stored(start, stop)
         shape, dtype = (self.voxels_metadata.channels, *size_of(low, high)), self.voxels_metadata.dtype
         if math.prod(shape) * dtype.itemsize > MOST_BYTES:
@@ -204,9 +202,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
             "piece": piece,
         }
 
-    def _write(
-        self, start: Sequence[int], stop: Sequence[int], new_data: Array, *, mutate: bool
-    ) -> Generator[Effect, Any, None]:
+    def _write(self, start: Corner, stop: Corner, new_data: Array, *, mutate: bool) -> Generator[Effect, Any, None]:
         low, high = self._stored(start, stop)
         array = self._stored_array(_fitted(np.asarray(new_data), size_of(start, stop)))
         query = {**({"throttle": "on"} if self.view.throttle else {}), **({"mutate": "true"} if mutate else {})}
@@ -251,8 +247,8 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         )
 
     def _describe(self) -> Generator[Effect, Any, VoxelsMetadata]:
-        info = yield from instance_info(self.uuid, self.name)
-        return VoxelsMetadata.of_instance(info)
+        _, metadata = yield from described(self.uuid, self.name)
+        return metadata
 
 
 class RoiMaskAccessor(VoxelsAccessor[E]):
@@ -265,7 +261,7 @@ class RoiMaskAccessor(VoxelsAccessor[E]):
         super().__init__(transport, uuid, name, metadata, "roi", view)
 
 
-def box_segments(start: Sequence[int], stop: Sequence[int]) -> tuple[str, str, str]:
+def box_segments(start: Corner, stop: Corner) -> tuple[str, str, str]:
     """``<dims>/<size>/<offset>``, as DVID's paths have a box (x, y, z)."""
     dims, size, offset = ("_".join(map(str, point)) for point in (range(len(start)), size_of(start, stop), start))
     return dims, size, offset
@@ -284,7 +280,16 @@ def _fitted(array: Array, shape: Point) -> Array:
     return array.reshape(shape)
 
 
-def instance_info(uuid: str, name: str) -> Call[dict[str, Any]]:
-    """Its ``Base`` and ``Extended``."""
+def instance_info(uuid: str, name: str, decode: Callable[[Reply], T]) -> Call[T]:
     path = f"/api/node/{segment(uuid)}/{segment(name)}/info"
-    return Call(action="ask for an instance", path=path, decode=decoding.json_of(dict))
+    return Call(action="ask for an instance", path=path, decode=decode)
+
+
+def described(uuid: str, name: str) -> Call[tuple[str, VoxelsMetadata]]:
+    """The type of a volume, and what it is."""
+
+    def decode(reply: Reply) -> tuple[str, VoxelsMetadata]:
+        info = decoding.json_of(dict)(reply)
+        return decoding.typed(info["Base"]["TypeName"], str), VoxelsMetadata.of_instance(info)
+
+    return instance_info(uuid, name, decode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
@@ -15,6 +15,7 @@ from wkdvid.client.pydvid.codec import VoxelsNddataCodec
 from wkdvid.client.pydvid.errors import DvidHttpError, UnexpectedResponseError
 from wkdvid.client.pydvid.transport import ConnectionTransport
 from wkdvid.client.retry import Retry
+from wkdvid.client.slicing import Corner
 from wkdvid.client.transport import Sync
 from wkdvid.client.twins import Instance
 from wkdvid.client.volume import View
@@ -75,7 +76,7 @@ class VoxelsAccessor(voxels.VoxelsAccessor[Sync]):
         retry = Retry(timeout_s=retry_timeout, interval_s=retry_interval, warning_s=warning_interval)
         transport, query = ConnectionTransport(connection, retry), {k: str(v) for k, v in (query_args or {}).items()}
         throttled = query.pop("throttle", "off") == "on" if throttle is None else throttle
-        metadata = _metadata or transport.run(_metadata_call(uuid, data_name))
+        metadata = _metadata or get_metadata(connection, uuid, data_name)
         super().__init__(transport, uuid, data_name, metadata, view=View(throttle=throttled, query=query))
         self.data_name, self.access_type = data_name, _access_type
 
@@ -98,8 +99,8 @@ def get_ndarray(
     data_name: str,
     access_type: str,
     voxels_metadata: VoxelsMetadata,
-    start: Sequence[int],
-    stop: Sequence[int],
+    start: Corner,
+    stop: Corner,
     query_args: Mapping[str, Any] | None = None,
     throttle: bool = False,
 ) -> Array:
@@ -116,8 +117,8 @@ def post_ndarray(
     data_name: str,
     access_type: str,
     voxels_metadata: VoxelsMetadata,
-    start: Sequence[int],
-    stop: Sequence[int],
+    start: Corner,
+    stop: Corner,
     new_data: Array,
     throttle: bool = False,
 ) -> None:
@@ -133,8 +134,8 @@ def get_subvolume_response(
     uuid: str,
     data_name: str,
     access_type: str,
-    start: Sequence[int],
-    stop: Sequence[int],
+    start: Corner,
+    stop: Corner,
     format: str = "",  # noqa: A002 - pydvid's name
     query_args: Mapping[str, Any] | None = None,
     throttle: bool = False,
