@@ -196,8 +196,8 @@ def test_every_reading_route_has_a_case() -> None:
     same = {re.sub(r"^/data/v\d+/|:str|:path|(/<part\d:str>)+$", _shortened, path) for path in reading}
     of_layers = {case.route for case in OF_LAYERS + OF_SEGMENTS}
     assert same == ROUTES_WITHOUT_VOXELS | of_layers | {INSTANCES}
-    for kind, of_kind in (("image", OF_IMAGES), ("labels", OF_LABELS)):
-        assert {*ENDPOINTS[kind].handlers} - WITHOUT_VOXELS == {case.route for case in of_kind} - of_layers  # type: ignore[index]
+    for typename, of_type in (("uint8blk", OF_IMAGES), ("labelmap", OF_LABELS)):
+        assert {*ENDPOINTS[typename].handlers} - WITHOUT_VOXELS == {case.route for case in of_type} - of_layers
 
 
 def _shortened(found: re.Match[str]) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 
 from wkdvid.codecs import four_bit
 from wkdvid.core.body_cache import Body, Key
-from wkdvid.core.catalog import Layer
 from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, divide_down, multiply
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.core.volume import Array, has_data

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from bisect import bisect_left, bisect_right
@@ -20,12 +19,21 @@ from typing import TypeAlias
 from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
-from wkdvid.core.geometry import Float3, Vec3, multiply
 from wkdvid.core.host_lock import HostLock
-from wkdvid.core.pyramid import Scale, halved_scales, mag_scales, plan_scale
+from wkdvid.core.layers import Layer, arrange_layers
+from wkdvid.core.releases import release_chains
+from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.service_account import LEAST_LEFT
-from wkdvid.core.volume import LayerInfo, StoresChunks, TellsRefusal, Volume
-from wkdvid.errors import DatabaseUnavailable, InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
+from wkdvid.core.volume import TellsRefusal, Volume
+from wkdvid.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    InvalidEntry,
+    InvalidRequest,
+    NotFound,
+    UpstreamUnavailable,
+    WkdvidError,
+)
 
 log = logging.getLogger("wkdvid.catalog")
 
@@ -37,8 +45,6 @@ TOKEN_S = LEAST_LEFT.total_seconds() / 2
 """Age at which sources that are read with accounts of their own are opened again at the latest: tokens expire."""
 FOLLOW_S = 0.5
 """Between two looks at what other hosts have changed, so that it is seen within a second."""
-MAG_TOLERANCE = 0.02
-"""How far a ratio of voxel sizes may be from a whole number: sources round their nanometres."""
 
 ParseEntries: TypeAlias = Callable[[Document], tuple[Sequence[DatasetEntry], Sequence[str]]]
 """Entries of a document, and every problem of it with its JSON path."""
@@ -49,35 +55,17 @@ Raises:
     InvalidEntry: with the JSON path of each layer that could not be opened.
 """
 
-_generations = itertools.count(1)
 
+def configured_entries(parse: ParseEntries, document: Document) -> Sequence[DatasetEntry]:
+    """The datasets that the server's configuration names.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """An open layer in its dataset."""
-
-    info: LayerInfo
-    """Mags are relative to the dataset's finest grid, ``voxel_size_nm`` is that grid's."""
-    volume: Volume
-    chunks: StoresChunks | None
-    """The volume again, where its stored chunks can be handed on."""
-    compression: str | None
-    """What the entry chose DVID to be told; None = as the source is stored."""
-    scales: dict[Vec3, Scale]
-    """By mag: those that are offered, and what else was asked for."""
-    mags: tuple[Vec3, ...]
-    """The mags that are offered to clients that take any, finest first."""
-    halvings: tuple[Scale, ...]
-    """Index k: the finest level halved k times on every axis."""
-
-    def scale(self, mag: Vec3) -> Scale | None:
-        """The scale of exactly this mag, stored or computed; None if it cannot be made from a stored one."""
-        found = self.scales.get(mag)
-        if found is None:
-            found = plan_scale(self.info.levels, mag)
-            if found is not None:
-                self.scales[mag] = found  # its id is part of cache keys, so it must stay the same
-        return found
+    Raises:
+        ConfigError: one cannot be served as it is written.
+    """
+    entries, problems = parse(document)
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return [replace(entry, is_configured=True) for entry in entries]
 
 
 class State(Enum):
@@ -100,6 +88,11 @@ class Dataset:
     opened_at: float = 0.0
     """``time.monotonic()`` of the last try."""
     opening: asyncio.Task[None] | None = None
+    repository: Repository = field(init=False)
+    """As which DVID's clients see it."""
+
+    def __post_init__(self) -> None:
+        self.repository = repository_of([self.entry])
 
     @property
     def key(self) -> DatasetKey:
@@ -133,85 +126,6 @@ class Dataset:
         return layer
 
 
-def arrange_layers(entry: DatasetEntry, opened: Sequence[tuple[str | None, Volume]]) -> dict[str, Layer]:
-    """Put the layers of a dataset on one grid: that of the finest voxel size among them.
-
-    Raises:
-        InvalidEntry: voxel sizes that are no whole multiples of the finest, or names that clash over DVID.
-    """
-    finest = _finest_size([volume.info for _, volume in opened])
-    problems: list[str] = []
-    layers: dict[str, Layer] = {}
-    for compression, volume in opened:
-        path = f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}.layers.{volume.info.name}"
-        ratio = _ratio(volume.info.voxel_size_nm, finest)
-        if ratio is None:
-            problems.append(f"{path}: voxel size {volume.info.voxel_size_nm} nm is no whole multiple of {finest} nm")
-        elif volume.info.name in layers:
-            problems.append(f"{path}: a second layer of this name")
-        elif (unfit := _unfit(volume.info, compression)) is not None:
-            problems.append(f"{path}: {unfit}")
-        else:
-            layers[volume.info.name] = _layer(volume, ratio, finest, compression)
-    problems += _clashing_names(entry, layers)
-    if problems:
-        raise InvalidEntry(problems)
-    return layers
-
-
-def _unfit(info: LayerInfo, compression: str | None) -> str | None:
-    """Why a layer cannot be what its entry says."""
-    if info.category == "segmentation" and (info.dtype.kind == "f" or info.num_channels > 1):
-        return f"type: labels are whole numbers, one a voxel; the source has {info.num_channels} x {info.dtype.name}"
-    if compression == "jpeg" and (info.dtype.str != "|u1" or info.num_channels > 1 or info.category == "segmentation"):
-        return "compression: jpeg is for gray images of 8 bits alone"
-    return None
-
-
-def _finest_size(infos: Iterable[LayerInfo]) -> Float3:
-    sizes = [info.voxel_size_nm for info in infos]
-    return (min(s[0] for s in sizes), min(s[1] for s in sizes), min(s[2] for s in sizes))
-
-
-def _ratio(size: Float3, finest: Float3) -> Vec3 | None:
-    whole = [round(a / b) for a, b in zip(size, finest, strict=True)]
-    if any(abs(a / b - w) > MAG_TOLERANCE * w for a, b, w in zip(size, finest, whole, strict=True)):
-        return None
-    return (whole[0], whole[1], whole[2])
-
-
-def _layer(volume: Volume, ratio: Vec3, finest: Float3, compression: str | None) -> Layer:
-    levels = tuple(replace(level, mag=multiply(level.mag, ratio)) for level in volume.info.levels)
-    info = replace(volume.info, levels=levels, voxel_size_nm=finest)
-    by_mag = mag_scales(levels)
-    halvings = halved_scales(levels, 2 if info.category == "segmentation" else 1)
-    scales = {scale.mag: scale for scale in (*halvings, *by_mag)}
-    return Layer(
-        info,
-        volume,
-        volume if isinstance(volume, StoresChunks) else None,
-        compression,
-        scales,
-        tuple(scale.mag for scale in by_mag),
-        tuple(scales[scale.mag] for scale in halvings),
-    )
-
-
-def _clashing_names(entry: DatasetEntry, layers: Mapping[str, Layer]) -> list[str]:
-    taken = {
-        f"{name}_{k}": name
-        for name, layer in layers.items()
-        if layer.info.category == "color"
-        for k in range(1, len(layer.halvings))
-    }
-    path = f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}.layers"
-    return [
-        f"{path}.{name}: this is what a coarser level of layer {taken[name]!r} is called over DVID; choose another name"
-        for name in layers
-        if name in taken
-    ]
-
-
 class Catalog:
     """All datasets of the server, in step with the store."""
 
@@ -221,16 +135,19 @@ class Catalog:
         parse: ParseEntries,
         open_layers: OpenLayers,
         refresh_s: float,
+        configured: Sequence[DatasetEntry] = (),
     ) -> None:
         """
         Args:
             parse: Entries of a document, those with problems too; and all problems.
             refresh_s: Age at which a dataset's sources are opened again, so that changes are seen.
+            configured: Datasets beside those of the document, which cannot be changed.
         """
         self._store = store
         self._parse = parse
         self._open_layers = open_layers
         self._refresh_s = refresh_s
+        self._configured = {entry.key: entry for entry in configured}
         self.by_key: dict[tuple[str, str], Dataset] = {}
         """A DatasetKey is equal to its plain tuple."""
         self._problems: frozenset[str] = frozenset()
@@ -241,6 +158,8 @@ class Catalog:
         self._catching_up = asyncio.Lock()
         self.by_id: dict[str, Dataset] = {}
         self.by_uuid: dict[str, Dataset] = {}
+        self._chains: Mapping[DatasetKey, Sequence[DatasetKey]] = {}
+        """Of datasets that are releases of one another."""
         self._uuids: list[str] | None = None
         """The keys of ``by_uuid`` in order, once somebody has asked for a prefix."""
         self._openings: set[asyncio.Task[None]] = set()
@@ -318,6 +237,12 @@ class Catalog:
         last = bisect_right(self._uuids, prefix, first, key=lambda uuid: uuid[: len(prefix)])
         return [self.by_uuid[uuid] for uuid in self._uuids[first:last]]
 
+    def releases(self, dataset: Dataset) -> Sequence[Dataset]:
+        """The dataset with those that are its older and newer releases, oldest first."""
+        chain = [self.by_key[key] for key in self._chains.get(dataset.key, ())]
+        known = [one for one in chain if self.by_uuid[one.entry.uuid] is one]  # written by hand two may have one UUID
+        return known if dataset in known else [dataset]
+
     def find(self, key: tuple[str, str]) -> Dataset:
         """
         Raises:
@@ -362,12 +287,23 @@ class Catalog:
 
         def checked(document: Document) -> None:
             change(document)
-            _refuse_shared_ids(self._parse(document)[0])
+            entries = self._parse(document)[0]
+            for entry in entries:
+                self.refuse_configured(entry.key)
+            _refuse_shared_ids([*self._configured.values(), *entries])
 
         snapshot = await self._store.update(checked, map(str, opened))
         async with self._catching_up:
             if snapshot.generation > self._seen:
                 await self._apply(snapshot, opened)
+
+    def refuse_configured(self, key: DatasetKey) -> None:
+        """
+        Raises:
+            InvalidRequest: the dataset stands in the server's configuration.
+        """
+        if key in self._configured:
+            raise InvalidRequest(f"{key} stands in the server's configuration file; change it there")
 
     async def renew(self, key: DatasetKey | None) -> None:
         """Open the sources of one dataset afresh, or of all (None), in every worker, when they are asked for next.
@@ -376,7 +312,8 @@ class Catalog:
             NotFound: no such dataset.
         """
         await self.look_again()
-        name = EVERYTHING if key is None else str(self.find(key).key)
+        in_document = key is not None and not self.find(key).entry.is_configured
+        name = str(key) if in_document else EVERYTHING  # the store keeps this of the document's datasets alone
         await self._store.update(lambda document: None, [name])
         await self.catch_up()
 
@@ -386,7 +323,7 @@ class Catalog:
             if problem not in self._problems:
                 log.warning("datasets.json: %s", problem)
         self._problems = frozenset(problems)
-        wanted = {entry.key: entry for entry in entries}
+        wanted = {entry.key: entry for entry in entries} | self._configured
         for dataset in [dataset for key, dataset in self.by_key.items() if key not in wanted]:
             self._remove(dataset.key)
         for key, entry in wanted.items():
@@ -397,6 +334,7 @@ class Catalog:
                 self._install(Dataset(entry, snapshot.generation, State.OPEN, opened[key], opened_at=now))
             elif known is None or known.entry != entry or known.generation < since:
                 self._install(Dataset(entry, snapshot.generation))
+        self._chains = release_chains(wanted)
         self._seen = snapshot.generation
 
     def _install(self, dataset: Dataset) -> None:

@@ -8,9 +8,9 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from wkdvid.core.catalog import Layer
 from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Vec3, ceil_div, volume_of
+from wkdvid.core.layers import Layer
 from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale, downsample
 from wkdvid.core.volume import Array, Volume

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wkdvid.core.catalog import OPENINGS, Catalog, Layer, OpenLayers, ParseEntries, arrange_layers
+from wkdvid.core.catalog import OPENINGS, Catalog, OpenLayers, ParseEntries
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, put_pyramid, remove_entry
+from wkdvid.core.layers import Layer, arrange_layers
 from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
 
 
@@ -63,7 +64,9 @@ class Registrar:
         """
         Raises:
             NotFound: no such dataset.
+            InvalidRequest: it stands in the server's configuration.
         """
+        self._catalog.refuse_configured(key)
 
         def take_out(stored: Document) -> None:
             if not remove_entry(stored, key):

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wkdvid.codecs.surface import placed, surfaces
-from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Box, Float3, Vec3, divide_down, multiply
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.segments import Soup
 from wkdvid.core.services import Services

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias
 
 from wkdvid.core.body_cache import Body
 from wkdvid.core.buckets import BUCKET, BUCKET_SIZE, Bucket, read_buckets
-from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Vec3, ceil_div, divide_up, mag_text, multiply, parse_mag, volume_of
+from wkdvid.core.layers import Layer
 from wkdvid.core.services import Services
 from wkdvid.errors import BackendError
 

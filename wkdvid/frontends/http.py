@@ -19,7 +19,7 @@ from sanic.http.constants import Stage
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from wkdvid.core.access import Action, allowed, require_administrator
+from wkdvid.core.access import Action, Protected, allowed, require_administrator
 from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
 from wkdvid.errors import (
@@ -239,6 +239,21 @@ async def require_administration(request: Request, token: str | None) -> None:
     authorizer = services_of(request).authorizer
     await require_administrator(authorizer, token)
     if await allowed(authorizer, None, Action.ADMINISTRATE, None):
+        request.app.ctx.origins.check(request)
+
+
+async def require_writing(request: Request, token: str | None, dataset: Protected) -> None:
+    """Before what a dataset holds is changed.
+
+    Raises:
+        Unauthorized, Forbidden: the caller may not, or as ``require_administration``.
+    """
+    authorizer = services_of(request).authorizer
+    if not await allowed(authorizer, token, Action.WRITE, dataset):
+        if token is None:
+            raise Unauthorized("writing needs a token (Authorization: Bearer, X-Auth-Token or ?token=)")
+        raise Forbidden("this token may not write here")
+    if await allowed(authorizer, None, Action.WRITE, dataset):
         request.app.ctx.origins.check(request)
 
 

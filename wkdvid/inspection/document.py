@@ -8,6 +8,7 @@ from typing import Any
 from wkdvid.core.volume import LayerInfo
 from wkdvid.errors import InvalidRequest
 from wkdvid.frontends.dvid.instances import instances
+from wkdvid.frontends.dvid.versions import shown
 from wkdvid.frontends.webknossos.documents import bounding_box, element_class
 from wkdvid.inspection.inspector import InspectedLayer, Inspection, Inspector
 from wkdvid.inspection.sampling import LevelSample
@@ -91,9 +92,9 @@ def _dvid(found: Inspection, layer: InspectedLayer) -> list[dict[str, Any]]:
             "type": one.typename,
             "scales": [
                 {"mag": list(scale.mag), "stored": scale.stored}
-                for scale in (one.layer.halvings if one.kind == "labels" else [one.scale])
+                for scale in (one.layer.halvings if one.is_labels else [one.scale])
             ],
         }
-        for one in instances(found.dataset)
+        for one in instances(shown(found.dataset), found.dataset)
         if layer.served is one.layer
     ]

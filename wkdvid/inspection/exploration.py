@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wkdvid.core.catalog import Dataset, Layer, State, arrange_layers
+from wkdvid.core.catalog import Dataset, State
+from wkdvid.core.layers import Layer, arrange_layers
 from wkdvid.core.volume import StoredFiles, StoresFiles
 from wkdvid.errors import BackendError, InvalidEntry, InvalidRequest, RequestError
 from wkdvid.frontends.webknossos.documents import ENVELOPES_SINCE, data_source

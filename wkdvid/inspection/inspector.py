@@ -8,9 +8,10 @@ from typing import Any
 
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import ALIASES, Backend, Backends, load_backends
-from wkdvid.core.catalog import Dataset, Layer, State, arrange_layers
+from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, LayerEntry
+from wkdvid.core.layers import Layer, arrange_layers
 from wkdvid.core.volume import LayerInfo, Volume
 from wkdvid.errors import BackendError, InvalidEntry, InvalidRequest, RequestError
 from wkdvid.inspection.problems import layer_problems, sample_problems

@@ -1,4 +1,4 @@
-"""Blocks of 64 x 64 x 64 voxels, whatever the source's chunks are: from the cache, or read and encoded.
+"""Blocks of voxels, of 64 x 64 x 64 whatever a source's chunks are: from the cache, or read and encoded.
 
 A record is a header of 16 bytes and the payload, kept in the cache of bodies as one. It is empty where every voxel is
 zero: clients take a block that is left out as zeros.
@@ -14,21 +14,19 @@ from typing import TypeVar
 from wkdvid.codecs import jpeg
 from wkdvid.codecs.payload import Buffer
 from wkdvid.core.body_cache import Body, Key
-from wkdvid.core.catalog import Layer
 from wkdvid.core.deadline import one_deadline
-from wkdvid.core.geometry import Box, Vec3, multiply
+from wkdvid.core.geometry import Box, Vec3, divide_down, multiply, volume_of
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.core.volume import Array, StoresChunks, has_data
 from wkdvid.errors import BackendError
 from wkdvid.frontends.dvid import parse, wire
-from wkdvid.frontends.dvid.calls import Answer, ready
-from wkdvid.frontends.dvid.instances import BLOCK, VOXEL_BYTES
+from wkdvid.frontends.dvid.calls import Answer, keep, ready
+from wkdvid.frontends.dvid.instances import VoxelInstance
 
 Result = TypeVar("Result")
 
-SHAPE: Vec3 = (BLOCK, BLOCK, BLOCK)
-VOXELS = BLOCK**3
 SENT_ALONE = 1 << 17
 """Bytes of a record from which on it is sent by itself."""
 COPIED = frozenset({"none", "uncompressed"})
@@ -40,16 +38,27 @@ class Blocks:
     """The blocks of one scale in one encoding."""
 
     services: Services
-    layer: Layer
+    instance: VoxelInstance
     scale: Scale
-    typename: str
     encoding: str
     encode: wire.Encode
 
     @property
+    def layer(self) -> Layer:
+        return self.instance.layer
+
+    @property
+    def shape(self) -> Vec3:
+        side = self.instance.block
+        return (side, side, side)
+
+    @property
     def decoded_bytes(self) -> int:
         """Of one block, as it is sent without compression."""
-        return VOXELS * VOXEL_BYTES[self.typename]
+        return volume_of(self.shape) * self.instance.voxel_bytes
+
+    def box(self, index: Vec3) -> Box:
+        return Box.at(multiply(index, self.shape), self.shape)
 
     @property
     def stored_chunks(self) -> StoresChunks | None:
@@ -58,7 +67,7 @@ class Blocks:
         level = info.levels[self.scale.level]
         if not (self.encoding == level.encoding == "jpeg" and info.num_channels == 1 and not info.fill_value):
             return None
-        on_grid = level.chunk_shape == SHAPE and all(n % BLOCK == 0 for n in level.chunk_origin)
+        on_grid = level.chunk_shape == self.shape and all(n % self.instance.block == 0 for n in level.chunk_origin)
         return self.layer.chunks if on_grid and self.scale.stored else None
 
 
@@ -100,6 +109,8 @@ async def _each(pieces: Sequence[Body]) -> AsyncIterator[Body]:
 
 def cached(blocks: Blocks, indices: Sequence[Vec3]) -> list[Body] | None:
     """All records, if every one is in the cache: the warm path."""
+    if not blocks.layer.lasting:
+        return None
     get = blocks.services.bodies.get
     scale_id, encoding = blocks.scale.id, blocks.encoding
     records: list[Body] = []
@@ -115,7 +126,7 @@ def _check_size(blocks: Blocks, indices: Sequence[Vec3]) -> None:
     services = blocks.services
     if blocks.encoding in COPIED:
         parse.check_payload(len(indices) * (blocks.decoded_bytes + 16), services.limits)
-    voxels = sum(services.reader.source_voxels(blocks.scale, block_box(index)) for index in indices)
+    voxels = sum(services.reader.source_voxels(blocks.scale, blocks.box(index)) for index in indices)
     services.reader.check(blocks.scale, voxels)
 
 
@@ -138,13 +149,13 @@ async def read_records(blocks: Blocks, indices: Sequence[Vec3]) -> list[Body]:
     Raises:
         BackendError: the first of what could not be read.
     """
-    records = {index: ready(blocks.services, _key(blocks, index)) for index in indices}
+    records = {index: ready(blocks.services, blocks.layer, _key(blocks, index)) for index in indices}
     missing = [index for index, record in records.items() if record is None]
     with one_deadline():
         payloads = await _payloads(blocks, missing)
     for index, data in zip(missing, payloads, strict=True):
         records[index] = record = wire.record(index, data) if len(data) else b""
-        blocks.services.bodies.put(_key(blocks, index), record)
+        keep(blocks.services, blocks.layer, _key(blocks, index), record)
     return [records[index] or b"" for index in indices]
 
 
@@ -157,14 +168,16 @@ async def _payloads(blocks: Blocks, indices: Sequence[Vec3]) -> Sequence[Buffer]
     found: dict[Vec3, Buffer] = {}
     source, extent = blocks.stored_chunks, blocks.layer.info.levels[blocks.scale.level].extent
     if source is not None:
-        whole = [index for index in indices if extent.contains(block_box(index))]
+        whole = [index for index in indices if extent.contains(blocks.box(index))]
         chunks = await source.stored_chunks(blocks.scale.level, [_chunk(blocks, index) for index in whole])
         stored = {index: _good(data) or b"" for index, data in zip(whole, chunks, strict=True)}
         # What only looks like a block is read as any other: that tells whether it can be decoded.
-        found = {index: data for index, data in stored.items() if not data or jpeg.is_block(data, SHAPE)}
-    rest = [i for i in indices if i not in found and block_box(i).intersect(blocks.scale.extent) is not None]
+        found = {index: data for index, data in stored.items() if not data or jpeg.is_block(data, blocks.shape)}
+    rest = [i for i in indices if i not in found and blocks.box(i).intersect(blocks.scale.extent) is not None]
     if rest:
-        arrays = await blocks.services.reader.read_all(blocks.layer, blocks.scale, [block_box(index) for index in rest])
+        arrays = await blocks.services.reader.read_all(
+            blocks.layer, blocks.scale, [blocks.box(index) for index in rest]
+        )
         found |= zip(rest, await _encoded_all(blocks, [_good(array) for array in arrays]), strict=True)
     return [found.get(index, b"") for index in indices]
 
@@ -177,8 +190,8 @@ def _good(found: Result | BackendError) -> Result:
 
 def _chunk(blocks: Blocks, index: Vec3) -> Vec3:
     """Index of the stored chunk that a block is."""
-    x, y, z = blocks.layer.info.levels[blocks.scale.level].chunk_origin
-    return (index[0] - x // BLOCK, index[1] - y // BLOCK, index[2] - z // BLOCK)
+    origin = divide_down(blocks.layer.info.levels[blocks.scale.level].chunk_origin, blocks.shape)
+    return (index[0] - origin[0], index[1] - origin[1], index[2] - origin[2])
 
 
 async def _encoded_all(blocks: Blocks, arrays: Sequence[Array]) -> Sequence[Buffer]:
@@ -189,31 +202,27 @@ async def _encoded_all(blocks: Blocks, arrays: Sequence[Array]) -> Sequence[Buff
 
 
 def _encoded(blocks: Blocks, array: Array) -> Buffer:
-    return blocks.encode(wire.as_sent(array, blocks.typename)) if has_data(array) else b""
-
-
-def block_box(index: Vec3) -> Box:
-    return Box.at(multiply(index, SHAPE), SHAPE)
+    return blocks.encode(wire.as_sent(array, blocks.instance.typename)) if has_data(array) else b""
 
 
 async def one_block(blocks: Blocks, index: Vec3) -> Answer:
     """The record of one block, zeros if it is empty: Neuroglancer cannot read an answer without a record."""
     _check_size(blocks, [index])
     (record,) = await read_records(blocks, [index])
-    return Answer(record) if record else await one_box(blocks, block_box(index), index)
+    return Answer(record) if record else await one_box(blocks, blocks.box(index), index)
 
 
 async def one_box(blocks: Blocks, box: Box, index: Vec3) -> Answer:
     """A record of any box that is small enough, even if it is all zero."""
     key = (blocks.scale.id, blocks.encoding, box)
-    body = ready(blocks.services, key)
+    body = ready(blocks.services, blocks.layer, key)
     if body is None:
         services = blocks.services
         services.reader.check(blocks.scale, services.reader.source_voxels(blocks.scale, box))
-        array = wire.as_sent(await services.reader.read(blocks.layer, blocks.scale, box), blocks.typename)
-        data = await asyncio.get_running_loop().run_in_executor(services.executor, blocks.encode, array)
+        array = await services.reader.read(blocks.layer, blocks.scale, box)
+        data = await services.apart(blocks.encode, wire.as_sent(array, blocks.instance.typename))
         body = wire.record(index, data)
-        services.bodies.put(key, body)
+        keep(services, blocks.layer, key, body)
     return Answer(body)
 
 

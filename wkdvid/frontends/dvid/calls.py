@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import orjson
 
 from wkdvid.core.body_cache import Body, Key
+from wkdvid.core.layers import Layer
 from wkdvid.core.services import Services
 from wkdvid.frontends.dvid.instances import Instance
+
+Kind_co = TypeVar("Kind_co", bound=Instance, covariant=True)
 
 OCTETS = "application/octet-stream"
 JSON = "application/json"
@@ -18,11 +21,11 @@ TEXT = "text/plain"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(Generic[Kind_co]):
     """One request below ``/api/node/<uuid>/<instance>/``."""
 
     services: Services
-    instance: Instance
+    instance: Kind_co
     endpoint: str
     parts: tuple[str, ...]
     """Path segments after the endpoint, percent-decoded."""
@@ -43,20 +46,24 @@ class Answer:
     headers: Mapping[str, str] | None = None
 
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
+Handler: TypeAlias = Callable[[Call[Any]], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """What instances of one kind answer to."""
+    """What instances of one type answer to."""
 
     handlers: Mapping[str, Handler]
     """For GET and HEAD, by the path segment after the instance's name."""
-    throttled: frozenset[str]
+    throttled: frozenset[str] = frozenset()
     """Those that take ``throttle=``."""
-    writing: frozenset[str]
-    """Those that DVID takes a POST on."""
-    post_texts: Mapping[str, str]
+    changing: Mapping[str, Mapping[str, Handler]] = field(default_factory=lambda: {"POST": {}})
+    """By method. They change something, so they are for open nodes and for callers who may write."""
+    asking: Mapping[str, Handler] = field(default_factory=dict)
+    """For POST too, but they only read."""
+    not_offered: frozenset[str] = frozenset()
+    """Those that DVID takes a POST on, and that are not offered here."""
+    post_texts: Mapping[str, str] = field(default_factory=dict)
     """What is said of a POST on those that only read, where it is something special."""
 
 
@@ -64,6 +71,12 @@ def json_answer(value: object, content_type: str = JSON) -> Answer:
     return Answer(orjson.dumps(value), content_type)
 
 
-def ready(services: Services, key: Key) -> Body | None:
+def ready(services: Services, layer: Layer, key: Key) -> Body | None:
     """A body from the cache, if it is there."""
-    return services.bodies.get(key)
+    return services.bodies.get(key) if layer.lasting else None
+
+
+def keep(services: Services, layer: Layer, key: Key, body: Body) -> None:
+    """Have a body ready for the next one who asks, unless it may be changed until then."""
+    if layer.lasting:
+        services.bodies.put(key, body)

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from wkdvid.core.catalog import Dataset
 from wkdvid.core.geometry import Box
-from wkdvid.frontends.dvid.instances import BLOCK, VOXEL_BYTES, Instance, compression_of, instances, refusal, type_of
+from wkdvid.core.repositories import Node, Repository
+from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance, VoxelInstance
 
 UNKNOWN_TIME = "0001-01-01T00:00:00Z"
 """Go's zero time: sources do not say when they were made."""
 MUTATION = 1000000000
-"""DVID's first mutation id; nothing here is ever changed."""
-VERSION = 1
-"""The number of a repository's only node."""
+"""DVID's first mutation id. Mutations are not counted here."""
 ND_DATA = "application/vnd.dvid-nd-data+json"
-NODE: Mapping[str, Mapping[str, Any]] = {
-    "status": {"Locked": True},
-    "commit": {"Locked": True},
-    "note": {"note": ""},
-    "log": {"log": []},
-}
-"""What there is to say of a node."""
 _TYPES_URL = "github.com/janelia-flyem/dvid/datatype"
 _COMPRESSIONS = {
-    "jpeg": f"jpeg compression, level {BLOCK}",
     "lz4": "LZ4 compression, level -1",
     "none": "No compression, level -1",
 }
@@ -34,59 +24,59 @@ _COMPRESSIONS = {
 
 def types() -> dict[str, str]:
     """What is offered; the last two are what pydvid looks for."""
-    known = {name: _type_url(name) for name in VOXEL_BYTES}
-    return {**known, "grayscale8": _type_url("uint8blk"), "keyvalue": f"{_TYPES_URL}/keyvalue"}
+    known = {name: _type_url(name) for name in (*VOXEL_BYTES, "keyvalue")}
+    return {**known, "grayscale8": _type_url("uint8blk")}
 
 
 def _type_url(typename: str) -> str:
-    if typename == "labelmap":
-        return f"{_TYPES_URL}/labelmap"
+    if not typename.endswith("blk"):
+        return f"{_TYPES_URL}/{typename}"
     return f"{_TYPES_URL}/imageblk/{typename.removesuffix('blk')}.go"
 
 
-def repository(dataset: Dataset) -> dict[str, Any]:
-    uuid = dataset.entry.uuid
-    left_out = {name: refusal(layer) for name, layer in dataset.layers.items() if type_of(layer.info) is None}
+def repository(
+    one: Repository, instances: Iterable[Instance], properties: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """
+    Args:
+        instances: As they are seen from whichever node is to be shown.
+        properties: What there is to say besides.
+    """
     return {
-        "Root": uuid,
-        "Alias": dataset.key.dataset,
-        "Description": str(dataset.key),
-        "Log": [],
-        "Properties": {
-            **({"Unavailable": dataset.reason} if dataset.reason else {}),
-            **({"NotOffered": left_out} if left_out else {}),
-        },
-        "DataInstances": {one.name: instance(one) for one in instances(dataset)},
-        "DAG": {"Root": uuid, "Nodes": {uuid: _node(uuid)}},
+        "Root": one.root,
+        "Alias": one.alias,
+        "Description": one.description,
+        "Log": list(one.log),
+        "Properties": dict(properties),
+        "DataInstances": {each.name: instance(each) for each in instances},
+        "DAG": {"Root": one.root, "Nodes": {uuid: _node(one, node) for uuid, node in one.nodes.items()}},
         "MutationID": MUTATION,
         "SavedMutationID": MUTATION,
-        "Created": UNKNOWN_TIME,
-        "Updated": UNKNOWN_TIME,
+        "Created": one.created or UNKNOWN_TIME,
+        "Updated": one.updated or UNKNOWN_TIME,
     }
 
 
-def _node(uuid: str) -> dict[str, Any]:
+def _node(repository: Repository, node: Node) -> dict[str, Any]:
     return {
-        "Branch": "",
-        "Note": "",
-        "Log": [],
-        "UUID": uuid,
-        "VersionID": VERSION,
-        "Locked": True,
-        "Parents": [],
-        "Children": [],
-        "Created": UNKNOWN_TIME,
-        "Updated": UNKNOWN_TIME,
+        "Branch": node.branch,
+        "Note": node.note,
+        "Log": list(node.log),
+        "UUID": node.uuid,
+        "VersionID": node.version,
+        "Locked": node.locked,
+        "Parents": [] if node.parent is None else [repository.nodes[node.parent].version],
+        "Children": [child.version for child in repository.children(node.uuid)],
+        "Created": node.created or UNKNOWN_TIME,
+        "Updated": node.updated or UNKNOWN_TIME,
     }
-
-
-def repositories(datasets: Iterable[Dataset]) -> dict[str, Any]:
-    return {dataset.entry.uuid: repository(dataset) for dataset in datasets}
 
 
 def instance(one: Instance) -> dict[str, Any]:
+    if not isinstance(one, VoxelInstance):
+        return {"Base": _base(one), "Extended": {}}
     properties = _properties(one)
-    if one.kind == "labels":
+    if one.is_labels:
         properties |= _label_properties(one)
     return {
         "Base": _base(one),
@@ -96,35 +86,41 @@ def instance(one: Instance) -> dict[str, Any]:
 
 
 def _base(one: Instance) -> dict[str, Any]:
-    uuid = one.dataset.entry.uuid
+    tags = one.data.tags if one.data is not None else None
     return {
         "TypeName": one.typename,
         "TypeURL": _type_url(one.typename),
-        "TypeVersion": "0.2" if one.typename in {"uint8blk", "rgba8blk"} else "0.1",
-        "DataUUID": hashlib.sha256(f"{uuid}/{one.name}".encode()).hexdigest()[:32],
+        "TypeVersion": "0.2" if one.typename in {"uint8blk", "rgba8blk", "keyvalue"} else "0.1",
+        "DataUUID": one.data_uuid,
         "Name": one.name,
-        "RepoUUID": uuid,
-        "Compression": "gzip compression, level -1"
-        if one.kind == "labels"
-        else _COMPRESSIONS[compression_of(one.layer)],
+        "RepoUUID": one.repository.root,
+        "Compression": _compression(one),
         "Checksum": "No checksum",
         "Syncs": [],
-        "Versioned": True,
-        "KVStore": f"wkdvid {one.layer.info.format}",
+        "Versioned": one.data is None or one.data.versioned,
+        "KVStore": f"wkdvid {one.layer.info.format}" if isinstance(one, VoxelInstance) else "wkdvid",
         "LogStore": "no mutation log set",
-        "Tags": None,
+        "Tags": None if tags is None else dict(tags),
     }
 
 
-def _properties(one: Instance) -> dict[str, Any]:
+def _compression(one: Instance) -> str:
+    if not isinstance(one, VoxelInstance):
+        return _COMPRESSIONS["lz4"]
+    if one.is_labels:
+        return "gzip compression, level -1"
+    return f"jpeg compression, level {one.block}" if one.compression == "jpeg" else _COMPRESSIONS[one.compression]
+
+
+def _properties(one: VoxelInstance) -> dict[str, Any]:
     return {
         "Values": _values(one.typename),
-        "Interpolable": one.kind == "image",
-        "BlockSize": [BLOCK, BLOCK, BLOCK],
+        "Interpolable": not one.is_labels,
+        "BlockSize": [one.block] * 3,
         "VoxelSize": list(one.voxel_sides(one.scale)),
         "VoxelUnits": ["nanometers"] * 3,
-        **_extents(one.scale.extent),
-        "Background": 0,
+        **_extents(one.extent, one.block),
+        "Background": one.background,
         "GridStore": "",
         "ScaleLevel": 0,
     }
@@ -139,7 +135,7 @@ def _values(typename: str) -> list[dict[str, str]]:
     return [{"DataType": name, "Label": name}]
 
 
-def _extents(extent: Box) -> dict[str, Any]:
+def _extents(extent: Box, block: int) -> dict[str, Any]:
     """Inclusive corners, in voxels and in blocks; null where there is no voxel."""
     if not extent.voxels:
         return dict.fromkeys(("MinPoint", "MaxPoint", "MinIndex", "MaxIndex"))
@@ -147,15 +143,15 @@ def _extents(extent: Box) -> dict[str, Any]:
     return {
         "MinPoint": list(extent.start),
         "MaxPoint": last,
-        "MinIndex": [n // BLOCK for n in extent.start],
-        "MaxIndex": [n // BLOCK for n in last],
+        "MinIndex": [n // block for n in extent.start],
+        "MaxIndex": [n // block for n in last],
     }
 
 
-def _label_properties(one: Instance) -> dict[str, Any]:
+def _label_properties(one: VoxelInstance) -> dict[str, Any]:
     largest = one.layer.info.largest_segment_id
     return {
-        "MaxLabel": {} if largest is None else {str(VERSION): largest},
+        "MaxLabel": {} if largest is None else {str(one.node.version): largest},
         "MaxRepoLabel": largest or 0,
         "NextLabel": 0,
         "IndexedLabels": False,
@@ -163,17 +159,17 @@ def _label_properties(one: Instance) -> dict[str, Any]:
     }
 
 
-def metadata(one: Instance) -> dict[str, Any]:
+def metadata(one: VoxelInstance) -> dict[str, Any]:
     """The nd-data document: axes of the extent, and what ``info`` calls ``Extended`` but for labels' own part."""
     properties = _properties(one)
-    low, size = one.scale.extent.start, one.scale.extent.size
+    low, size = one.extent.start, one.extent.size
     axes = [
         {
             "Label": "XYZ"[axis],
             "Resolution": properties["VoxelSize"][axis],
             "Units": "nanometers",
             "Size": size[axis],
-            "Offset": low[axis] if one.scale.extent.voxels else 0,
+            "Offset": low[axis] if one.extent.voxels else 0,
         }
         for axis in range(3)
     ]

@@ -7,7 +7,7 @@ from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.dvid import blocks, documents, parse
 from wkdvid.frontends.dvid.blocks import Blocks
 from wkdvid.frontends.dvid.calls import TEXT, Answer, Call, Endpoints, json_answer
-from wkdvid.frontends.dvid.instances import compression_of
+from wkdvid.frontends.dvid.instances import VoxelInstance
 from wkdvid.frontends.dvid.raw import raw
 from wkdvid.frontends.dvid.wire import IMAGE_ENCODINGS
 
@@ -24,23 +24,23 @@ HELP = """\
 """
 
 
-async def info(call: Call) -> Answer:
+async def info(call: Call[VoxelInstance]) -> Answer:
     return json_answer(documents.instance(call.instance))
 
 
-async def metadata(call: Call) -> Answer:
+async def metadata(call: Call[VoxelInstance]) -> Answer:
     return json_answer(documents.metadata(call.instance), documents.ND_DATA)
 
 
-async def help_text(call: Call) -> Answer:
+async def help_text(call: Call[VoxelInstance]) -> Answer:
     return Answer(HELP.format(name=call.instance.name, typename=call.instance.typename).encode(), TEXT)
 
 
-async def raw_image(call: Call) -> Answer:
+async def raw_image(call: Call[VoxelInstance]) -> Answer:
     return await raw(call, call.instance.scale, parse.region(call.endpoint, call.parts))
 
 
-async def specificblocks(call: Call) -> Answer:
+async def specificblocks(call: Call[VoxelInstance]) -> Answer:
     source = _blocks(call)
     indices = parse.block_indices(call.query.get("blocks", ""), call.services.limits)
     found = await blocks.answer(source, indices)
@@ -52,25 +52,26 @@ async def specificblocks(call: Call) -> Answer:
     return Answer()
 
 
-async def subvolblocks(call: Call) -> Answer:
+async def subvolblocks(call: Call[VoxelInstance]) -> Answer:
     """Whole blocks, or one record of a small box that need not be aligned (dvid.md A5 d)."""
     if len(call.parts) < 2:
         raise InvalidRequest('"subvolblocks" must be followed by size/offset')
-    box, source = parse.subvolume(call.parts[0], call.parts[1]), _blocks(call)
-    if box.voxels <= parse.LENIENT_VOXELS:
-        index = divide_down(box.start, box.size)
-        return await (blocks.one_block(source, index) if parse.is_aligned(box) else blocks.one_box(source, box, index))
-    return await blocks.answer(source, parse.aligned_blocks(box, "block", call.services.limits))
+    box, source, block = parse.subvolume(call.parts[0], call.parts[1]), _blocks(call), call.instance.block
+    if box.size == source.shape and parse.is_aligned(box, block):
+        return await blocks.one_block(source, divide_down(box.start, box.size))
+    if box.voxels <= parse.LENIENT_VOXELS and not parse.is_aligned(box, block):
+        return await blocks.one_box(source, box, divide_down(box.start, box.size))
+    return await blocks.answer(source, parse.aligned_blocks(box, block, "block", call.services.limits))
 
 
-async def span(call: Call) -> Answer:
+async def span(call: Call[VoxelInstance]) -> Answer:
     return await blocks.span_answer(_of_encoding(call, "none"), parse.span(call.parts, call.services.limits))
 
 
-def _blocks(call: Call) -> Blocks:
+def _blocks(call: Call[VoxelInstance]) -> Blocks:
     """The blocks in the encoding that ``compression=`` asks for, or as they are said to be stored."""
     wanted = call.query.get("compression", "")
-    stored = compression_of(call.instance.layer)
+    stored = call.instance.compression
     if wanted == "":
         return _of_encoding(call, stored)
     if wanted == "uncompressed":
@@ -85,9 +86,8 @@ def _blocks(call: Call) -> Blocks:
     return _of_encoding(call, "jpeg")
 
 
-def _of_encoding(call: Call, encoding: str) -> Blocks:
-    one = call.instance
-    return Blocks(call.services, one.layer, one.scale, one.typename, encoding, IMAGE_ENCODINGS[encoding])
+def _of_encoding(call: Call[VoxelInstance], encoding: str) -> Blocks:
+    return Blocks(call.services, call.instance, call.instance.scale, encoding, IMAGE_ENCODINGS[encoding])
 
 
 ENDPOINTS = Endpoints(
@@ -102,7 +102,7 @@ ENDPOINTS = Endpoints(
         "blocks": span,
     },
     throttled=frozenset({"raw", "isotropic", "subvolblocks"}),
-    writing=frozenset({"raw", "blocks", "extents", "resolution"}),
+    not_offered=frozenset({"raw", "blocks", "extents", "resolution"}),
     post_texts={
         "isotropic": "can only POST 'raw' not 'isotropic' images",
         "subvolblocks": "DVID does not accept the post action on the 'blocks' endpoint",

@@ -1,11 +1,13 @@
-"""Layers as DVID's data instances.
+"""What DVID's clients see as data instances: of registered datasets their layers.
 
 A colour layer is ``name``, ``name_1``, ``name_2``...: the finest level halved so many times on every axis.
-A segmentation is one ``labelmap`` with ``scale=``.
+A segmentation is one ``labelmap`` with ``scale=``; what its source has of meshes and skeletons are the key-values of
+``name_meshes`` and ``name_skeletons``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,17 +15,23 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from wkdvid.core.catalog import Dataset, Layer
-from wkdvid.core.geometry import Float3
+from wkdvid.core.access import Protected
+from wkdvid.core.catalog import Dataset
+from wkdvid.core.geometry import Box, Float3
+from wkdvid.core.keyvalues import KeyValues, MeshValues, SkeletonValues
+from wkdvid.core.layers import Layer
+from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale
+from wkdvid.core.repositories import DataInstance, Node, Repository
+from wkdvid.core.segments import StoresSegments
 from wkdvid.core.volume import LayerInfo
 from wkdvid.errors import UnsupportedRequest
 
-Kind: TypeAlias = Literal["image", "labels"]
 Compression: TypeAlias = Literal["jpeg", "lz4", "none"]
+SegmentPart: TypeAlias = Literal["meshes", "skeletons"]
 
 BLOCK = 64
-"""Side of a block in voxels, whatever the source's chunks are: what clients of JPEG and label blocks insist on."""
+"""Side of a layer's blocks in voxels, whatever its chunks are: what clients of JPEG and label blocks insist on."""
 VOXEL_BYTES: Mapping[str, int] = {
     "uint8blk": 1,
     "uint16blk": 2,
@@ -39,23 +47,54 @@ _IMAGE_TYPES: Mapping[tuple[str, int], str] = {
     (np.dtype("uint8").str, 3): "rgba8blk",
 }
 """By ``dtype.str``, which numpy has ready; it makes up ``dtype.name`` anew each time."""
+SEGMENT_PARTS: tuple[SegmentPart, ...] = ("meshes", "skeletons")
 _LEVEL_NAME = re.compile(r"(.+)_([1-9][0-9]?)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """A layer, or one level of it, under the name that DVID's clients know."""
+    """Data under a name that DVID's clients know, in one node of a repository."""
 
     name: str
     typename: str
-    dataset: Dataset
+    owner: Protected
+    """What access is decided by: the repository, or the dataset that it shows."""
+    repository: Repository
+    node: Node
+    """As which it is looked at."""
+    data: DataInstance | None = None
+    """Of those that clients have made."""
+
+    @property
+    def data_uuid(self) -> str:
+        if self.data is not None:
+            return self.data.data_uuid
+        return hashlib.sha256(f"{self.repository.root}/{self.name}".encode()).hexdigest()[:32]
+
+    @property
+    def changeable(self) -> bool:
+        """Whether it may be written to, as far as the node is concerned."""
+        return not self.node.locked or (self.data is not None and not self.data.versioned)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoxelInstance(Instance):
+    """A layer, or one level of it."""
+
     layer: Layer
     level: int
     """Index into ``layer.halvings``; 0 for a labelmap, which has them all."""
+    block: int = BLOCK
+    """Side of a block."""
+    compression: Compression = "lz4"
+    """How clients are told the blocks of an image are stored."""
+    extent: Box
+    """What they are told of where voxels are, which may be less than what is stored."""
+    background: int = 0
 
     @property
-    def kind(self) -> Kind:
-        return "labels" if self.typename == "labelmap" else "image"
+    def is_labels(self) -> bool:
+        return self.typename == "labelmap"
 
     @property
     def scale(self) -> Scale:
@@ -67,8 +106,27 @@ class Instance:
 
     def voxel_sides(self, scale: Scale) -> Float3:
         """Of a voxel of ``scale``, in nanometres."""
-        (x, y, z), (a, b, c) = self.layer.info.voxel_size_nm, scale.mag
-        return (x * a, y * b, z * c)
+        return voxel_sides(self.layer, scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentsInstance(Instance):
+    """Meshes or skeletons of a labelmap's segments, as key-values that cannot be changed."""
+
+    source: StoresSegments
+    part: SegmentPart
+    voxel_sides: Float3
+    """Of the labelmap's finest scale, in nanometres."""
+
+    def values(self, limits: Limits) -> KeyValues:
+        if self.part == "meshes":
+            return MeshValues(self.source, limits)
+        return SkeletonValues(self.source, self.voxel_sides)
+
+
+def voxel_sides(layer: Layer, scale: Scale) -> Float3:
+    (x, y, z), (a, b, c) = layer.info.voxel_size_nm, scale.mag
+    return (x * a, y * b, z * c)
 
 
 def type_of(info: LayerInfo) -> str | None:
@@ -78,11 +136,32 @@ def type_of(info: LayerInfo) -> str | None:
     return _IMAGE_TYPES.get((info.dtype.str, info.num_channels))
 
 
-def find(dataset: Dataset, name: str) -> Instance | None:
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A node of a repository, as the UUID segment of a path names it."""
+
+    repository: Repository
+    node: Node
+    dataset: Dataset | None = None
+    """The registered dataset that the node shows; None: what clients have made."""
+
+    @property
+    def owner(self) -> Protected:
+        return self.repository if self.dataset is None else self.dataset
+
+
+def find(at: Version, dataset: Dataset, name: str) -> Instance | None:
     """
+    Args:
+        dataset: That of ``at``.
     Raises:
         UnsupportedRequest: the layer's voxels are of no type that DVID has.
     """
+    found = _find_voxels(at, dataset, name)
+    return found or next((one for one in segments_instances(at, dataset) if one.name == name), None)
+
+
+def _find_voxels(at: Version, dataset: Dataset, name: str) -> VoxelInstance | None:
     layer, level = dataset.layers.get(name), 0
     if layer is None:
         match = _LEVEL_NAME.fullmatch(name)
@@ -95,17 +174,55 @@ def find(dataset: Dataset, name: str) -> Instance | None:
     typename = type_of(layer.info)
     if typename is None:
         raise UnsupportedRequest(refusal(layer))
-    return Instance(name, typename, dataset, layer, level)
+    return _of_layer(at, name, typename, layer, level)
 
 
-def instances(dataset: Dataset) -> Iterator[Instance]:
-    """All that a dataset offers, each colour layer with its levels."""
+def _of_layer(at: Version, name: str, typename: str, layer: Layer, level: int) -> VoxelInstance:
+    return VoxelInstance(
+        name=name,
+        typename=typename,
+        owner=at.owner,
+        repository=at.repository,
+        node=at.node,
+        layer=layer,
+        level=level,
+        compression=compression_of(layer),
+        extent=layer.halvings[level].extent,
+    )
+
+
+def instances(at: Version, dataset: Dataset) -> Iterator[VoxelInstance]:
+    """All voxels that a dataset offers, each colour layer with its levels."""
     for name, layer in dataset.layers.items():
         typename = type_of(layer.info)
         if typename is not None:
-            yield Instance(name, typename, dataset, layer, 0)
+            yield _of_layer(at, name, typename, layer, 0)
             for level in range(1, len(layer.halvings) if typename != "labelmap" else 0):
-                yield Instance(f"{name}_{level}", typename, dataset, layer, level)
+                yield _of_layer(at, f"{name}_{level}", typename, layer, level)
+
+
+def segments_instances(at: Version, dataset: Dataset) -> Iterator[SegmentsInstance]:
+    """What a source has of a labelmap's segments. A layer that has the same name goes before it."""
+    for name, layer in dataset.layers.items():
+        source = layer.volume
+        if type_of(layer.info) == "labelmap" and isinstance(source, StoresSegments):
+            for part in SEGMENT_PARTS:
+                has = source.has_meshes if part == "meshes" else source.has_skeletons
+                if has and f"{name}_{part}" not in dataset.layers:
+                    yield _of_segments(at, name, layer, source, part)
+
+
+def _of_segments(at: Version, name: str, layer: Layer, source: StoresSegments, part: SegmentPart) -> SegmentsInstance:
+    return SegmentsInstance(
+        name=f"{name}_{part}",
+        typename="keyvalue",
+        owner=at.owner,
+        repository=at.repository,
+        node=at.node,
+        source=source,
+        part=part,
+        voxel_sides=voxel_sides(layer, layer.halvings[0]),
+    )
 
 
 def refusal(layer: Layer) -> str:

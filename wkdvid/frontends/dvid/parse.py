@@ -12,11 +12,10 @@ from urllib.parse import unquote_plus
 
 import orjson
 
-from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.geometry import Box, Vec3, divide_down
 from wkdvid.core.limits import GIB, Limits
 from wkdvid.core.pyramid import Scale
 from wkdvid.errors import InvalidRequest, TooLarge
-from wkdvid.frontends.dvid.instances import BLOCK
 
 LARGEST_PAYLOAD = 3 * GIB
 """Bytes of an answer that DVID allows."""
@@ -159,32 +158,30 @@ def check_payload(size: int, limits: Limits) -> None:
         raise TooLarge(f"Requested payload ({size} bytes) exceeds this DVID server's set limit ({limit})")
 
 
-def is_aligned(box: Box) -> bool:
-    return all(n % BLOCK == 0 for n in (*box.start, *box.stop))
+def is_aligned(box: Box, block: int) -> bool:
+    return all(n % block == 0 for n in (*box.start, *box.stop))
 
 
-def aligned_blocks(box: Box, endpoint: str, limits: Limits) -> list[Vec3]:
+def aligned_blocks(box: Box, block: int, endpoint: str, limits: Limits) -> list[Vec3]:
     """Indices (x, y, z) of the blocks of an aligned box, x fastest.
 
     Args:
+        block: Side of a block.
         endpoint: As DVID's text calls it.
     Raises:
         InvalidRequest: the box is not made of whole blocks.
         TooLarge: more blocks than a request may ask for.
     """
-    if not is_aligned(box):
+    if not is_aligned(box, block):
         last = (box.stop[0] - 1, box.stop[1] - 1, box.stop[2] - 1)
         raise InvalidRequest(
             f"cannot use labels via '{endpoint}' endpoint in non-block aligned geometry "
             f"{shown(box.start)} -> {shown(last)}"
         )
-    check_count(box.voxels // BLOCK**3, limits)
-    (x0, y0, z0), (x1, y1, z1) = (_in_blocks(box.start), _in_blocks(box.stop))
+    check_count(box.voxels // block**3, limits)
+    side = (block, block, block)
+    (x0, y0, z0), (x1, y1, z1) = divide_down(box.start, side), divide_down(box.stop, side)
     return [(x, y, z) for z in range(z0, z1) for y in range(y0, y1) for x in range(x0, x1)]
-
-
-def _in_blocks(point: Vec3) -> Vec3:
-    return (point[0] // BLOCK, point[1] // BLOCK, point[2] // BLOCK)
 
 
 def block_indices(text: str, limits: Limits) -> list[Vec3]:

@@ -12,7 +12,8 @@ from wkdvid.core.reading import slabs
 from wkdvid.core.volume import Array
 from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
 from wkdvid.frontends.dvid import parse, wire
-from wkdvid.frontends.dvid.calls import OCTETS, Answer, Call, ready
+from wkdvid.frontends.dvid.calls import OCTETS, Answer, Call, keep, ready
+from wkdvid.frontends.dvid.instances import VoxelInstance
 from wkdvid.frontends.dvid.parse import Region
 
 CACHED_BYTES = 1 << 20
@@ -25,7 +26,7 @@ LARGEST_JPEG_SIDE = 65500
 """Pixels, of libjpeg."""
 
 
-async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -> Answer:
+async def raw(call: Call[VoxelInstance], scale: Scale, region: Region, compression: str = "") -> Answer:
     """
     Args:
         compression: A name in ``wire.LABEL_VOLUMES``, or nothing.
@@ -38,7 +39,7 @@ async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -
     media_type = _media_type(region)
     key = (scale.id, "raw", region.axes, region.box.start, region.box.stop, region.format, compression)
     headers = {"Content-Encoding": "gzip"} if compression == "googlegzip" else None
-    body = ready(call.services, key)
+    body = ready(call.services, call.instance.layer, key)
     if body is not None:
         return Answer(body, media_type, headers=headers)
     _check(call, scale, region, compression)
@@ -48,7 +49,7 @@ async def raw(call: Call, scale: Scale, region: Region, compression: str = "") -
         return Answer(parts=_slabs(call, scale, region), length=length)
     body = await _whole(call, scale, region, compression)
     if len(body) <= CACHED_BYTES:
-        call.services.bodies.put(key, body)
+        keep(call.services, call.instance.layer, key, body)
     return Answer(body, media_type, headers=headers)
 
 
@@ -58,7 +59,7 @@ def _media_type(region: Region) -> str:
     return "image/jpeg" if region.format else OCTETS
 
 
-def _refuse(call: Call, scale: Scale, region: Region) -> None:
+def _refuse(call: Call[VoxelInstance], scale: Scale, region: Region) -> None:
     """What is not offered, whatever is in the cache."""
     if call.query.get("roi"):
         raise InvalidRequest(f'Can\'t get ROI with name "{call.query["roi"][:80]}": invalid data instance name')
@@ -68,7 +69,7 @@ def _refuse(call: Call, scale: Scale, region: Region) -> None:
             raise UnsupportedRequest("isotropic slices across voxels of unequal sides are not offered; ask for raw")
 
 
-def _check(call: Call, scale: Scale, region: Region, compression: str) -> None:
+def _check(call: Call[VoxelInstance], scale: Scale, region: Region, compression: str) -> None:
     services, box = call.services, region.box
     length = box.voxels * call.instance.voxel_bytes
     parse.check_payload(length, services.limits)
@@ -89,7 +90,7 @@ def _image_size(region: Region) -> tuple[int, int]:
     return (size[region.axes[0]], size[region.axes[1]]) if region.is_slice else (size[0], size[1] * size[2])
 
 
-async def _whole(call: Call, scale: Scale, region: Region, compression: str) -> Body:
+async def _whole(call: Call[VoxelInstance], scale: Scale, region: Region, compression: str) -> Body:
     array = await call.services.reader.read(call.instance.layer, scale, region.box)
     loop, executor = asyncio.get_running_loop(), call.services.executor
     if compression or region.is_slice or _media_type(region) != OCTETS:
@@ -108,7 +109,7 @@ def _encoded(array: Array, typename: str, region: Region, compression: str) -> b
     return bytes(wire.LABEL_VOLUMES[compression](sent))
 
 
-async def _slabs(call: Call, scale: Scale, region: Region) -> AsyncIterator[Body]:
+async def _slabs(call: Call[VoxelInstance], scale: Scale, region: Region) -> AsyncIterator[Body]:
     """The body in pieces that follow each other along z."""
     instance, (width, height, _) = call.instance, region.box.size
     wanted = max(SLAB_BYTES, width * height * instance.voxel_bytes * SLAB_DEPTH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
@@ -14,13 +14,23 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.access import Action, allowed
 from wkdvid.core.catalog import Dataset
+from wkdvid.core.repositories import Node
+from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
 from wkdvid.frontends.dvid import documents, images, labels, parse, runtime, server
-from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints
-from wkdvid.frontends.dvid.instances import Instance, Kind
+from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
+from wkdvid.frontends.dvid.instances import (
+    VOXEL_BYTES,
+    Instance,
+    Version,
+    instances,
+    refusal,
+    segments_instances,
+    type_of,
+)
 from wkdvid.frontends.dvid.status import STATUS, BadCall, text
 from wkdvid.frontends.dvid.throttle import Throttle
-from wkdvid.frontends.dvid.versions import MASTER, find_dataset, find_instance
+from wkdvid.frontends.dvid.versions import branch_name, find_instance, find_version, version_of
 from wkdvid.frontends.http import (
     HTML,
     TEXT,
@@ -31,6 +41,7 @@ from wkdvid.frontends.http import (
     reply,
     request_id,
     require_administration,
+    require_writing,
     send_bytes,
     send_parts,
     services_of,
@@ -45,7 +56,12 @@ ALL = ("GET", "HEAD", "POST", "PUT", "DELETE")
 PLAIN = "text/plain"
 SEGMENTS = 5
 """Path segments after an instance's endpoint; what is more than it needs is ignored."""
-ENDPOINTS: Mapping[Kind, Endpoints] = {"image": images.ENDPOINTS, "labels": labels.ENDPOINTS}
+ENDPOINTS: Mapping[str, Endpoints] = {
+    **dict.fromkeys(VOXEL_BYTES, images.ENDPOINTS),
+    "labelmap": labels.ENDPOINTS,
+    "keyvalue": Endpoints(handlers={"info": images.info}),
+}
+"""By the type of an instance."""
 
 
 def blueprint() -> Blueprint:
@@ -93,12 +109,10 @@ def _token(request: Request) -> str | None:
 async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
     services = services_of(request)
     found = await find_instance(services, uuid, name, _token(request))
-    endpoints = ENDPOINTS[found.kind]
-    if request.method not in READING:
-        raise _refused(request, found, endpoint)
-    handler = endpoints.handlers.get(endpoint)
-    if handler is None:
-        raise _unknown(request, found, endpoint)
+    endpoints = ENDPOINTS[found.typename]
+    handler = _handler(request, found, endpoint)
+    if request.method not in READING and endpoint not in endpoints.asking:
+        await require_writing(request, _token(request), found.owner)
     query = parse.query(request.query_string)
     call = Call(services, found, endpoint, tuple(rest.values()), query, request.body)
     if "throttle" not in query:
@@ -107,7 +121,7 @@ async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest
         return await _send(request, await handler(call))
 
 
-def _is_throttled(call: Call, throttled: frozenset[str]) -> bool:
+def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
     """Slices are not, whatever they ask for."""
     asked = call.endpoint in throttled and call.query["throttle"] in {"on", "true"}
     return asked and not (call.endpoint in {"raw", "isotropic"} and parse.is_slice(call.parts))
@@ -119,14 +133,40 @@ async def _send(request: Request, answer: Answer) -> HTTPResponse | None:
     return await send_parts(request, answer.parts, answer.content_type, answer.length, answer.headers)
 
 
+def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
+    """
+    Raises:
+        UnsupportedRequest, BadCall: there is none, or the node is locked; in DVID's words.
+    """
+    endpoints = ENDPOINTS[found.typename]
+    if request.method in READING:
+        handler = endpoints.handlers.get(endpoint)
+        if handler is None:
+            raise _unknown(request, found, endpoint)
+        return handler
+    if request.method == "POST" and endpoint in endpoints.asking:
+        return endpoints.asking[endpoint]
+    return _changing(request, found, endpoint)
+
+
+def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
+    endpoints = ENDPOINTS[found.typename]
+    if request.method not in endpoints.changing:
+        raise UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
+    handler = endpoints.changing[request.method].get(endpoint)
+    if handler is None and endpoint not in endpoints.not_offered:
+        raise _refused(request, found, endpoint)
+    if not found.changeable:
+        locked = found.node.uuid
+        raise UnsupportedRequest(f'Cannot do {request.method} on endpoint "{endpoint}" of locked node {locked}')
+    if handler is None:
+        raise UnsupportedRequest(f'{request.method} on "{endpoint}" of type {found.typename} is not offered')
+    return handler
+
+
 def _refused(request: Request, found: Instance, endpoint: str) -> WkdvidError:
-    """What DVID says of another method: which it knows, or that the node is locked."""
-    endpoints = ENDPOINTS[found.kind]
-    if request.method != "POST":
-        return UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
-    if endpoint in endpoints.writing:
-        uuid = found.dataset.entry.uuid
-        return UnsupportedRequest(f'Cannot do POST on endpoint "{endpoint}" of locked node {uuid}')
+    """What DVID says of another method on what only reads."""
+    endpoints = ENDPOINTS[found.typename]
     special = endpoints.post_texts.get(endpoint)
     if special is None and endpoint not in endpoints.handlers:
         return _unknown(request, found, endpoint)
@@ -145,47 +185,79 @@ def _unknown(request: Request, found: Instance, endpoint: str) -> WkdvidError:
 # ---- repositories and nodes ---------------------------------------------------------------------------------------
 
 
-async def _dataset(request: Request, uuid: str) -> Dataset:
-    return await find_dataset(services_of(request), uuid, _token(request))
+async def _version(request: Request, uuid: str) -> Version:
+    return await find_version(services_of(request), uuid, _token(request))
 
 
 async def repos_info(request: Request) -> HTTPResponse:
-    return json_reply(documents.repositories(await services_of(request).visible(_token(request))))
+    services, token = services_of(request), _token(request)
+    found = [await version_of(services, dataset, token) for dataset in await services.visible(token)]
+    newest = [at for at in found if at.node is at.repository.newest]
+    return json_reply({at.repository.root: _described(services, at) for at in newest})
 
 
 async def repo_info(request: Request, uuid: str) -> HTTPResponse:
-    return json_reply(documents.repository(await _dataset(request, uuid)))
+    return json_reply(_described(services_of(request), await _version(request, uuid)))
+
+
+def _described(services: Services, at: Version) -> dict[str, Any]:
+    """A repository, whichever node names it. Of instances of one name in several releases the newest one's is shown."""
+    if at.dataset is None:
+        return documents.repository(at.repository, ())
+    versions = [
+        at if node is at.node else Version(at.repository, node, services.catalog.by_uuid.get(node.uuid))
+        for node in at.repository.nodes.values()
+    ]
+    datasets = [(one, one.dataset) for one in versions if one.dataset is not None]
+    found: dict[str, Instance] = {}
+    for one, dataset in datasets:
+        found |= {each.name: each for each in (*instances(one, dataset), *segments_instances(one, dataset))}
+    return documents.repository(at.repository, found.values(), _properties([dataset for _, dataset in datasets]))
+
+
+def _properties(releases: Sequence[Dataset]) -> dict[str, Any]:
+    """What there is to say of what is not offered."""
+    left_out = {
+        name: refusal(layer)
+        for dataset in releases
+        for name, layer in dataset.layers.items()
+        if type_of(layer.info) is None
+    }
+    reasons = [dataset.reason for dataset in releases if dataset.reason]
+    return {
+        **({"Unavailable": "; ".join(reasons)} if reasons else {}),
+        **({"NotOffered": left_out} if left_out else {}),
+    }
 
 
 async def repo(request: Request, uuid: str) -> HTTPResponse:
     """HEAD: whether there is such a repository."""
-    await _dataset(request, uuid)
+    await _version(request, uuid)
     return reply("", PLAIN)
 
 
 async def branch_versions(request: Request, uuid: str, branch: str) -> HTTPResponse:
-    dataset = await _dataset(request, uuid)
-    return json_reply([dataset.entry.uuid] if branch in MASTER else [])
+    """Of the nodes from a branch's newest one to the root, newest first."""
+    repository = (await _version(request, uuid)).repository
+    head = repository.head(branch_name(branch))
+    return json_reply([node.uuid for node in repository.lineage(head.uuid)] if head is not None else [])
 
 
 async def repo_log(request: Request, uuid: str) -> HTTPResponse:
-    await _dataset(request, uuid)
-    return json_reply({"log": []})
+    return json_reply({"log": list((await _version(request, uuid)).repository.log)})
 
 
 async def node(request: Request, uuid: str, action: str) -> HTTPResponse:
-    document = documents.NODE.get(action)
-    if document is None:
+    if action not in NODE_ACTIONS:
         return reply("404 page not found\n", TEXT, 404)
-    await _dataset(request, uuid)
-    return json_reply(document)
+    return json_reply(NODE_ACTIONS[action]((await _version(request, uuid)).node))
 
 
 async def post_to_locked(request: Request, uuid: str, action: str = "") -> HTTPResponse:
-    dataset = await _dataset(request, uuid)
+    locked = (await _version(request, uuid)).node.uuid
     if request.path.rstrip("/").endswith("/instance"):
-        raise UnsupportedRequest(f"New data instance cannot be created on locked node {dataset.entry.uuid}")
-    raise UnsupportedRequest(f"Cannot do post on locked node {dataset.entry.uuid}")
+        raise UnsupportedRequest(f"New data instance cannot be created on locked node {locked}")
+    raise UnsupportedRequest(f"Cannot do post on locked node {locked}")
 
 
 async def post_repos(request: Request) -> HTTPResponse:
@@ -271,6 +343,13 @@ async def list_runtime(request: Request) -> HTTPResponse:
     return json_reply({"datasets": runtime.names(await services_of(request).visible(_token(request)))})
 
 
+NODE_ACTIONS: Mapping[str, Callable[[Node], Mapping[str, Any]]] = {
+    "status": lambda node: {"Locked": node.locked},
+    "commit": lambda node: {"Locked": node.locked},
+    "note": lambda node: {"note": node.note},
+    "log": lambda node: {"log": list(node.log)},
+}
+"""What there is to say of a node."""
 PUBLIC: Mapping[str, Callable[..., Any]] = {
     "/interface/version": interface_version,
     "/api/heartbeat": heartbeat,

@@ -1,4 +1,4 @@
-"""The UUID segment of a path -> dataset (dvid.md D2). Each dataset is a repository of one node, on branch master."""
+"""The UUID segment of a path -> a node of a repository, and the data instances in it (dvid.md D2)."""
 
 from __future__ import annotations
 
@@ -6,35 +6,40 @@ import re
 
 from wkdvid.core.access import Action, allowed
 from wkdvid.core.catalog import Dataset
+from wkdvid.core.repositories import repository_of
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound
-from wkdvid.frontends.dvid.instances import Instance, find
+from wkdvid.frontends.dvid.instances import Instance, Version, find
 
 RUNTIME = "runtime"
 """The organization of the datasets that ``/api/config/dataset`` makes."""
-MASTER = frozenset({"", "master"})
+MASTER = "master"
+"""What the branch of no name is called."""
 _ANCESTOR = re.compile(r"(.*)~([0-9]{1,9})")
 _LEVEL_SUFFIX = re.compile(r"_[0-9]+$")
 
 
-async def find_dataset(services: Services, spec: str, token: str | None) -> Dataset:
-    """The dataset that a UUID, a unique prefix of one, ``uuid:branch`` or ``uuid:branch~k`` names.
+def branch_name(text: str) -> str:
+    """As nodes have it."""
+    return "" if text == MASTER else text
+
+
+async def find_version(services: Services, spec: str, token: str | None) -> Version:
+    """What a UUID, a unique prefix of one, ``uuid:branch`` or ``uuid:branch~k`` names.
 
     Raises:
         NotFound, InvalidRequest: in DVID's words.
         UpstreamUnavailable: its source cannot be read now.
     """
-    return await services.looked_up(lambda: _known_dataset(services, spec, token))
+    return await services.looked_up(lambda: _known_version(services, spec, token))
 
 
-async def _known_dataset(services: Services, spec: str, token: str | None) -> Dataset:
+async def _known_version(services: Services, spec: str, token: str | None) -> Version:
     uuid, colon, branch = spec.partition(":")
     if ":" in branch:
         raise InvalidRequest(f'bad UUID specification "{spec}"')
-    dataset = await _exact(services, uuid, token) or await _by_prefix(services, uuid, token, bool(colon))
-    if branch:
-        _check_branch(dataset, branch)
-    return dataset
+    found = await _exact(services, uuid, token) or await _by_prefix(services, uuid, token, bool(colon))
+    return await _on_branch(services, found, branch, token) if branch else found
 
 
 async def find_instance(services: Services, spec: str, name: str, token: str | None) -> Instance:
@@ -49,37 +54,57 @@ async def find_instance(services: Services, spec: str, name: str, token: str | N
 
 async def _known_instance(services: Services, spec: str, name: str, token: str | None) -> Instance:
     try:
-        dataset = await _known_dataset(services, spec, token)
+        at = await _known_version(services, spec, token)
     except NotFound:
         runtime = await _runtime(services, name, token)
         if runtime is None:
             raise
-        dataset = runtime
-    instance = find(dataset, name)
+        at = shown(runtime)
+    instance = find(at, at.dataset, name) if at.dataset is not None else None
     if instance is None:
         raise NotFound("invalid data instance name")
     return instance
 
 
-async def _exact(services: Services, uuid: str, token: str | None) -> Dataset | None:
+def shown(dataset: Dataset) -> Version:
+    """A registered dataset as a repository of its own."""
+    return Version(dataset.repository, dataset.repository.nodes[dataset.entry.uuid], dataset)
+
+
+async def version_of(services: Services, dataset: Dataset, token: str | None) -> Version:
+    """A registered dataset, which the caller may read, as a node among those of its releases that the caller may read.
+
+    Each of them is a registered dataset, by the UUID of its node.
+    """
+    releases = services.catalog.releases(dataset)
+    if len(releases) == 1:
+        return shown(dataset)
+    may = [one is dataset or await allowed(services.authorizer, token, Action.READ, one) for one in releases]
+    repository = repository_of([one.entry for one, is_allowed in zip(releases, may, strict=True) if is_allowed])
+    return Version(repository, repository.nodes[dataset.entry.uuid], dataset)
+
+
+async def _exact(services: Services, uuid: str, token: str | None) -> Version | None:
     if not services.catalog.current:
         await services.catalog.catch_up()
     dataset = services.catalog.by_uuid.get(uuid)
     if dataset is None:
         return None
     try:
-        return await services.known_dataset(dataset.key, token)
+        return await version_of(services, await services.known_dataset(dataset.key, token), token)
     except NotFound:  # not to be seen by this caller: goes on as if it were not there
         return None
 
 
-async def _by_prefix(services: Services, prefix: str, token: str | None, has_branch: bool) -> Dataset:
+async def _by_prefix(services: Services, prefix: str, token: str | None, has_branch: bool) -> Version:
     if not prefix and not has_branch:
         raise NotFound("could not find UUID with partial match to ")
     candidates = services.catalog.with_uuid_prefix(prefix)
     seen = [d for d in candidates if await allowed(services.authorizer, token, Action.READ, d)]
+    if not prefix:
+        seen = list({services.catalog.releases(dataset)[-1].key: dataset for dataset in seen}.values())
     if len(seen) == 1:
-        return await services.known_dataset(seen[0].key, token)
+        return await version_of(services, await services.known_dataset(seen[0].key, token), token)
     if not prefix:
         raise NotFound("UUID must be specified if more than one repo exists")
     raise NotFound(
@@ -87,13 +112,23 @@ async def _by_prefix(services: Services, prefix: str, token: str | None, has_bra
     )
 
 
-def _check_branch(dataset: Dataset, branch: str) -> None:
+async def _on_branch(services: Services, found: Version, branch: str, token: str | None) -> Version:
     ancestor = _ANCESTOR.fullmatch(branch)
     name, steps = (ancestor[1], int(ancestor[2])) if ancestor else (branch, 0)
-    if name not in MASTER:
-        raise NotFound(f'branch "{name}" not found in repo "{dataset.entry.uuid}"')
-    if steps:
+    repository = found.repository
+    head = repository.head(branch_name(name))
+    if head is None:
+        raise NotFound(f'branch "{name}" not found in repo "{repository.root}"')
+    lineage = repository.lineage(head.uuid)
+    if steps >= len(lineage):
         raise InvalidRequest(f'parent {steps} is out of range for branch "{name}"')
+    node = lineage[steps]
+    if found.dataset is None or node is found.node:
+        return Version(repository, node, found.dataset)
+    dataset = services.catalog.by_uuid.get(node.uuid)
+    if dataset is None:
+        raise NotFound(f"could not find UUID with partial match to {node.uuid}")
+    return Version(repository, node, await services.known_dataset(dataset.key, token))
 
 
 async def _runtime(services: Services, instance: str, token: str | None) -> Dataset | None:

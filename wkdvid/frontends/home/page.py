@@ -7,7 +7,8 @@ from html import escape
 from urllib.parse import quote
 
 from wkdvid import __version__
-from wkdvid.core.catalog import Dataset, Layer, State
+from wkdvid.core.catalog import Dataset, State
+from wkdvid.core.layers import Layer
 from wkdvid.core.volume import LayerInfo
 from wkdvid.frontends.addresses import neuroglancer_address
 

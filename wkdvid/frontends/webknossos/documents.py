@@ -7,8 +7,9 @@ from html import escape
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from wkdvid.core.catalog import Dataset, Layer, State
+from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.geometry import mag_text
+from wkdvid.core.layers import Layer
 from wkdvid.core.volume import LayerInfo
 from wkdvid.export.ome_zarr import ZarrFormat
 from wkdvid.frontends.addresses import neuroglancer_address

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import parse_mag
+from wkdvid.core.layers import Layer
 from wkdvid.core.limits import Limits
 from wkdvid.core.volume import FileFormat, StoredFiles, StoresFiles
 from wkdvid.errors import CorruptChunk, NotFound, TooLarge

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from wkdvid.core.catalog import Dataset, Layer
+from wkdvid.core.catalog import Dataset
 from wkdvid.core.geometry import mag_text
+from wkdvid.core.layers import Layer
 from wkdvid.frontends.webknossos.documents import AXIS_ORDER, ENVELOPES_SINCE, MAX_SAFE_INTEGER, Storage, data_source
 
 CUBE_LENGTH = 1024

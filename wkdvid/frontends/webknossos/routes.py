@@ -17,11 +17,12 @@ from wkdvid import __version__
 from wkdvid.codecs import images, jpeg
 from wkdvid.core.body_cache import Body
 from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
-from wkdvid.core.catalog import Dataset, Layer
+from wkdvid.core.catalog import Dataset
 from wkdvid.core.catalog_store import parse_document
 from wkdvid.core.deadline import one_deadline
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.geometry import mag_text, parse_mag
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from wkdvid.core.buckets import BUCKET_SIZE
-from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Box, Vec3, divide_down, multiply
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.core.volume import Array, LayerInfo

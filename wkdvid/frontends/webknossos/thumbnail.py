@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wkdvid.core.catalog import Layer
 from wkdvid.core.geometry import Box, Vec3, divide_down, mag_text
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.volume import Array, LayerInfo
 from wkdvid.errors import InvalidRequest, NotFound

@@ -11,10 +11,10 @@ import orjson
 
 from wkdvid.codecs.surface import stl_header, stl_triangles
 from wkdvid.core.body_cache import Body
-from wkdvid.core.catalog import Layer
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.deadline import one_deadline
 from wkdvid.core.geometry import Box, Float3, Vec3, divide_down, mag_text
+from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.segments import Fragment, Meshes, MeshLevel, SegmentMesh, Soup, StoresSegments
 from wkdvid.core.services import Services

@@ -9,7 +9,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.core.body_cache import Body
-from wkdvid.core.catalog import Layer
+from wkdvid.core.layers import Layer
 from wkdvid.core.segments import Soup
 from wkdvid.frontends.http import JSON, OCTETS, json_body, json_reply, send_bytes, send_object, send_parts, services_of
 from wkdvid.frontends.webknossos.meshes import answers, requests

@@ -12,7 +12,7 @@ from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from wkdvid.core.catalog import Layer
+from wkdvid.core.layers import Layer
 from wkdvid.errors import NotFound, WkdvidError
 from wkdvid.frontends.http import json_reply, request_id, require_administration, token_of
 from wkdvid.frontends.webknossos.routes import (
