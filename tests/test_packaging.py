@@ -81,11 +81,7 @@ ELSEWHERE = {"webknossos"}
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        *(
-            (path.name, [])
-            for path in (ROOT / "wkdvid").iterdir()
-            if path.name not in OTHERS
-        ),
+        *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in OTHERS),
         ("client", ["client"]),
         ("codecs", ["codecs"]),
         ("testing", ["testing"]),
