@@ -84,12 +84,16 @@ def voxels(body: payload.Buffer, shape: Sequence[int], dtype: np.dtype[Any], com
         raw = bytearray(payload.gunzip(body, size))
     if len(raw) != size:
         raise ValueError(f"{len(raw)} bytes of voxels, expected {size}")
-    return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape, order="F")
+    return np.frombuffer(raw, _little_endian(dtype)).reshape(shape, order="F")
 
 
 def wire_bytes(array: Array) -> bytes:
     """What ``voxels`` reads."""
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes("F")
+    return array.astype(_little_endian(array.dtype), copy=False).tobytes("F")
+
+
+def _little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(f"<{dtype.str[1:]}")
 
 
 def converted(array: Array, dtype: np.dtype[Any]) -> Array:
