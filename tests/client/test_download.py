@@ -57,7 +57,7 @@ async def test_a_box_on_disk(client: Either, shelf: Shelf, tmp_path: Path, suffi
     """Neither its begin nor its end is that of a block, and a part lies outside."""
     volume = await opened(client, "rgb", order="zyxc")
     path = tmp_path / f"box.{suffix}"
-    await value(volume.download(str(path), (-5, 3, 2, 0), (10, 20, 30, 4), progress=True))
+    await value(volume.download(str(path), np.array([-5, 3, 2, 0]), (10, 20, 30, 4), progress=True))
     assert np.array_equal(read(path)[..., :3], cut(shelf.arrays["rgb"], (2, 3, -5), (28, 17, 15)).transpose(2, 1, 0, 3))
     moved = await opened(client, "moved")
     await value(moved.download(tmp_path / f"moved.{suffix}"))

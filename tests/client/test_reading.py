@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import pickle
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from tests.client.either import Either, opened, value
 from tests.dvid.shelf import UUID, Shelf, cut
 from wkdvid.client import (
+    AsyncClient,
+    Busy,
     Client,
     InvalidArgument,
     InvalidSelection,
@@ -279,6 +283,17 @@ async def test_arguments_that_are_refused(client: Either) -> None:
         await value(volume.slice_image("xyz", (1, 1), (0, 0, 0)))
 
 
+async def test_what_cannot_be_awaited_says_so(shelf: Shelf) -> None:
+    async with AsyncClient(shelf.server.base) as client:
+        volume: Any = await client.voxels(UUID, "ramp")
+        with pytest.raises(InvalidArgument, match="assignment"):
+            volume[...] = 0
+        with pytest.raises(InvalidArgument, match="asarray"):
+            np.asarray(volume)
+        with pytest.raises(InvalidArgument, match="dask"):
+            volume.as_dask()
+
+
 async def test_what_the_server_refuses(client: Either) -> None:
     with pytest.raises(Refused) as caught:
         await opened(client, "nothing")
@@ -292,3 +307,23 @@ def test_both_clients_have_what_can_be_asked(shelf: Shelf) -> None:
     assert "exclusive" in (VoxelsAccessor.get_ndarray.__doc__ or "")
     with Client(shelf.server.base) as client:
         assert repr(client.labels(UUID, "labels")) == f"<Labels {UUID}/labels>"
+
+
+async def test_throttled_reads_of_a_server_without_slots(client: Either, shelf: Shelf) -> None:
+    shelf.server.post("/api/server/settings", json={"throttle": "0"})
+    try:
+        volume = await opened(client, "ramp", throttle=True)
+        with Client(shelf.server.base, retry_timeout=0) as quick, pytest.raises(Busy):
+            quick.voxels(UUID, "ramp", throttle=True)[:]
+        loop = asyncio.get_running_loop()
+        later = loop.run_in_executor(None, lambda: shelf.server.post("/api/server/settings", json={"throttle": "2"}))
+        assert (await value(volume[:, :4, :4, :4])).shape == (1, 4, 4, 4)
+        await later
+    finally:
+        shelf.server.post("/api/server/settings", json={"throttle": "8"})
+
+
+def test_a_client_can_be_sent_to_another_process(shelf: Shelf, sync_client: Client) -> None:
+    volume = pickle.loads(pickle.dumps(sync_client.voxels(UUID, "ramp", order="zyx")))
+    assert volume[3, 2, 1] == shelf.arrays["ramp"][1, 2, 3]
+    volume.transport.close()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import pickle
 import socket
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ import pytest
 
 from tests.client.answers import Answer, answering
 from tests.client.either import Either, opened, value
-from tests.dvid.shelf import UUID, Shelf
 from wkdvid.client import (
     AsyncClient,
     Busy,
@@ -62,22 +60,6 @@ async def test_a_server_that_stays_busy_is_given_up() -> None:
                 await value(client.server_info())
             await close(client)
         assert len(server.asked) == asked + 2
-
-
-async def test_throttled_reads_of_a_server_without_slots(client: Either, shelf: Shelf) -> None:
-    shelf.server.post("/api/server/settings", json={"throttle": "0"})
-    try:
-        volume = await opened(client, "ramp", throttle=True)
-        for quick in clients(shelf.server.base, retry_timeout=0):
-            with pytest.raises(Busy):
-                await value((await opened(quick, "ramp", throttle=True))[:])
-            await close(quick)
-        loop = asyncio.get_running_loop()
-        later = loop.run_in_executor(None, lambda: shelf.server.post("/api/server/settings", json={"throttle": "2"}))
-        assert (await value(volume[:, :4, :4, :4])).shape == (1, 4, 4, 4)
-        await later
-    finally:
-        shelf.server.post("/api/server/settings", json={"throttle": "8"})
 
 
 def test_pauses_grow_with_a_jitter_and_end_in_time() -> None:
@@ -209,12 +191,6 @@ async def test_the_first_failure_of_many_is_the_error() -> None:
                 await value(client.transport.run(all_of_them()))  # type: ignore[arg-type]
             await close(client)
         assert 16 <= len(server.asked) <= 30
-
-
-def test_a_client_can_be_sent_to_another_process(shelf: Shelf, sync_client: Client) -> None:
-    volume = pickle.loads(pickle.dumps(sync_client.voxels(UUID, "ramp", order="zyx")))
-    assert volume[3, 2, 1] == shelf.arrays["ramp"][1, 2, 3]
-    volume.transport.close()
 
 
 def test_all_errors_are_of_one_family() -> None:

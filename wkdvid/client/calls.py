@@ -91,18 +91,19 @@ class Receiver:
     def __init__(self, call: Call[Any], status: int, reason: str) -> None:
         self.reply = Reply(status, reason, bytearray())
         self._call = call
-        self._left = call.limit if status in call.accepted else MOST_BYTES
-        self._kept = call.limit if status in call.accepted else MOST_ERROR_BYTES
+        is_success = status in call.accepted
+        self._limit, self._kept = (call.limit, call.limit) if is_success else (MOST_BYTES, MOST_ERROR_BYTES)
+        self._received = 0
 
     def add(self, piece: bytes) -> None:
         """
         Raises:
             UnexpectedResponse: the body has more bytes than the call allows.
         """
-        self._left -= len(piece)
-        if self._left < 0:
+        self._received += len(piece)
+        if self._received > self._limit:
             raise UnexpectedResponse(
-                f"{self._call.action}: {self._call.method} {self._call.target}: longer than {self._call.limit} bytes"
+                f"{self._call.action}: {self._call.method} {self._call.target}: longer than {self._limit} bytes"
             )
         self.reply.body.extend(piece[: max(self._kept - len(self.reply.body), 0)])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
 from wkdvid.client import decoding
-from wkdvid.client.calls import Call, Reply, Steps
+from wkdvid.client.calls import Call, Reply, Steps, segment
 from wkdvid.client.decoding import Array
 from wkdvid.client.errors import InvalidArgument
 from wkdvid.client.slicing import Corner
@@ -64,6 +64,6 @@ class SliceOperations(Volume[E]):
         if plane not in PLANES:
             raise InvalidArgument(f"plane {plane!r}: one of {', '.join(PLANES)}")
         endpoint = "isotropic" if isotropic else "raw"
-        parts = (plane, "_".join(map(str, size)), "_".join(map(str, offset)), image_format)
+        parts = (plane, "_".join(map(str, size)), "_".join(map(str, offset)), segment(image_format))
         path = self.path(endpoint, *parts)
         return Call(action="read a slice", path=path, query=self.read_query(), decode=decode)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wkdvid.client.calls import Steps
 from wkdvid.client.decoding import COMPRESSIONS, Array, converted
 from wkdvid.client.errors import InvalidArgument, InvalidSelection
 from wkdvid.client.metadata import VoxelsMetadata
@@ -132,7 +131,3 @@ class Volume(Instance[E]):
         if self.view.throttle:
             query["throttle"] = "on"
         return query
-
-    def _describe(self) -> Steps[VoxelsMetadata]:
-        """Ask for the metadata again."""
-        raise NotImplementedError

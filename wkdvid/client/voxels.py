@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,8 +68,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         return self._select(key)
 
     def __setitem__(self: VoxelsAccessor[Sync], key: Any, array: Array) -> None:
-        if not isinstance(self.transport, Sync):
-            raise InvalidArgument("an assignment cannot be awaited: take post_ndarray")
+        self._require_blocking("an assignment")
         selection = select(key, self.axiskeys, self.shape)
         if not selection.is_dense:
             raise InvalidSelection("only dense boxes with all channels can be written: no steps, no single channel")
@@ -77,6 +76,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
 
     def __array__(self: VoxelsAccessor[Sync], dtype: Any = None, copy: bool | None = None) -> Array:
         """All voxels, from coordinate 0 on: ``numpy.asarray(volume)``."""
+        self._require_blocking("numpy.asarray")
         if copy is False:
             raise InvalidArgument("voxels that are read are always a copy")
         return np.asarray(self[...], dtype)
@@ -95,6 +95,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         """
         from wkdvid.client.dask_array import as_dask  # noqa: PLC0415 - dask is an extra
 
+        self._require_blocking("a dask array")
         low, high = self._bounds(start, stop)
         return as_dask(self, low, high, chunks or self._seen((self.voxels_metadata.channels, *self._piece(low, high))))
 
@@ -119,11 +120,15 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         low, high = self._bounds(start, stop)
         return self._download(Path(path), low, high, progress=progress)
 
+    def _require_blocking(self, what: str) -> None:
+        if not isinstance(self.transport, Sync):
+            raise InvalidArgument(f"{what} cannot be awaited: take get_ndarray or post_ndarray, or a Client")
+
     def _bounds(self, start: Corner | None, stop: Corner | None) -> tuple[Point, Point]:
         ends = self.shape if stop is None else tuple(stop)
         if None in ends:
             raise InvalidSelection("the volume has no voxels yet, so where to stop must be said")
-        return tuple(self.minindex if start is None else start), tuple(int(n) for n in ends if n is not None)
+        return tuple(map(int, self.minindex if start is None else start)), tuple(int(n) for n in ends if n is not None)
 
     def _select(self, key: Any) -> Generator[Effect, Any, Array]:
         selection = select(key, self.axiskeys, self.shape)
@@ -149,14 +154,14 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         def put(part: Selection, array: Array) -> None:
             _cut(whole, part)[...] = array
 
-        yield from self._each(parts, put, progress=progress)
+        yield from self._each(parts, len(parts), put, progress=progress)
         return self._seen_array(whole)
 
     def _each(
-        self, parts: Sequence[Selection], take: Callable[[Selection, Array], None], *, progress: bool
+        self, parts: Iterable[Selection], count: int, take: Callable[[Selection, Array], None], *, progress: bool
     ) -> Generator[Effect, Any, None]:
         """Read boxes (x, y, z), several at once, and give each with its array (c, x, y, z)."""
-        with progress_bar(self.name, len(parts), shown=progress) as advance:
+        with progress_bar(self.name, count, shown=progress) as advance:
 
             def job(part: Selection) -> Generator[Effect, Any, None]:
                 array = yield from self._get(part)
@@ -181,8 +186,9 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         def put(part: Selection, array: Array) -> None:
             download.put(part.start, self._seen_index(part.index), self._seen_array(array))
 
-        missing = [part for part in pieces(low, high, piece, low) if not download.has(part.start)]
-        yield from self._each(missing, put, progress=progress)
+        count = math.prod(-(-n // step) for n, step in zip(size_of(low, high), piece, strict=True))
+        missing = (part for part in pieces(low, high, piece, low) if not download.has(part.start))
+        yield from self._each(missing, count - len(download.done), put, progress=progress)
         return path
 
     def _about(self, start: Point, stop: Point, piece: Point) -> dict[str, Any]:
