@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
+from collections.abc import Sequence
 from typing import Any
 
 from wkdvid.client import decoding
-from wkdvid.client.calls import Call, Steps, segment
+from wkdvid.client.calls import JSON, Call, Reply, Steps, segment
 from wkdvid.client.errors import InvalidArgument
 from wkdvid.client.twins import E, Instance, operation
 
@@ -20,6 +24,18 @@ class KeyValue(Instance[E]):
             NotFound: there is no value.
         """
         return self.value(key)
+
+    @operation
+    def get_many(self, keys: Sequence[str]) -> Steps[dict[str, bytes]]:
+        """Those of the values that there are, in one request."""
+        return Call(
+            action="read values",
+            path=self.path("keyvalues"),
+            query={"jsontar": "true"},
+            body=json.dumps([_checked(key) for key in keys]).encode(),
+            content_type=JSON,
+            decode=_untarred,
+        )
 
     @operation
     def has(self, key: str) -> Steps[bool]:
@@ -53,11 +69,24 @@ class KeyValue(Instance[E]):
         return Call(action=action, path=self.path("key", _key(key)), decode=decode, **options)
 
 
+def _untarred(reply: Reply) -> dict[str, bytes]:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(reply.body), mode="r:") as archive:
+            files = {member.name: archive.extractfile(member) for member in archive if member.size}
+            return {name: file.read() for name, file in files.items() if file is not None}
+    except tarfile.TarError as error:
+        raise ValueError(f"tar: {error}") from error
+
+
 def _key(key: str) -> str:
+    return segment(_checked(key))
+
+
+def _checked(key: str) -> str:
     """
     Raises:
         InvalidArgument: DVID would take another key for it: it cuts keys at slashes, whether encoded or not.
     """
     if not key or "/" in key or key in {".", ".."}:
         raise InvalidArgument(f"key {key!r}: one or more characters, no slash, neither '.' nor '..'")
-    return segment(key)
+    return key

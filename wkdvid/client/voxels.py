@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from wkdvid.client import decoding
 from wkdvid.client.blocks import BlockOperations
@@ -54,11 +55,13 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         return self._read(start, stop, progress=progress)
 
     @operation
-    def post_ndarray(self, start: Corner, stop: Corner, new_data: Array, *, mutate: bool = False) -> Steps[None]:
+    def post_ndarray(
+        self, start: Corner, stop: Corner, new_data: npt.ArrayLike, *, mutate: bool = False
+    ) -> Steps[None]:
         """Write a box. Large ones are written in pieces; each is whole or not there, should it be interrupted.
 
         Args:
-            new_data: Of the box's shape, but that axes of one voxel may be missing.
+            new_data: Of the box's shape, but that axes of one voxel may be missing; or one number.
             mutate: Labels are replaced, as DVID must be told.
         """
         return self._write(start, stop, new_data, mutate=mutate)
@@ -67,7 +70,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
     def __getitem__(self, key: Any) -> Steps[Array]:
         return self._select(key)
 
-    def __setitem__(self: VoxelsAccessor[Sync], key: Any, array: Array) -> None:
+    def __setitem__(self: VoxelsAccessor[Sync], key: Any, array: npt.ArrayLike) -> None:
         self._require_blocking("an assignment")
         selection = select(key, self.axiskeys, self.shape)
         if not selection.is_dense:
@@ -208,7 +211,9 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
             "piece": piece,
         }
 
-    def _write(self, start: Corner, stop: Corner, new_data: Array, *, mutate: bool) -> Generator[Effect, Any, None]:
+    def _write(
+        self, start: Corner, stop: Corner, new_data: npt.ArrayLike, *, mutate: bool
+    ) -> Generator[Effect, Any, None]:
         low, high = self._stored(start, stop)
         array = self._stored_array(_fitted(np.asarray(new_data), size_of(start, stop)))
         query = {**({"throttle": "on"} if self.view.throttle else {}), **({"mutate": "true"} if mutate else {})}
@@ -280,7 +285,9 @@ def _cut(array: Array, part: Selection) -> Array:
 
 
 def _fitted(array: Array, shape: Point) -> Array:
-    """With axes of one voxel put where they are missing."""
+    """With axes of one voxel put where they are missing; a number, as often as there are voxels."""
+    if array.ndim == 0:
+        return np.broadcast_to(array, shape)
     if [n for n in array.shape if n != 1] != [n for n in shape if n != 1]:
         raise InvalidArgument(f"an array of shape {array.shape} does not fit a box of shape {shape}")
     return array.reshape(shape)
