@@ -178,6 +178,8 @@ async def test_blocks(client: Either, shelf: Shelf) -> None:
     jpeg = await value(volume.specificblocks([(0, 0, 0)], compression="jpeg"))
     assert np.abs(jpeg[0, 0, 0].astype(int) - ramp[:64, :64, :64]).max() <= 28
     assert await value(volume.specificblocks([])) == {}
+    colors = await value((await opened(client, "rgb")).specificblocks([(0, 0, 0)]))
+    assert np.array_equal(colors[0, 0, 0][:, :30, :20, :10], expected(shelf, "rgb"))
 
 
 async def test_many_blocks_are_asked_for_in_several_requests(

@@ -98,7 +98,8 @@ async def test_statuses_are_errors_of_their_kind(status: int, kind: type[HttpErr
         assert server.headers[0]["Authorization"] == "Bearer a secret"
 
 
-BAD: list[bytes] = [b"", b"[]", b"{", b"\xff", b'{"Base": 1}', b'{"Base": {"TypeName": 3}}', b"9" * 5000]
+BAD: list[bytes] = [b"", b"[]", b"{", b"\xff", b'{"Base": 1}', b'{"Base": {"TypeName": 3}}', b"9" * 5000, b"[" * 10**5]
+NO_LABELS = (b"[-1]", b"[1.5]", b'["5"]', b"[true]", b"[18446744073709551616]", b"[1, 2]", b"[[1]]", b"{}")
 
 
 @pytest.mark.parametrize("body", BAD, ids=lambda body: body[:12].decode("latin-1"))
@@ -110,6 +111,16 @@ async def test_bodies_that_are_no_answers(body: bytes) -> None:
             if body != b"[]":
                 with pytest.raises(UnexpectedResponse):
                     await value(client.labels("abc", "name").labels([(1, 2, 3)]))
+            await close(client)
+
+
+async def test_labels_that_are_none() -> None:
+    bodies = iter(NO_LABELS * 2)
+    with answering(lambda *_: (200, next(bodies))) as server:
+        for client in clients(server.base):
+            for _ in NO_LABELS:
+                with pytest.raises(UnexpectedResponse):
+                    await value(client.labels("abc", "name").sizes([1]))
             await close(client)
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from wkdvid.client import decoding
 from wkdvid.client.calls import Call, Each, Effect, Reply, Steps
 from wkdvid.client.decoding import Array
@@ -17,7 +19,7 @@ from wkdvid.codecs import block_stream, jpeg, label_block, payload
 from wkdvid.core.geometry import Vec3, volume_of
 
 Blocks: TypeAlias = dict[Vec3, Array]
-"""Arrays (x, y, z), Fortran order, by block index (x, y, z); blocks that are missing hold zeros."""
+"""Arrays (x, y, z), or (c, x, y, z) of several channels, Fortran order, by block index. What is missing is zeros."""
 
 IMAGES, LABELS = ("uncompressed", "jpeg"), ("blocks", "lz4", "gzip", "uncompressed")
 """Compressions on the way; the first is the default."""
@@ -71,11 +73,11 @@ class BlockOperations(Volume[E]):
 
         def decode(reply: Reply) -> Blocks:
             return {
-                index: _block(data, block, metadata.dtype, chosen)
+                index: _block(data, (metadata.channels, *block), metadata.dtype, chosen)
                 for index, data in block_stream.iter_records(reply.body)
             }
 
-        size = decoding.encoded_limit(math.prod(block) * metadata.dtype.itemsize, chosen)
+        size = decoding.encoded_limit(volume_of(block) * metadata.channels * metadata.dtype.itemsize, chosen)
         return Call(
             action="read blocks",
             path=path,
@@ -85,13 +87,15 @@ class BlockOperations(Volume[E]):
         )
 
 
-def _block(data: memoryview, shape: Vec3, dtype: Any, compression: str) -> Array:
+def _block(data: memoryview, shape: tuple[int, int, int, int], dtype: np.dtype[Any], compression: str) -> Array:
+    channels, *size = shape
+    block = (size[0], size[1], size[2])
     match compression:
         case "jpeg":
-            return jpeg.decode_block(data, shape)
+            return jpeg.decode_block(data, block)
         case "blocks":
-            return label_block.decode(payload.gunzip(data, LABEL_BLOCK_BYTES * volume_of(shape)), shape)
+            return label_block.decode(payload.gunzip(data, LABEL_BLOCK_BYTES * volume_of(block)), block)
         case "uncompressed":
             compression = ""
-    array: Array = decoding.voxels(data, (1, *shape), dtype, compression)[0]
-    return array
+    array = decoding.voxels(data, shape, dtype, compression)
+    return array if channels > 1 else array.reshape(block, order="F")

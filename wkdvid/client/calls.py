@@ -81,7 +81,15 @@ class Call(Generic[T]):
             raise self.failure(reply)
         try:
             return self.decode(reply)
-        except (WkdvidError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (
+            WkdvidError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise UnexpectedResponse(f"{self.action}: {self.method} {self.target}: {error}") from error
 
 

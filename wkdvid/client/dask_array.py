@@ -34,8 +34,9 @@ class _Box:
             array = np.empty([len(numbers) for numbers in wanted], self.dtype)
         else:
             low = [min(numbers) for numbers in wanted]
-            dense = self._dense(low, [max(numbers) + 1 for numbers in wanted])
-            array = dense[np.ix_(*([i - a for i in numbers] for numbers, a in zip(wanted, low, strict=True)))]
+            array = self._dense(low, [max(numbers) + 1 for numbers in wanted])
+            if any(numbers.step != 1 for numbers in wanted):
+                array = array[np.ix_(*([i - a for i in numbers] for numbers, a in zip(wanted, low, strict=True)))]
         return array[tuple(slice(None) if isinstance(part, slice) else 0 for part in key)]
 
     def _dense(self, low: list[int], high: list[int]) -> Array:

@@ -86,12 +86,11 @@ class Labels(Instance[E]):
 
     @operation
     def existing_labels(self) -> Steps[LabelArray]:
-        return self._get("existing-labels", decode=lambda r: np.array(decoding.json_of(list)(r), np.uint64))
+        return self._get("existing-labels", decode=decoding.counts)
 
     @operation
     def supervoxels(self, label: int) -> Steps[LabelArray]:
-        decode = decoding.json_of(list)
-        return self._get("supervoxels", str(label), decode=lambda r: np.array(decode(r), np.uint64))
+        return self._get("supervoxels", str(label), decode=decoding.counts)
 
     @operation
     def lastmod(self, label: int) -> Steps[dict[str, Any]]:
@@ -150,14 +149,21 @@ class Labels(Instance[E]):
         return Call(action=f"ask for {endpoint}", path=self.path(endpoint, *parts), query=query or {}, decode=decode)
 
     def _of_list(self, endpoint: str, items: list[Any], query: Mapping[str, str]) -> Call[LabelArray]:
-        """A GET with a list as its body, which DVID answers with a list."""
+        """A GET with a list as its body, which DVID answers with a list of as many."""
+
+        def decode(reply: Reply) -> LabelArray:
+            found = decoding.counts(reply)
+            if len(found) != len(items):
+                raise ValueError(f"{len(found)} numbers, expected {len(items)}")
+            return found
+
         return Call(
             action=f"ask for {endpoint}",
             path=self.path(endpoint),
             query=query,
             body=json.dumps(items, separators=(",", ":")).encode(),
             content_type=JSON,
-            decode=decoding.counts(len(items)),
+            decode=decode,
         )
 
 
