@@ -91,7 +91,7 @@ def pixels_from_voxels(voxels: NDArray[Any]) -> Samples:
 
 
 def decode_slice(data: bytes, size: tuple[int, int], dtype: np.dtype[Any], channels: int = 1) -> NDArray[Any]:
-    """The inverse of ``encode_slice`` for PNG, and for JPEG of 8-bit gray and RGBA as far as that can be.
+    """The inverse of ``encode_slice`` for PNG, and for JPEG of uint8, which has losses.
 
     Args:
         size: (height, width) that the image must have.
@@ -105,8 +105,10 @@ def decode_slice(data: bytes, size: tuple[int, int], dtype: np.dtype[Any], chann
     try:
         if data.startswith(_PNG):
             imagecodecs.png_decode(data, out=pixels)
-        else:
+        elif dtype == np.uint8:
             _decode_jpeg(data, pixels)
+        else:
+            raise ValueError(f"of {dtype} only PNG carries every bit")
     except (ValueError, imagecodecs.PngError) as error:
         raise CorruptChunk(f"image of {size[1]} x {size[0]} voxels: {error}") from None
     if voxels.ndim == pixels.ndim:
@@ -118,8 +120,8 @@ def decode_slice(data: bytes, size: tuple[int, int], dtype: np.dtype[Any], chann
 def _decode_jpeg(data: bytes, pixels: Samples) -> None:
     """Gray, or RGB into pixels whose alpha becomes 255."""
     height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
-    if pixels.dtype != np.uint8 or (height, width) != pixels.shape[:2]:
-        raise ValueError(f"jpeg: {colors} of {width} x {height} pixels in the place of {pixels.shape} {pixels.dtype}")
+    if (height, width) != pixels.shape[:2] or (colors == "Gray") != (pixels.ndim == 2):
+        raise ValueError(f"jpeg: {colors} of {width} x {height} pixels")
     if pixels.ndim == 2:
         pixels[...] = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
     else:
