@@ -15,7 +15,7 @@ from wkdvid.settings import fold, is_loopback
 DVID_SECTIONS = ("backend", "logging", "mutations", "cache", "groupcache", "kafka", "mirror", "email")
 """Sections without meaning here. Not ``[auth]``: to skip it in silence would open what it closed."""
 DVID_SERVER_KEYS = (
-    *("rpcAddress", "webClient", "host", "note", "rwmode", "allowTiming", "webRedirectPath", "webDefaultFile"),
+    *("rpcAddress", "webClient", "host", "note", "allowTiming", "webRedirectPath", "webDefaultFile"),
     *("pidFile", "blockListFile", "startWebhook", "instance_id_gen", "instance_id_start", "min_mutation_id_start"),
     *("interactiveOpsBeforeBlock", "shutdownDelay"),
 )

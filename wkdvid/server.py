@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -26,6 +26,9 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
+from wkdvid.backends.written.arrays import Arrays, place_of_volumes
+from wkdvid.backends.written.journal import Journal
+from wkdvid.backends.written.volumes import Volumes
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
@@ -39,8 +42,10 @@ from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
+from wkdvid.core.repositories import Repositories
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
+from wkdvid.core.write_locks import WriteLocks
 from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.dvid import routes as dvid
@@ -63,6 +68,7 @@ from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.workers import BACKLOG, heed_the_end
 
@@ -111,6 +117,7 @@ def create_app(config: Config) -> App:
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
+    app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
@@ -154,16 +161,18 @@ async def _start(config: Config, app: App) -> None:
     app.ctx.services = services
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
+        await services.repositories.catch_up()
     runner = make_runner(config, services, job_store)
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
+        asyncio.create_task(services.volumes.mend(), name="mend writes"),
     ]
     if config.shares_catalog:
-        lock = HostLock(config.state_dir / "catalog.follower.lock")
-        following = services.catalog.follow(lock)
-        app.ctx.watching.append(asyncio.create_task(following, name="follow other hosts"))
+        for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
+            following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+            app.ctx.watching.append(asyncio.create_task(following, name=f"follow other hosts' {name}"))
 
 
 async def _let_watchers_go(app: App) -> None:
@@ -211,9 +220,12 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     )
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
+    repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
     return Services(
         limits=config.limits,
         catalog=catalog,
+        repositories=repositories,
+        volumes=_volumes(config, opener, repositories, executor),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),
@@ -225,6 +237,12 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         passing_answers=passing_answers,
         executor=executor,
     )
+
+
+def _volumes(config: Config, opener: Opener, repositories: Repositories, executor: Executor) -> Volumes:
+    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
+    locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
+    return Volumes(arrays, locks, journal, repositories, executor)
 
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:

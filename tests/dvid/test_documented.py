@@ -11,7 +11,8 @@ from sanic import Sanic
 
 from wkdvid.config import Config
 from wkdvid.frontends.dvid.calls import Endpoints
-from wkdvid.frontends.dvid.routes import ENDPOINTS, NODE_ACTIONS
+from wkdvid.frontends.dvid.repositories import NODE_ANSWERS
+from wkdvid.frontends.dvid.routes import ENDPOINTS
 from wkdvid.server import create_app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dvid.md").read_text()
@@ -62,7 +63,7 @@ def test_each_route_has_a_row() -> None:
         if not any(method == m and fits(route, path) for m, path in DOCUMENTED)
     }
     assert missing == set()
-    assert {f"/api/node/UUID/{action}" for action in NODE_ACTIONS} <= {path for m, path in DOCUMENTED if m == "GET"}
+    assert {f"/api/node/UUID/{action}" for action in NODE_ANSWERS} <= {path for m, path in DOCUMENTED if m == "GET"}
 
 
 def test_each_row_is_a_route() -> None:

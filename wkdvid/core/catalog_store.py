@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from wkdvid.core.agreement import Generations
 from wkdvid.core.entries import Document, dataset_names
 from wkdvid.core.own_accounts import FOLDER, files_of, put_away
 from wkdvid.errors import ConfigError, InvalidRequest
@@ -38,22 +39,10 @@ class Snapshot:
     generation: int
 
 
-class CatalogStore(Protocol):
+class CatalogStore(Generations, Protocol):
     """One document, changed by one writer at a time, with a generation that every change raises."""
 
-    def generation(self) -> int:
-        """Compared on each request: cheap, no await. Every worker sees a change as soon as it is acknowledged."""
-        ...
-
     async def load(self) -> Snapshot: ...
-
-    async def refresh(self) -> None:
-        """Have ``generation`` count what other hosts have changed before this call.
-
-        Raises:
-            DatabaseUnavailable: that cannot be known now.
-        """
-        ...
 
     async def update(self, change: Callable[[Document], None], renew: Iterable[str]) -> Snapshot:
         """Load, change, save durably and raise the generation, with no other writer in between.

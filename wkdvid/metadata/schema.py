@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -17,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """Of the newest migration. Kept here, so that a database that is up to date needs no Alembic."""
 
 metadata = MetaData()
@@ -78,3 +79,67 @@ catalog_state = Table(
     Column("renewed", BigInteger, nullable=False),
 )
 """One row, which whoever changes the catalog locks. ``renewed``: since when all sources are to be opened afresh."""
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("root", Text, nullable=False, unique=True),
+    Column("alias", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("log", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("updated", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False, index=True),
+)
+"""``changed``: the generation of the last change to anything of it. Logs are JSON."""
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("uuid", Text, nullable=False, unique=True),
+    Column("repository", ForeignKey(repositories.c.number), nullable=False, index=True),
+    Column("parent", ForeignKey("nodes.version")),
+    Column("branch", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("log", Text, nullable=False),
+    Column("locked", Boolean, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("updated", Text, nullable=False),
+)
+
+data_instances = Table(
+    "data_instances",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("data_uuid", String(32), nullable=False, unique=True),
+    Column("repository", ForeignKey(repositories.c.number), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("typename", Text, nullable=False),
+    Column("versioned", Boolean, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("settings", Text, nullable=False),
+    UniqueConstraint("repository", "name", name="data_instances_name"),
+)
+"""``tags`` and ``settings`` are JSON."""
+
+extents = Table(
+    "extents",
+    metadata,
+    Column("instance", ForeignKey(data_instances.c.number), primary_key=True),
+    Column("version", ForeignKey(nodes.c.version), primary_key=True),
+    Column("corners", Text, nullable=False),
+    Column("written", Boolean, nullable=False),
+)
+"""Of an instance's voxels in the nodes that changed it; ``corners`` is JSON: ``[start, stop]``.
+
+``written``: else it was said when the instance was made, and what is first written takes its place.
+"""
+
+repositories_state = Table(
+    "repositories_state",
+    metadata,
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+)
+"""One row, which whoever changes a repository locks."""

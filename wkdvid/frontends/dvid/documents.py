@@ -19,12 +19,14 @@ _TYPES_URL = "github.com/janelia-flyem/dvid/datatype"
 _COMPRESSIONS = {
     "lz4": "LZ4 compression, level -1",
     "none": "No compression, level -1",
+    "snappy": "Go Snappy compression, level -1",
+    "gzip": "gzip compression, level -1",
 }
 
 
 def types() -> dict[str, str]:
     """What is offered; the last two are what pydvid looks for."""
-    known = {name: _type_url(name) for name in (*VOXEL_BYTES, "keyvalue")}
+    known = {name: _type_url(name) for name in (*VOXEL_BYTES, "keyvalue", "roi", "annotation")}
     return {**known, "grayscale8": _type_url("uint8blk")}
 
 
@@ -105,11 +107,18 @@ def _base(one: Instance) -> dict[str, Any]:
 
 
 def _compression(one: Instance) -> str:
-    if not isinstance(one, VoxelInstance):
-        return _COMPRESSIONS["lz4"]
-    if one.is_labels:
-        return "gzip compression, level -1"
-    return f"jpeg compression, level {one.block}" if one.compression == "jpeg" else _COMPRESSIONS[one.compression]
+    if isinstance(one, VoxelInstance) and one.is_labels:
+        return _COMPRESSIONS["gzip"]
+    kind, _, level = _chosen_compression(one).partition(":")
+    if isinstance(one, VoxelInstance) and kind == "jpeg":
+        return f"jpeg compression, level {one.block}"
+    return f"{kind} compression, level {level}" if level else _COMPRESSIONS[kind]
+
+
+def _chosen_compression(one: Instance) -> str:
+    if one.data is not None:
+        return str(one.data.settings.get("compression", "lz4"))
+    return one.compression if isinstance(one, VoxelInstance) else "lz4"
 
 
 def _properties(one: VoxelInstance) -> dict[str, Any]:
@@ -191,7 +200,6 @@ def server_info(*, version: str, host: str, cores: int, open_files: int, now: st
         "Note": f"wkdvid {version}",
         "TOML location": "config.toml",
         "Max Open Files": str(open_files),
-        "Mode": "read only",
         "DVID datastore": "0.9",
         "Storage driver": "wkdvid",
     }

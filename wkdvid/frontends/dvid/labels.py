@@ -11,13 +11,14 @@ from wkdvid.core.geometry import Box, Vec3, divide_down
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound, UnsupportedRequest
-from wkdvid.frontends.dvid import blocks, parse
+from wkdvid.frontends.dvid import blocks, instance_settings, parse
 from wkdvid.frontends.dvid.blocks import Blocks
 from wkdvid.frontends.dvid.calls import TEXT, Answer, Call, Endpoints, json_answer
 from wkdvid.frontends.dvid.images import info, metadata
 from wkdvid.frontends.dvid.instances import VoxelInstance
 from wkdvid.frontends.dvid.raw import raw
 from wkdvid.frontends.dvid.wire import LABEL_ENCODINGS, LABEL_VOLUMES
+from wkdvid.frontends.dvid.writing import post_label_blocks, post_labels
 
 HELP = """\
 {name}: labels of type labelmap, read only, scales 0 to {last}. GET below /api/node/<uuid>/{name}/
@@ -39,10 +40,6 @@ All but the last line take scale=.
 async def help_text(call: Call[VoxelInstance]) -> Answer:
     last = len(call.instance.layer.halvings) - 1
     return Answer(HELP.format(name=call.instance.name, last=last).encode(), TEXT)
-
-
-async def tags(call: Call[VoxelInstance]) -> Answer:
-    return json_answer({"Tags": None})
 
 
 async def raw_labels(call: Call[VoxelInstance]) -> Answer:
@@ -200,7 +197,7 @@ ENDPOINTS = Endpoints(
         "info": info,
         "metadata": metadata,
         "help": help_text,
-        "tags": tags,
+        "tags": instance_settings.tags,
         "raw": raw_labels,
         "isotropic": raw_labels,
         "pseudocolor": pseudocolor,
@@ -217,13 +214,9 @@ ENDPOINTS = Endpoints(
         **dict.fromkeys(_NOT_INDEXED, not_indexed),
     },
     throttled=frozenset({"raw", "isotropic", "blocks", "index", "indices", "mappings"}),
+    changing={"POST": {**instance_settings.CHANGING, "raw": post_labels, "blocks": post_label_blocks}},
     not_offered=frozenset(
         {
-            "raw",
-            "blocks",
-            "extents",
-            "resolution",
-            "tags",
             "sync",
             "merge",
             "cleave",

@@ -148,6 +148,15 @@ def subvolume(size_text: str, offset_text: str, illegal: str = "Illegal") -> Box
     return Box.at(offset, size)
 
 
+def refuse_roi(values: Mapping[str, str]) -> None:
+    """
+    Raises:
+        InvalidRequest: a region of interest is named.
+    """
+    if values.get("roi"):
+        raise InvalidRequest(f'Can\'t get ROI with name "{values["roi"][:80]}": invalid data instance name')
+
+
 def check_payload(size: int, limits: Limits) -> None:
     """
     Raises:

@@ -10,7 +10,7 @@ from wkdvid.core.geometry import Box
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.volume import Array
-from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
+from wkdvid.errors import TooLarge, UnsupportedRequest
 from wkdvid.frontends.dvid import parse, wire
 from wkdvid.frontends.dvid.calls import OCTETS, Answer, Call, keep, ready
 from wkdvid.frontends.dvid.instances import VoxelInstance
@@ -62,8 +62,7 @@ def _media_type(region: Region) -> str:
 
 def _refuse(call: Call[VoxelInstance], scale: Scale, region: Region) -> None:
     """What is not offered, whatever is in the cache."""
-    if call.query.get("roi"):
-        raise InvalidRequest(f'Can\'t get ROI with name "{call.query["roi"][:80]}": invalid data instance name')
+    parse.refuse_roi(call.query)
 
 
 def _check(call: Call[VoxelInstance], scale: Scale, region: Region, compression: str) -> None:

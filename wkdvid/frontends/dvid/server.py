@@ -18,11 +18,13 @@ from wkdvid.frontends.dvid.throttle import Throttle
 HELP = f"""\
 <!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>wkdvid: DVID API</title></head><body>
 <h1>DVID API of wkdvid {__version__}</h1>
-<p>Read only. Each dataset is a repository of one locked node, each layer a data instance of it.</p>
+<p>Each dataset is a repository of locked nodes, each layer a data instance of it. Repositories that are made here
+have nodes that can be written to until they are committed.</p>
 <ul>
 <li><a href="/api/server/info">/api/server/info</a>, <a href="/api/server/types">/api/server/types</a></li>
 <li><a href="/api/repos/info">/api/repos/info</a>, /api/repo/&lt;uuid&gt;/info</li>
-<li>/api/node/&lt;uuid&gt;/status</li>
+<li>POST /api/repos; /api/repo/&lt;uuid&gt;/instance, log, branch-versions/&lt;branch&gt;</li>
+<li>/api/node/&lt;uuid&gt;/status, note, log; POST commit, newversion, branch, tag</li>
 <li>/api/node/&lt;uuid&gt;/&lt;instance&gt;/help, for each instance; /api/help/&lt;type&gt; for the types
 {", ".join(VOXEL_BYTES)}</li>
 </ul></body></html>
@@ -63,13 +65,14 @@ def load(throttled: int, passing_answers: int) -> dict[str, int]:
     }
 
 
-def info(host: str, started: float) -> dict[str, str]:
+def info(host: str, started: float, *, read_only: bool) -> dict[str, str]:
     """
     Args:
         host: As the caller wrote it.
         started: ``time.time()`` of the worker's start.
     """
-    return dict(
+    mode = {"Mode": "read only"} if read_only else {}
+    return mode | dict(
         documents.server_info(
             version=__version__,
             host=host,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sanic.response import HTTPResponse
+
 from wkdvid.errors import (
     BackendError,
     DatabaseUnavailable,
@@ -11,6 +13,7 @@ from wkdvid.errors import (
     UpstreamUnavailable,
     WkdvidError,
 )
+from wkdvid.frontends.http import TEXT, reply
 
 
 class BadCall(RequestError):
@@ -47,3 +50,8 @@ def text(error: WkdvidError, path: str) -> str:
     if isinstance(error, Busy):
         return f"{error}\n\n"
     return f"{error} ({path}).\n"
+
+
+def no_such_page() -> HTTPResponse:
+    """Of actions that nothing has."""
+    return reply("404 page not found\n", TEXT, 404)

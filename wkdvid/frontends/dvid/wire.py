@@ -23,7 +23,7 @@ def as_sent(array: Array, typename: str) -> Array:
     """RGB with an alpha of 255, labels as uint64, all else as it is."""
     if typename == "labelmap":
         return array if array.dtype == np.uint64 else array.astype(np.uint64, order="F")
-    if typename == "rgba8blk":
+    if typename == "rgba8blk" and len(array) == 3:
         rgba = np.full((4, *array.shape[1:]), 255, np.uint8, order="F")
         rgba[:3] = array
         return rgba
