@@ -60,9 +60,11 @@ class PyramidKind:
         """
         Raises:
             NotFound: the dataset or its layer is gone.
+            InvalidRequest: the dataset stands in the server's configuration, where no pyramid can be noted.
             InvalidEntry, BackendError: a source of the dataset cannot be opened.
         """
         await self._catalog.look_again()
+        self._catalog.refuse_configured(_key(job))
         entry = self._catalog.find(_key(job)).entry
         layer, volume = await self._source(entry, job.layer)
         levels = missing_levels(volume.info)

@@ -45,6 +45,8 @@ DATASET_OPTIONS = frozenset(
         "uuid",
         "dataset_id",
         "clio_name",
+        "note",
+        "releases",
         "public",
         "pyramids",
         "absent_status",
@@ -52,6 +54,8 @@ DATASET_OPTIONS = frozenset(
     }
 )
 LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression", "credentials"})
+MOST_NOTE = 4096
+"""Characters."""
 COMPRESSIONS = frozenset({"jpeg", "lz4", "none"})
 
 
@@ -99,6 +103,12 @@ class DatasetEntry:
     """Layer -> the source that holds levels of it that its own source lacks; ``wkdvid pyramid`` makes them."""
     options: Mapping[str, Any] = field(repr=False)
     """The entry exactly as it was written, variables too; with the key of its account, if it is written there."""
+    note: str = ""
+    """What DVID's clients are told of it."""
+    releases: tuple[DatasetKey, ...] = ()
+    """Its older releases, oldest first (``core.releases``)."""
+    is_configured: bool = False
+    """Whether it stands in the server's configuration, as a DVID's store, and not in the catalog's document."""
     problems: tuple[str, ...] = ()
     """Why it cannot be served, each with its path. A file may hold such entries; a registration may not."""
 
@@ -188,6 +198,8 @@ class EntryParser:
             dataset_id=self._text(path, options, "dataset_id", r"[0-9a-f]{24}") or default_uuid(key)[:24],
             public=self._flag(path, options, "public", default=True),
             pyramids=self._pyramids(path, options.get("pyramids", {})),
+            note=self._text(path, options, "note", rf"(?s).{{0,{MOST_NOTE}}}") or "",
+            releases=self._releases(path, key, options.get("releases", [])),
             options=written,
         )
 
@@ -282,6 +294,18 @@ class EntryParser:
             return pyramids
         self._problem(f"{path}.pyramids", "expected an object of layers, each with the path or URL of a folder")
         return {}
+
+    def _releases(self, path: str, own: DatasetKey, releases: object) -> tuple[DatasetKey, ...]:
+        found = []
+        for i, name in enumerate(releases if isinstance(releases, list) else [releases]):
+            organization, _, dataset = name.partition("/") if isinstance(name, str) else ("", "", "")
+            try:
+                found.append(DatasetKey(check_name("organization", organization), check_name("dataset", dataset)))
+            except InvalidRequest:
+                self._problem(f"{path}.releases[{i}]", f"expected 'organization/dataset', got {name!r}"[:200])
+        if own in found:
+            self._problem(f"{path}.releases", f"{own} is no older release of itself")
+        return tuple(found)
 
     def _absent_status(self, path: str, options: Mapping[str, Any]) -> bool:
         value = options.get("absent_status")

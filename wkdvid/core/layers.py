@@ -31,7 +31,7 @@ class Layer:
     mags: tuple[Vec3, ...]
     """The mags that are offered to clients that take any, finest first."""
     halvings: tuple[Scale, ...]
-    """Index k: the finest level halved k times on every axis."""
+    """Index k: the finest level halved k times on every axis; of an image of a DVID's store, the stored level k."""
     lasting: bool = True
     """Whether what is read of it stays true, so that it may be kept."""
 
@@ -64,7 +64,7 @@ def arrange_layers(entry: DatasetEntry, opened: Sequence[tuple[str | None, Volum
         elif (unfit := _unfit(volume.info, compression)) is not None:
             problems.append(f"{path}: {unfit}")
         else:
-            layers[volume.info.name] = _layer(volume, ratio, finest, compression)
+            layers[volume.info.name] = _layer(volume, ratio, finest, compression, entry.is_configured)
     problems += _clashing_names(entry, layers)
     if problems:
         raise InvalidEntry(problems)
@@ -92,11 +92,18 @@ def _ratio(size: Float3, finest: Float3) -> Vec3 | None:
     return (whole[0], whole[1], whole[2])
 
 
-def _layer(volume: Volume, ratio: Vec3, finest: Float3, compression: str | None) -> Layer:
+def _layer(volume: Volume, ratio: Vec3, finest: Float3, compression: str | None, is_dvids: bool) -> Layer:
+    """
+    Args:
+        is_dvids: Whether a DVID's configuration names it, whose clients know its images' levels as they are stored.
+    """
     levels = tuple(replace(level, mag=multiply(level.mag, ratio)) for level in volume.info.levels)
     info = replace(volume.info, levels=levels, voxel_size_nm=finest)
     by_mag = mag_scales(levels)
-    halvings = halved_scales(levels, 2 if info.category == "segmentation" else 1)
+    if is_dvids and info.category == "color":
+        halvings = by_mag[: len(levels)]
+    else:
+        halvings = halved_scales(levels, 2 if info.category == "segmentation" else 1)
     scales = {scale.mag: scale for scale in (*halvings, *by_mag)}
     return Layer(
         info,
