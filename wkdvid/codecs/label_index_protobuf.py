@@ -4,7 +4,7 @@
     message SVCount { map<uint64, uint32> counts = 1; }
     message LabelIndices { repeated LabelIndex indices = 1; }
 
-An entry of a map is a message of its key (1) and value (2). All blocks of a message are written at once, by numpy.
+An entry of a map is a message of its key (1) and value (2). Many of them are written at once, by numpy.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _U64: TypeAlias = npt.NDArray[np.uint64]
 _AXIS_BITS = 21
 _SIGN = 1 << 20
 _VARINT_BYTES = 10
+_TOGETHER = 1 << 14
+"""Blocks that are written at once: some 300 bytes of memory each."""
 _VARINT, _MESSAGE = 0, 2
 """Wire types."""
 
@@ -42,12 +44,17 @@ def label_index(label: int, blocks: npt.NDArray[np.int64], counts: npt.NDArray[n
         blocks: (n, 3), x, y, z in blocks.
         counts: (n,), voxels of the label in each; none for a label that is not there.
     """
+    parts = (slice(first, first + _TOGETHER) for first in range(0, len(counts), _TOGETHER))
+    own = _Fields().varint(2, np.array([label], np.uint64)).bytes()
+    return b"".join((*(_entries(label, blocks[part], counts[part]) for part in parts), own))
+
+
+def _entries(label: int, blocks: npt.NDArray[np.int64], counts: npt.NDArray[np.uint32]) -> bytes:
     labels = np.full(len(counts), label, np.uint64)
     count = _Fields().varint(1, labels).varint(2, counts.astype(np.uint64))
     supervoxels = _Fields().message(1, count)
     entry = _Fields().varint(1, block_keys(blocks)).message(2, supervoxels)
-    own = _Fields().varint(2, np.array([label], np.uint64))
-    return _Fields().message(1, entry).bytes() + own.bytes()
+    return _Fields().message(1, entry).bytes()
 
 
 def indices_member(index: bytes) -> bytes:

@@ -18,8 +18,8 @@ Blocks: TypeAlias = npt.NDArray[np.int64]
 
 BLOCK = 64
 """Side of a block in voxels, of a layer whose instance has no size of its own."""
-MAX_ENTRIES = 1 << 22
-"""Blocks of one label that are looked at in one request: what is held of them then is about 200 MB."""
+MAX_ENTRIES = 1 << 20
+"""Blocks of one label that are looked at in one request: what is held of them then is about 60 MB."""
 PAGE = 1 << 16
 """Labels that are listed at a time."""
 

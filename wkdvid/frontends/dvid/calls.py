@@ -31,11 +31,12 @@ class Call(Generic[Kind_co]):
     """Path segments after the endpoint, percent-decoded."""
     query: Mapping[str, str]
     body: bytes
+    method: str = "GET"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status 200 with one body, or with parts that are sent as they come."""
+    """One body, or parts that are sent as they come."""
 
     body: Body = b""
     content_type: str = OCTETS
@@ -44,6 +45,8 @@ class Answer:
     length: int | None = None
     """Bytes of all parts, where known."""
     headers: Mapping[str, str] | None = None
+    status: int = 200
+    """Of one body; parts are always 200."""
 
 
 Handler: TypeAlias = Callable[[Call[Any]], Awaitable[Answer]]
