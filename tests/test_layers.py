@@ -24,6 +24,7 @@ RANKS = {
     "config": 4,
     "settings": 4,
     "dvid_config": 4,
+    "dvid_stores": 4,
     "frontends": 4,
     "testing": 4,
     "inspection": 5,

@@ -11,19 +11,25 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from wkdvid.core.credentials import Credential, check_credential
 from wkdvid.core.limits import GIB, Bytes, Limits
-from wkdvid.core.secrets import Reference
+from wkdvid.core.secrets import Reference, covers
 from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.source import read_source
-from wkdvid.dvid_config import DVID_SECTIONS, NgprecomputedStore, ignored, is_dvid_key, ngprecomputed_stores
+from wkdvid.dvid_config import (
+    DVID_SECTIONS,
+    NgprecomputedStore,
+    credentials_of,
+    ignored,
+    is_dvid_key,
+    ngprecomputed_stores,
+)
 from wkdvid.errors import ConfigError
-from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, nearest
+from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, is_loopback, nearest
 
 AccessMode: TypeAlias = Literal["open", "token", "webknossos"]
 
@@ -167,7 +173,21 @@ class Config:
     @property
     def file_roots(self) -> tuple[Path, ...]:
         """Directories of local sources, the data directory first, as ``Guard`` takes them."""
-        return (self.data_dir, *self.sources.file_roots)
+        stores = (store.source for store in self.stores)
+        named = (Path(source.path) for source in stores if source.scheme == "file")
+        return (self.data_dir, *self.sources.file_roots, *named)
+
+    @property
+    def http_hosts(self) -> frozenset[str]:
+        """Those that sources may name by http or at a private address: listed ones, and the stores'."""
+        return self.sources.http_hosts | {s.source.authority.lower() for s in self.stores if s.source.is_http}
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """What goes along to which address. Where ``[sources]`` says it for a store, the store's own are not used."""
+        written = [read_source(one.prefix).url for one in self.sources.credentials]
+        free = [s for s in self.stores if not any(covers(prefix, s.source.url) for prefix in written)]
+        return (*self.sources.credentials, *credentials_of(free, self.sources.http_hosts))
 
     @property
     def state_dir(self) -> Path:
@@ -246,14 +266,6 @@ def split_address(text: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535 or (":" in host and not bracketed):
         raise ConfigError(f"server.httpAddress: {text!r} is not host:port with a port of 0 to 65535")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - the meaning that DVID gives it
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on ``host``."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _find_file(path: Path | None, environ: Mapping[str, str], data_dir: Path) -> Path | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from wkdvid.errors import ConfigError
-from wkdvid.settings import fold
+from wkdvid.core.credentials import Credential
+from wkdvid.core.source import Source, read_source
+from wkdvid.errors import ConfigError, InvalidRequest
+from wkdvid.settings import fold, is_loopback
 
 DVID_SECTIONS = ("backend", "logging", "mutations", "cache", "groupcache", "kafka", "mirror", "email")
 """Sections without meaning here. Not ``[auth]``: to skip it in silence would open what it closed."""
@@ -18,6 +21,9 @@ DVID_SERVER_KEYS = (
 )
 STORE_KEYS = ("engine", "ref", "instance", "uuid", "dataset")
 
+ENGINE = "ngprecomputed"
+VAST = "vast://"
+
 _FOLDED_SERVER_KEYS = frozenset(fold(key) for key in DVID_SERVER_KEYS)
 
 
@@ -27,13 +33,28 @@ class NgprecomputedStore:
 
     alias: str
     ref: str
-    """Where the volume is, as DVID writes it: ``gs://bucket/path``, or a bare bucket of Google's."""
+    """Where the volume is, as DVID writes it: ``gs://bucket/path``, a bare bucket of Google's, ``vast://host/bucket``."""
     instance: str
     """Name of the data instance; the alias where the file has none."""
     uuid: str | None = None
     """The repo's UUID, or its beginning."""
     dataset: str = "dvid/main"
     """``organization/dataset`` that it is a layer of."""
+
+    @property
+    def address(self) -> str:
+        """The volume as entries of the catalog write it."""
+        if self.ref.startswith(VAST):
+            return f"s3://{self.ref.removeprefix(VAST).partition('/')[2]}"
+        return self.ref if self.ref.startswith("/") or ":" in self.ref else f"gs://{self.ref}"
+
+    @property
+    def source(self) -> Source:
+        """
+        Raises:
+            InvalidRequest: it is none.
+        """
+        return read_source(self.address)
 
 
 def is_dvid_key(section: str, key: str) -> bool:
@@ -47,8 +68,29 @@ def ngprecomputed_stores(document: Mapping[str, Any], where: str) -> tuple[Ngpre
     Raises:
         ConfigError: one has no ``ref``, or a key that is not known.
     """
-    stores = document.get("store", {}).items()
-    return tuple(_store(f"{where}: store.{alias}", alias, table) for alias, table in stores if _names_volume(table))
+    tables = document.get("store", {}).items()
+    return tuple(_store(f"{where}: store.{alias}", alias, table) for alias, table in tables if _names_volume(table))
+
+
+def credentials_of(stores: Sequence[NgprecomputedStore], http_hosts: frozenset[str]) -> tuple[Credential, ...]:
+    """The process's own credentials for the stores' buckets, as a DVID reads them: its operator has named them.
+
+    Args:
+        http_hosts: Those that are asked without TLS, beside this machine.
+    """
+    granted: dict[str, Credential] = {}
+    for store in stores:
+        if store.source.scheme in ("s3", "gs"):
+            endpoint = _endpoint(store.ref, http_hosts) if store.ref.startswith(VAST) else None
+            granted[store.source.url] = Credential(prefix=store.address, environment=True, endpoint=endpoint)
+    return tuple(granted.values())
+
+
+def _endpoint(ref: str, http_hosts: frozenset[str]) -> str:
+    authority = ref.removeprefix(VAST).partition("/")[0]
+    host = urlsplit(f"//{authority}").hostname or ""
+    is_plain = is_loopback(host) or not http_hosts.isdisjoint({host, authority.lower()})
+    return f"{'http' if is_plain else 'https'}://{authority}"
 
 
 def ignored(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -60,7 +102,7 @@ def ignored(document: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _names_volume(table: object) -> bool:
-    return isinstance(table, dict) and table.get("engine") == "ngprecomputed"
+    return isinstance(table, dict) and table.get("engine") == ENGINE
 
 
 def _store(where: str, alias: str, table: Mapping[str, object]) -> NgprecomputedStore:
@@ -71,4 +113,22 @@ def _store(where: str, alias: str, table: Mapping[str, object]) -> Ngprecomputed
     if "ref" not in given:
         raise ConfigError(f"{where}.ref: missing; the bucket and path of the volume")
     del given["engine"]
-    return NgprecomputedStore(**{"alias": alias, "instance": alias, **given})
+    store = NgprecomputedStore(**{"alias": alias, "instance": alias, **given})
+    _check(store, where)
+    return store
+
+
+def _check(store: NgprecomputedStore, where: str) -> None:
+    try:
+        if store.ref.startswith(VAST):
+            _check_vast(store.ref)
+        store.source  # noqa: B018 - raises
+    except InvalidRequest as error:
+        raise ConfigError(f"{where}.ref: {str(error).removeprefix('source: ')}") from None
+
+
+def _check_vast(ref: str) -> None:
+    authority, _, bucket = ref.removeprefix(VAST).partition("/")
+    read_source(f"https://{authority}/")
+    if not bucket:
+        raise InvalidRequest(f"{ref!r} names no bucket; write vast://host/bucket/folder")

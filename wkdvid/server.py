@@ -32,7 +32,7 @@ from wkdvid.backends.workplace import Workplace
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
-from wkdvid.core.catalog import Catalog
+from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
@@ -44,6 +44,7 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
+from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
@@ -73,7 +74,9 @@ log = logging.getLogger("wkdvid.server")
 App: TypeAlias = Sanic[Any, Any]
 
 URL_BYTES = 65_535
-"""The longest URL that the HTTP parser can hold; a head is refused before its URL can be longer."""
+"""The longest URL that the HTTP parser can hold: it would close the connection without an answer."""
+HEAD_BYTES = URL_BYTES + 16_384
+"""Of the request line and all headers."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 END_S = 1.0
@@ -83,8 +86,15 @@ JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
 
 
+class TooLongUrl(SanicException):
+    """A URL that does not fit into the HTTP parser."""
+
+    status_code = 414
+    quiet = True
+
+
 class ReportableRequest(Request):
-    """A request whose URL nobody can parse still has a 400 as its answer.
+    """A request whose URL nobody can parse still has a 400 as its answer, and one whose URL is too long a 414.
 
     To report such a one Sanic 25.12 makes a stand-in of method NONE with the same URL, which fails again.
     """
@@ -92,12 +102,14 @@ class ReportableRequest(Request):
     def __init__(self, **parts: Any) -> None:
         if parts["method"] == "NONE":
             parts["url_bytes"] = b"*"
+        if len(parts["url_bytes"]) > URL_BYTES:
+            raise TooLongUrl(f"the URL has {len(parts['url_bytes'])} bytes, the limit is {URL_BYTES}")
         super().__init__(**parts)
 
 
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
-    Http.HEADER_CEILING = URL_BYTES
+    Http.HEADER_CEILING = HEAD_BYTES
     app = Sanic("wkdvid", configure_logging=False, request_class=ReportableRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
@@ -127,8 +139,8 @@ def create_app(config: Config) -> App:
 def _limits(config: Config) -> Mapping[str, object]:
     return {
         "REQUEST_MAX_SIZE": config.limits.body_bytes,
-        "REQUEST_MAX_HEADER_SIZE": URL_BYTES,
-        "REQUEST_BUFFER_SIZE": URL_BYTES + 2 * BUFFER_BYTES,
+        "REQUEST_MAX_HEADER_SIZE": HEAD_BYTES,
+        "REQUEST_BUFFER_SIZE": HEAD_BYTES + 2 * BUFFER_BYTES,
         "REQUEST_TIMEOUT": 60,
         "RESPONSE_TIMEOUT": 600,
         "KEEP_ALIVE_TIMEOUT": 75,
@@ -196,7 +208,10 @@ def make_services(config: Config, job_store: JobStore) -> Services:
     cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
     opener = _opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
-    catalog = Catalog(_catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s)
+    configured = configured_entries(backends.parse, document_of(config.stores))
+    catalog = Catalog(
+        _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured
+    )
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     return Services(
@@ -227,7 +242,7 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
-    guard = Guard(config.file_roots, config.sources.http_hosts, _credentials(config))
+    guard = Guard(config.file_roots, config.http_hosts, _credentials(config))
     secrets = Secrets(config.sources.secrets)
     return Opener(
         guard,
@@ -243,7 +258,7 @@ def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
 def _credentials(config: Config) -> Credentials:
     """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
     otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
-    return Credentials(config.sources.credentials, otherwise)
+    return Credentials(config.credentials, otherwise)
 
 
 def _link(config: Config, catalog: Catalog) -> Link | None:
@@ -311,7 +326,7 @@ async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTP
 
 async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
     number = request_id()
-    status = error.status_code if isinstance(error, SanicException) else 500
+    status = _status_of(request, error)
     if status >= 500:
         log.exception("request %s: %s %s", number, request.method, request.path, exc_info=error)
         return json_reply({"messages": [{"error": "internal error"}], "code": "internal", "requestId": number}, status)
@@ -321,11 +336,20 @@ async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
     return json_reply({"messages": [{"error": text}], "code": "http", "requestId": number}, status)
 
 
+def _status_of(request: Request, error: Exception) -> int:
+    if not isinstance(error, SanicException):
+        return 500
+    stream = request.stream
+    if isinstance(error, PayloadTooLarge) and "header" in str(error) and isinstance(stream, Http):
+        return 413 if b"\r\n" in stream.recv_buffer[:URL_BYTES] else 414  # the request line alone was too long
+    return error.status_code
+
+
 def _limit_of(request: Request, error: Exception) -> str:
     if not isinstance(error, PayloadTooLarge):
         return ""
     if "header" in str(error):
-        return f" of {URL_BYTES} bytes"
+        return f" of {HEAD_BYTES} bytes, a URL that of {URL_BYTES} bytes"
     return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
 
 

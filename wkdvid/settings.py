@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -42,6 +43,14 @@ Layer: TypeAlias = dict[str, Setting]
 def fold(name: str) -> str:
     """What is the same in ``httpAddress``, ``http_address`` and ``HTTP_ADDRESS``."""
     return name.replace("_", "").lower()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, or an address to listen on, is this machine alone."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def nearest(name: str, known: list[str]) -> str:

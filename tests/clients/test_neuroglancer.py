@@ -63,7 +63,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, arrays: Mapping[str, list[V
     write(folder / "stored", stored, "jpeg", "image")
     write(folder / "seg", arrays["seg"], "compressed_segmentation", "segmentation")
     layers = {name: {"source": name} for name in ("grey", "stored", "seg")}
-    flat = {"grey": {"source": "grey", "compression": "jpeg"}}
+    flat = {
+        "grey": {"source": "grey", "compression": "jpeg"},
+        "plain": {"source": "grey", "compression": "none"},
+        "seg": {"source": "seg"},
+    }
     datasets = {
         "precomputed": {
             "lab": {
@@ -159,9 +163,11 @@ def as_jpeg(array: Voxels) -> Voxels:
 def jpegs(server: Server, arrays: Mapping[str, list[Voxels]]) -> Mapping[str, list[Voxels]]:
     """What there is to see of the gray layers: two levels, and one with nothing around it."""
     kvstore = {"driver": "file", "path": f"{server.data_dir}/stored/"}
+    grey = [as_jpeg(array) for array in arrays["grey"]]
     stored = ts.open({"driver": "neuroglancer_precomputed", "kvstore": kvstore}).result().read().result()[..., 0]
     return {
-        "grey": [as_jpeg(array) for array in arrays["grey"]],
+        "grey": grey,
+        "plain": grey,
         "stored": [np.pad(stored, (0, SIDE - WHOLE))],
     }
 
@@ -175,6 +181,7 @@ def jpegs(server: Server, arrays: Mapping[str, list[Voxels]]) -> Mapping[str, li
         (CUBE, "grey", View("xy", 100, level=1), "grey_1/raw/0_1_2/64_64_64/64_0_0/jpeg"),
         (CUBE, "stored", View("xy", 100), "stored/subvolblocks/64_64_64/128_64_64"),
         (FLAT, "grey", View("xy", 100), "grey/subvolblocks/128_128_16/128_0_96"),
+        (FLAT, "plain", View("xy", 100), "plain/raw/0_1_2/128_128_16/128_0_96/jpeg"),
     ],
     ids=str,
 )
@@ -190,17 +197,25 @@ def test_gray_voxels_are_where_they_belong(
 
 
 @pytest.mark.parametrize(
-    "view", [View("xy", 3), View("xy", 249), View("xz", 100), View("yz", 0), View("xy", 100, level=1)], ids=str
+    ("uuid", "view"),
+    [
+        *((CUBE, view) for view in (View("xy", 3), View("xy", 249), View("xz", 100), View("yz", 0))),
+        (CUBE, View("xy", 100, level=1)),
+        (FLAT, View("xy", 37)),
+    ],
+    ids=str,
 )
-def test_labels_are_exact(server: Server, screen: Screen, arrays: Mapping[str, list[Voxels]], view: View) -> None:
+def test_labels_are_exact(
+    server: Server, screen: Screen, arrays: Mapping[str, list[Voxels]], uuid: str, view: View
+) -> None:
     labels = np.unique(arrays["seg"][0])
     assert labels[0] == 0  # is drawn as the background, which is black
     layer = neuroglancer.SegmentationLayer(
-        source=f"dvid://{server.base}/{CUBE}/seg",
+        source=f"dvid://{server.base}/{uuid}/seg",
         segment_colors={int(label): f"#{i:06x}" for i, label in enumerate(labels)},
         selected_alpha=1.0,
     )
-    red, green, blue = np.moveaxis(screen.draw(layer, view, VOXEL_NM[CUBE])[..., :3].astype(int), 2, 0)
+    red, green, blue = np.moveaxis(screen.draw(layer, view, VOXEL_NM[uuid])[..., :3].astype(int), 2, 0)
     assert np.array_equal(labels[red << 16 | green << 8 | blue], view.of(arrays["seg"]))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import requests
+from cloudvolume import CloudVolume
 
 from tests.servers import Server
 from tests.volumes import Voxels, grid, write_precomputed
@@ -17,6 +19,10 @@ from wkdvid.core.geometry import Vec3
 
 UUID = "00112233445566778899aabbccddeeff"
 Records = Mapping[Vec3, bytes]
+SEGMENTATIONS = frozenset({"labels", "cells", "narrow", "moved_labels"})
+FOREIGN = frozenset({"ramp", "labels"})
+"""Written by another library than reads them."""
+MOVED_BY: Vec3 = (-20, 10, -100)
 
 
 def ramp() -> Voxels:
@@ -52,23 +58,41 @@ class Shelf:
             "field": random.normal(size=(40, 30, 20)).astype(np.float32),
             "rgb": random.integers(0, 256, (30, 20, 10, 3)).astype(np.uint8),
             "signed": random.integers(-9, 9, (20, 20, 20)).astype(np.int16),
+            "narrow": random.integers(0, 3, (20, 90, 30)).astype(np.uint8) * np.uint8(100),
         }
         for name, array in self.arrays.items():
-            kind = "segmentation" if name in {"labels", "cells"} else "image"
-            encoding = "jpeg" if name == "jpeg" else "raw"
-            write_precomputed(
-                folder / name, [((1, 1, 1), array)], voxel_size_nm=(8, 8, 8), encoding=encoding, kind=kind
-            )
+            self._write(name, array)
         self.moved = random.integers(1, 200, (40, 40, 40)).astype(np.uint8)
-        write_precomputed(
-            folder / "moved", [((1, 1, 1), self.moved)], voxel_size_nm=(8, 8, 8), offsets=[(-20, 10, -100)]
-        )
+        self.moved_labels = random.integers(0, 2**64, (8, 5, 10), np.uint64).repeat(10, axis=0)
+        self._write("moved", self.moved, MOVED_BY)
+        self._write("moved_labels", self.moved_labels, MOVED_BY)
         self.flat = random.integers(1, 200, (130, 128, 20)).astype(np.uint8)
         write_precomputed(folder / "flat", [((1, 1, 1), self.flat)], voxel_size_nm=(4, 4, 40), encoding="jpeg")
 
+    def _write(self, name: str, array: Voxels, offset: Vec3 = (0, 0, 0)) -> None:
+        kind, encoding = "segmentation" if name in SEGMENTATIONS else "image", "jpeg" if name == "jpeg" else "raw"
+        if name in FOREIGN:
+            write_by_cloud_volume(self.folder / name, array, kind)
+        else:
+            form: dict[str, Any] = {"offsets": [offset], "encoding": encoding, "kind": kind}
+            write_precomputed(self.folder / name, [((1, 1, 1), array)], voxel_size_nm=(8, 8, 8), **form)
+
+    def stored(self, name: str) -> tuple[Voxels, Vec3]:
+        """What a layer holds, and where that begins."""
+        if name in {"moved", "moved_labels"}:
+            return (self.moved if name == "moved" else self.moved_labels), MOVED_BY
+        if name == "jpeg":
+            return self.decoded, (0, 0, 0)
+        return self.arrays["ramp" if name in {"plain", "said_jpeg"} else name], (0, 0, 0)
+
+    @cached_property
+    def decoded(self) -> Voxels:
+        """The layer ``jpeg``, as another library decodes it."""
+        return np.asarray(CloudVolume(f"file://{self.folder}/jpeg", progress=False)[:, :, :])[..., 0]
+
     def datasets(self) -> dict[str, Any]:
-        layers: dict[str, Any] = {name: {"source": str(self.folder / name)} for name in self.arrays}
-        layers["moved"] = {"source": str(self.folder / "moved")}
+        names = (*self.arrays, "moved", "moved_labels")
+        layers: dict[str, Any] = {name: {"source": str(self.folder / name)} for name in names}
         layers["plain"] = {"source": str(self.folder / "ramp"), "compression": "none"}
         layers["said_jpeg"] = {"source": str(self.folder / "ramp"), "compression": "jpeg"}
         flat = {"flat": {"source": str(self.folder / "flat")}}
@@ -105,6 +129,22 @@ class Shelf:
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Access-Control-Allow-Origin"] == "*"
         return response.text.removesuffix(f" (/api/node/{UUID}/{path.partition('?')[0]}).\n")
+
+
+def write_by_cloud_volume(folder: Path, array: Voxels, kind: str) -> None:
+    info = CloudVolume.create_new_info(
+        num_channels=1,
+        layer_type=kind,
+        data_type=array.dtype.name,
+        encoding="raw",
+        resolution=[8, 8, 8],
+        voxel_offset=[0, 0, 0],
+        volume_size=array.shape,
+        chunk_size=[48, 64, 32],
+    )
+    volume = CloudVolume(f"file://{folder}", info=info, compress=False, progress=False, non_aligned_writes=True)
+    volume.commit_info()
+    volume[:, :, :] = array[..., None]
 
 
 def cut(array: Voxels, offset: Vec3, size: Vec3) -> Voxels:

@@ -7,7 +7,7 @@ import re
 import pytest
 import requests
 
-from tests.dvid.shelf import UUID, Shelf
+from tests.dvid.shelf import SEGMENTATIONS, UUID, Shelf
 
 NOT_INDEXED = 'data "labels" is not label indexed (IndexedLabels=false): "{}" endpoint is not supported'
 
@@ -123,7 +123,7 @@ def test_a_layer_that_dvid_has_no_type_for_says_so(shelf: Shelf) -> None:
 def test_neuroglancer_is_offered_what_it_shows(shelf: Shelf) -> None:
     listed = next(dataset for dataset in shelf.server.get("/data/datasets").json() if dataset["uuid"] == UUID)
     names = {address.rpartition("/")[2] for address in listed["addresses"]["neuroglancer"]}
-    assert names == {"ramp", "jpeg", "plain", "said_jpeg", "moved", "labels", "cells"}
+    assert names == {"ramp", "jpeg", "plain", "said_jpeg", "moved", *SEGMENTATIONS}
     assert set(re.findall(rf"<code>dvid://http://[^/]+/{UUID}/(\w+)</code>", shelf.server.get("/").text)) == names
 
 

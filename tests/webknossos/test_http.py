@@ -68,8 +68,19 @@ def test_a_body_that_is_too_large_is_refused_by_name(server: Server) -> None:
     assert "100000 bytes (limits.body_bytes)" in over_dvid.text
 
 
-@pytest.mark.parametrize("length", [65_530, 66_000, 70_000])
+@pytest.mark.parametrize("length", [65_536, 66_000, 81_000, 90_000, 1_000_000])
 def test_an_address_that_is_too_long_is_refused(connection: http.client.HTTPConnection, length: int) -> None:
     connection.request("GET", f"{NODE}/specificblocks?blocks=".ljust(length, "0"))
     answer = connection.getresponse()
-    assert (answer.status, b"65535 bytes" in answer.read()) == (413, True)
+    assert (answer.status, b"65535" in answer.read()) == (414, True)
+
+
+def test_the_longest_address_is_answered(connection: http.client.HTTPConnection) -> None:
+    connection.request("GET", "/data/health?x=".ljust(65_535, "0"), headers={"X-More": "y" * 15_000})
+    assert connection.getresponse().read() == b"Ok"
+
+
+def test_headers_that_are_too_long_are_refused(connection: http.client.HTTPConnection) -> None:
+    connection.request("GET", "/data/health", headers={"X-More": "y" * 100_000})
+    answer = connection.getresponse()
+    assert (answer.status, b"81919 bytes" in answer.read()) == (413, True)

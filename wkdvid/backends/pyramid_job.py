@@ -52,6 +52,7 @@ class PyramidKind:
         """
         Raises:
             NotFound: the dataset or its layer is gone.
+            InvalidRequest: the dataset stands in the server's configuration, where no pyramid can be noted.
             InvalidEntry, BackendError: a source of the dataset cannot be opened.
         """
         entry = await self._workplace.entry(job)

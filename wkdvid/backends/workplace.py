@@ -33,8 +33,10 @@ class Workplace:
 
         Raises:
             NotFound: it is gone.
+            InvalidRequest: it stands in the server's configuration, where nothing can be noted of what is made.
         """
         await self.catalog.look_again()
+        self.catalog.refuse_configured(_key(job))
         return self.catalog.find(_key(job)).entry
 
     async def source(self, entry: DatasetEntry, name: str) -> tuple[LayerEntry, Volume]:

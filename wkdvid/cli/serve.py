@@ -70,19 +70,18 @@ def _work(config: Config, listener: socket.socket) -> None:
 def _name_what_is_left_out(config: Config) -> None:
     if config.ignored:
         print(f"{config.file}: without meaning here, ignored: {', '.join(config.ignored)}", file=sys.stderr)
-    if config.stores:
-        names = ", ".join(f"[store.{store.alias}]" for store in config.stores)
-        print(f"{config.file}: not served in this version, register them as datasets: {names}", file=sys.stderr)
 
 
 def _check_files(config: Config) -> None:
     """What is wrong with them is said here, once, and not by every worker.
 
     Raises:
-        ConfigError: the catalog cannot be read, the data directory not be written, or a secret is not there.
+        ConfigError: the catalog cannot be read, the data directory not be written, a secret is not there, or a DVID's
+            store has a name that none can have.
     """
     from wkdvid.core.catalog_store import read_document
     from wkdvid.core.credentials import check_present
+    from wkdvid.dvid_stores import document_of
     from wkdvid.errors import ConfigError
 
     try:
@@ -97,6 +96,7 @@ def _check_files(config: Config) -> None:
         except OSError as error:
             raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
     check_present(config.sources.credentials, os.environ)
+    document_of(config.stores)
 
 
 def _prepare_database(config: Config) -> None:
@@ -144,6 +144,7 @@ def announcement(config: Config) -> list[str]:
         f"run-time datasets     {base}/api/config/datasets",
         f"API description       {base}/docs",
         f"catalog               {'in the database' if config.shares_catalog else in_file}",
+        *(f"DVID's store          {one.ref} is {one.instance} of {one.dataset}" for one in config.stores),
         f"access mode           {config.access.mode}",
         *([f"main server           {main.url}, which knows this one as {main.name!r}"] if main.key else []),
     ]

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias
 
@@ -22,10 +21,19 @@ from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
 from wkdvid.core.host_lock import HostLock
 from wkdvid.core.layers import Layer, Opened, arrange_layers
+from wkdvid.core.releases import release_chains
 from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.volume import TellsRefusal
-from wkdvid.errors import DatabaseUnavailable, InvalidEntry, NotFound, UpstreamUnavailable, WkdvidError
+from wkdvid.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    InvalidEntry,
+    InvalidRequest,
+    NotFound,
+    UpstreamUnavailable,
+    WkdvidError,
+)
 
 log = logging.getLogger("wkdvid.catalog")
 
@@ -47,7 +55,17 @@ Raises:
     InvalidEntry: with the JSON path of each layer that could not be opened.
 """
 
-_generations = itertools.count(1)
+
+def configured_entries(parse: ParseEntries, document: Document) -> Sequence[DatasetEntry]:
+    """The datasets that the server's configuration names.
+
+    Raises:
+        ConfigError: one cannot be served as it is written.
+    """
+    entries, problems = parse(document)
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return [replace(entry, is_configured=True) for entry in entries]
 
 
 class State(Enum):
@@ -74,7 +92,7 @@ class Dataset:
     """As which DVID's clients see it."""
 
     def __post_init__(self) -> None:
-        self.repository = repository_of(self.entry)
+        self.repository = repository_of([self.entry])
 
     @property
     def key(self) -> DatasetKey:
@@ -117,16 +135,19 @@ class Catalog:
         parse: ParseEntries,
         open_layers: OpenLayers,
         refresh_s: float,
+        configured: Sequence[DatasetEntry] = (),
     ) -> None:
         """
         Args:
             parse: Entries of a document, those with problems too; and all problems.
             refresh_s: Age at which a dataset's sources are opened again, so that changes are seen.
+            configured: Datasets beside those of the document, which cannot be changed.
         """
         self._store = store
         self._parse = parse
         self._open_layers = open_layers
         self._refresh_s = refresh_s
+        self._configured = {entry.key: entry for entry in configured}
         self.by_key: dict[tuple[str, str], Dataset] = {}
         """A DatasetKey is equal to its plain tuple."""
         self._problems: frozenset[str] = frozenset()
@@ -137,6 +158,8 @@ class Catalog:
         self._catching_up = asyncio.Lock()
         self.by_id: dict[str, Dataset] = {}
         self.by_uuid: dict[str, Dataset] = {}
+        self._chains: Mapping[DatasetKey, Sequence[DatasetKey]] = {}
+        """Of datasets that are releases of one another."""
         self._uuids: list[str] | None = None
         """The keys of ``by_uuid`` in order, once somebody has asked for a prefix."""
         self._openings: set[asyncio.Task[None]] = set()
@@ -214,6 +237,12 @@ class Catalog:
         last = bisect_right(self._uuids, prefix, first, key=lambda uuid: uuid[: len(prefix)])
         return [self.by_uuid[uuid] for uuid in self._uuids[first:last]]
 
+    def releases(self, dataset: Dataset) -> Sequence[Dataset]:
+        """The dataset with those that are its older and newer releases, oldest first."""
+        chain = [self.by_key[key] for key in self._chains.get(dataset.key, ())]
+        known = [one for one in chain if self.by_uuid[one.entry.uuid] is one]  # written by hand two may have one UUID
+        return known if dataset in known else [dataset]
+
     def find(self, key: tuple[str, str]) -> Dataset:
         """
         Raises:
@@ -258,12 +287,23 @@ class Catalog:
 
         def checked(document: Document) -> None:
             change(document)
-            _refuse_shared_ids(self._parse(document)[0])
+            entries = self._parse(document)[0]
+            for entry in entries:
+                self.refuse_configured(entry.key)
+            _refuse_shared_ids([*self._configured.values(), *entries])
 
         snapshot = await self._store.update(checked, map(str, opened))
         async with self._catching_up:
             if snapshot.generation > self._seen:
                 await self._apply(snapshot, opened)
+
+    def refuse_configured(self, key: DatasetKey) -> None:
+        """
+        Raises:
+            InvalidRequest: the dataset stands in the server's configuration.
+        """
+        if key in self._configured:
+            raise InvalidRequest(f"{key} stands in the server's configuration file; change it there")
 
     async def renew(self, key: DatasetKey | None) -> None:
         """Open the sources of one dataset afresh, or of all (None), in every worker, when they are asked for next.
@@ -272,7 +312,8 @@ class Catalog:
             NotFound: no such dataset.
         """
         await self.look_again()
-        name = EVERYTHING if key is None else str(self.find(key).key)
+        in_document = key is not None and not self.find(key).entry.is_configured
+        name = str(key) if in_document else EVERYTHING  # the store keeps this of the document's datasets alone
         await self._store.update(lambda document: None, [name])
         await self.catch_up()
 
@@ -282,7 +323,7 @@ class Catalog:
             if problem not in self._problems:
                 log.warning("datasets.json: %s", problem)
         self._problems = frozenset(problems)
-        wanted = {entry.key: entry for entry in entries}
+        wanted = {entry.key: entry for entry in entries} | self._configured
         for dataset in [dataset for key, dataset in self.by_key.items() if key not in wanted]:
             self._remove(dataset.key)
         for key, entry in wanted.items():
@@ -293,6 +334,7 @@ class Catalog:
                 self._install(Dataset(entry, snapshot.generation, State.OPEN, opened[key], opened_at=now))
             elif known is None or known.entry != entry or known.generation < since:
                 self._install(Dataset(entry, snapshot.generation))
+        self._chains = release_chains(wanted)
         self._seen = snapshot.generation
 
     def _install(self, dataset: Dataset) -> None:

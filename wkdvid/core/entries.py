@@ -45,6 +45,8 @@ DATASET_OPTIONS = frozenset(
         "uuid",
         "dataset_id",
         "clio_name",
+        "note",
+        "releases",
         "public",
         "pyramids",
         "indexes",
@@ -53,6 +55,8 @@ DATASET_OPTIONS = frozenset(
     }
 )
 LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression", "credentials"})
+MOST_NOTE = 4096
+"""Characters."""
 COMPRESSIONS = frozenset({"jpeg", "lz4", "none"})
 
 
@@ -102,6 +106,12 @@ class DatasetEntry:
     """Layer -> the folder of its label index; ``wkdvid index`` makes it."""
     options: Mapping[str, Any] = field(repr=False)
     """The entry exactly as it was written, variables too; with the key of its account, if it is written there."""
+    note: str = ""
+    """What DVID's clients are told of it."""
+    releases: tuple[DatasetKey, ...] = ()
+    """Its older releases, oldest first (``core.releases``)."""
+    is_configured: bool = False
+    """Whether it stands in the server's configuration, as a DVID's store, and not in the catalog's document."""
     problems: tuple[str, ...] = ()
     """Why it cannot be served, each with its path. A file may hold such entries; a registration may not."""
 
@@ -192,6 +202,8 @@ class EntryParser:
             public=self._flag(path, options, "public", default=True),
             pyramids=self._folders(path, options, "pyramids"),
             indexes=self._folders(path, options, "indexes"),
+            note=self._text(path, options, "note", rf"(?s).{{0,{MOST_NOTE}}}") or "",
+            releases=self._releases(path, key, options.get("releases", [])),
             options=written,
         )
 
@@ -287,6 +299,18 @@ class EntryParser:
             return folders
         self._problem(f"{path}.{name}", "expected an object of layers, each with the path or URL of a folder")
         return {}
+
+    def _releases(self, path: str, own: DatasetKey, releases: object) -> tuple[DatasetKey, ...]:
+        found = []
+        for i, name in enumerate(releases if isinstance(releases, list) else [releases]):
+            organization, _, dataset = name.partition("/") if isinstance(name, str) else ("", "", "")
+            try:
+                found.append(DatasetKey(check_name("organization", organization), check_name("dataset", dataset)))
+            except InvalidRequest:
+                self._problem(f"{path}.releases[{i}]", f"expected 'organization/dataset', got {name!r}"[:200])
+        if own in found:
+            self._problem(f"{path}.releases", f"{own} is no older release of itself")
+        return tuple(found)
 
     def _absent_status(self, path: str, options: Mapping[str, Any]) -> bool:
         value = options.get("absent_status")

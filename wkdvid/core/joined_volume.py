@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wkdvid.core.geometry import Box, Vec3
-from wkdvid.core.segments import Meshes, StoresSegments
+from wkdvid.core.segments import Meshes, Skeletons, StoresSegments
 from wkdvid.core.volume import Array, StoresChunks, TellsRefusal, Volume
 from wkdvid.errors import BackendError
 
@@ -43,11 +43,27 @@ class JoinedVolume:
         volume, own_level = self._places[level]
         return await volume.read_all(own_level, boxes)
 
+    @property
+    def _segments(self) -> StoresSegments | None:
+        own = self._volumes[0]
+        return own if isinstance(own, StoresSegments) else None
+
+    @property
+    def has_meshes(self) -> bool:
+        return self._segments is not None and self._segments.has_meshes
+
+    @property
+    def has_skeletons(self) -> bool:
+        return self._segments is not None and self._segments.has_skeletons
+
     async def meshes(self) -> Meshes | None:
-        return await self._volumes[0].meshes() if isinstance(self._volumes[0], StoresSegments) else None
+        return await self._segments.meshes() if self._segments is not None else None
+
+    async def skeletons(self) -> Skeletons | None:
+        return await self._segments.skeletons() if self._segments is not None else None
 
     async def segment_properties(self) -> bytes | None:
-        return await self._volumes[0].segment_properties() if isinstance(self._volumes[0], StoresSegments) else None
+        return await self._segments.segment_properties() if self._segments is not None else None
 
     async def aclose(self) -> None:
         for volume in self._volumes:

@@ -44,7 +44,7 @@ class Layer:
     mags: tuple[Vec3, ...]
     """The mags that are offered to clients that take any, finest first."""
     halvings: tuple[Scale, ...]
-    """Index k: the finest level halved k times on every axis."""
+    """Index k: the finest level halved k times on every axis; of an image of a DVID's store, the stored level k."""
     lasting: bool = True
     """Whether what is read of it stays true, so that it may be kept."""
     index: LabelIndex | None = None
@@ -80,7 +80,7 @@ def arrange_layers(entry: DatasetEntry, opened: Sequence[Opened]) -> dict[str, L
         elif (unfit := _unfit(volume.info, compression)) is not None:
             problems.append(f"{path}: {unfit}")
         else:
-            layers[volume.info.name] = _layer(one, ratio, finest)
+            layers[volume.info.name] = _layer(one, ratio, finest, entry.is_configured)
     problems += _clashing_names(entry, layers)
     if problems:
         raise InvalidEntry(problems)
@@ -108,13 +108,20 @@ def _ratio(size: Float3, finest: Float3) -> Vec3 | None:
     return (whole[0], whole[1], whole[2])
 
 
-def _layer(one: Opened, ratio: Vec3, finest: Float3) -> Layer:
+def _layer(one: Opened, ratio: Vec3, finest: Float3, is_dvids: bool) -> Layer:
+    """
+    Args:
+        is_dvids: Whether a DVID's configuration names it, whose clients know its images' levels as they are stored.
+    """
     volume = one.volume
     levels = tuple(replace(level, mag=multiply(level.mag, ratio)) for level in volume.info.levels)
     notes = (*volume.info.notes, *one.notes)
     info = replace(volume.info, levels=levels, voxel_size_nm=finest, notes=notes)
     by_mag = mag_scales(levels)
-    halvings = halved_scales(levels, 2 if info.category == "segmentation" else 1)
+    if is_dvids and info.category == "color":
+        halvings = by_mag[: len(levels)]
+    else:
+        halvings = halved_scales(levels, 2 if info.category == "segmentation" else 1)
     scales = {scale.mag: scale for scale in (*halvings, *by_mag)}
     return Layer(
         info,

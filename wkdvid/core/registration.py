@@ -64,7 +64,9 @@ class Registrar:
         """
         Raises:
             NotFound: no such dataset.
+            InvalidRequest: it stands in the server's configuration.
         """
+        self._catalog.refuse_configured(key)
 
         def take_out(stored: Document) -> None:
             if not remove_entry(stored, key):

@@ -82,6 +82,10 @@ class Repository:
     def chosen_id(self) -> str | None:
         return None
 
+    @property
+    def newest(self) -> Node:
+        return next(reversed([*self.nodes.values()]))
+
     def lineage(self, uuid: str) -> Sequence[Node]:
         """A node and its ancestors, the root last."""
         found = [self.nodes[uuid]]
@@ -102,11 +106,15 @@ class Repository:
         return next((extent for extent in own if extent is not None), None)
 
 
-def repository_of(entry: DatasetEntry) -> Repository:
-    """A registered dataset as a repository of one committed node."""
-    organization, name = entry.key
-    node = Node(uuid=entry.uuid, version=1, locked=True)
-    return Repository(root=entry.uuid, alias=name, description=f"{organization}/{name}", nodes={entry.uuid: node})
+def repository_of(releases: Sequence[DatasetEntry]) -> Repository:
+    """A registered dataset, or several releases of one (oldest first), as a repository of committed nodes."""
+    organization, name = releases[-1].key
+    parents = [None, *(entry.uuid for entry in releases)]
+    nodes = {
+        entry.uuid: Node(uuid=entry.uuid, version=i, note=entry.note, locked=True, parent=parents[i - 1])
+        for i, entry in enumerate(releases, 1)
+    }
+    return Repository(root=releases[0].uuid, alias=name, description=f"{organization}/{name}", nodes=nodes)
 
 
 class Repositories(Protocol):

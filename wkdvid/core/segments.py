@@ -1,4 +1,4 @@
-"""What a source holds of its segments beside voxels: stored meshes and properties. Powers, asked for by type.
+"""What a source holds of its segments beside voxels: meshes, skeletons and properties. Powers, asked for by type.
 
 Meshes are cut into fragments. A position (x, y, z) that the Draco bytes of a fragment hold is, in nanometres of the
 dataset's space, ``level.scale_nm * (fragment.position + vertex_scale * position)``.
@@ -6,6 +6,7 @@ dataset's space, ``level.scale_nm * (fragment.position + vertex_scale * position
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -51,6 +52,14 @@ class Meshes(Protocol):
     @property
     def name(self) -> str: ...
 
+    async def segments(self) -> Sequence[int]:
+        """Those that have a mesh, ascending; none at all where the source cannot list them.
+
+        Raises:
+            BackendError: it could, but not now.
+        """
+        ...
+
     async def find(self, segment: int) -> SegmentMesh | None:
         """
         Raises:
@@ -75,8 +84,53 @@ class Meshes(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Skeleton:
+    """A graph of points. Whether it is a forest its writer knows."""
+
+    positions: Array
+    """float64 (n, 3), in nanometres of the dataset's space."""
+    edges: Array
+    """int64 (m, 2): indices of points."""
+    radii: Array | None
+    """float64 (n), in nanometres; None: not known."""
+    types: Array | None
+    """int64 (n): what SWC files call the type of a point; None: not known."""
+
+
+class Skeletons(Protocol):
+    """The skeletons of a layer's segments."""
+
+    async def segments(self) -> Sequence[int]:
+        """As ``Meshes.segments``."""
+        ...
+
+    async def find(self, segment: int) -> Skeleton | None:
+        """
+        Raises:
+            BackendError: it could not be judged whether the segment has a skeleton, or which.
+        """
+        ...
+
+
 @runtime_checkable
 class StoresSegments(Protocol):
+    @property
+    def has_meshes(self) -> bool:
+        """Whether the source says that it has some. No I/O, as for ``has_skeletons``."""
+        ...
+
+    @property
+    def has_skeletons(self) -> bool: ...
+
+    async def skeletons(self) -> Skeletons | None:
+        """None: the source has none.
+
+        Raises:
+            BackendError: it could not be judged what they are.
+        """
+        ...
+
     async def meshes(self) -> Meshes | None:
         """None: the source has none.
 

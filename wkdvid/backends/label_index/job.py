@@ -50,6 +50,7 @@ class IndexKind:
         Raises:
             NotFound: the dataset or its layer is gone.
             UnsupportedRequest: the layer has no labels.
+            InvalidRequest: the dataset stands in the server's configuration, where no index can be noted.
             InvalidEntry, BackendError: a source of the dataset cannot be opened.
         """
         entry = await self._workplace.entry(job)

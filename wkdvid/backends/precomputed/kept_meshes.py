@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cachebox import LRUCache
 
 from wkdvid.core.segments import Fragment, Meshes, MeshLevel, SegmentMesh, Soup
@@ -17,6 +19,9 @@ class KeptMeshes:
         self.name = meshes.name
         self._meshes = meshes
         self._found: LRUCache[int, SegmentMesh] = LRUCache(MOST_FRAGMENTS, getsizeof=_weigh)
+
+    async def segments(self) -> Sequence[int]:
+        return await self._meshes.segments()
 
     async def find(self, segment: int) -> SegmentMesh | None:
         mesh: SegmentMesh | None = self._found.get(segment)

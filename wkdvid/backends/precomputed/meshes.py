@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from wkdvid.backends.apart import Decoding, decoded_apart
 from wkdvid.backends.opening import Opener, parse_document
+from wkdvid.backends.precomputed.folder import Folder, open_folder
 from wkdvid.backends.precomputed.manifest import (
     LEGACY,
     MULTI_LOD,
@@ -20,82 +21,19 @@ from wkdvid.backends.precomputed.manifest import (
     parse_multi_lod,
 )
 from wkdvid.backends.precomputed.sharding import Sharding
-from wkdvid.backends.precomputed.stored import UNPACK
 from wkdvid.backends.quoting import plain
-from wkdvid.backends.stored_objects import StoredObjects, open_objects
 from wkdvid.codecs import surface
 from wkdvid.core.concurrent import for_each
-from wkdvid.core.deadline import until
 from wkdvid.core.geometry import Float3
 from wkdvid.core.segments import Fragment, Meshes, MeshLevel, SegmentMesh, Soup
 from wkdvid.core.source import Source
 from wkdvid.core.volume import Array
-from wkdvid.errors import CorruptChunk, InvalidRequest, UpstreamUnavailable
-
-Value = TypeVar("Value")
+from wkdvid.errors import CorruptChunk, UpstreamUnavailable
 
 ENCODINGS = 4
 """Fragments of a legacy mesh that are read and encoded at a time."""
 PLACE_BITS = 32
 """A fragment of the legacy format has its number in the manifest, shifted by these, for an offset."""
-
-
-class Folder:
-    """The files of a folder, within limits: of their bytes, and of the time that an answer takes."""
-
-    def __init__(self, opener: Opener, source: Source, objects: StoredObjects) -> None:
-        self.opener = opener
-        self.source = source
-        self._objects = objects
-
-    def where(self, key: str) -> str:
-        return f"{self.source.name} ({plain(key)})"
-
-    async def read(self, key: str, limit: int) -> bytes | None:
-        """A whole file, unpacked if it is a local one that says by its suffix how it is packed; None if there is none.
-
-        Raises:
-            CorruptChunk: it has more than ``limit`` bytes.
-            BackendError: it cannot be read.
-        """
-        for suffix in ("", *UNPACK) if self.source.scheme == "file" else ("",):
-            self._check_link(key + suffix)
-            data = await self.opener.read_start(self.source, key + suffix, limit + 1)
-            if data is not None:
-                return await self._unpacked(key, suffix, data, limit)
-        return None
-
-    async def _unpacked(self, key: str, suffix: str, data: bytes, limit: int) -> bytes:
-        try:
-            unpacked = await asyncio.to_thread(UNPACK[suffix], data, limit) if suffix else data
-        except Exception as error:
-            raise CorruptChunk(f"{self.where(key)}: cannot be unpacked to at most {limit} bytes") from error
-        if len(unpacked) > limit:
-            raise CorruptChunk(f"{self.where(key)} has more than {limit} bytes")
-        return unpacked
-
-    async def read_part(self, key: str, part: range, limit: int) -> bytes | None:
-        """Bytes of a file; None and errors as ``read``."""
-        size = part.stop - part.start  # len() has no number for what an index may say
-        if size > limit:
-            raise CorruptChunk(f"{self.where(key)}: a part of it has {size} bytes, the limit is {limit}")
-        self._check_link(key)
-        return await self.within(self._objects.read_range(key, part.start, part.stop))
-
-    async def within(self, reading: Awaitable[Value]) -> Value:
-        deadline_s = self.opener.deadline_s
-        try:
-            async with until(deadline_s):
-                return await reading
-        except TimeoutError as error:
-            raise UpstreamUnavailable(f"{self.source.name}: no answer within {deadline_s:g} s") from error
-
-    def _check_link(self, key: str) -> None:
-        if self.source.scheme == "file":
-            try:
-                self.opener.guard.local_path(self.source.path + key)
-            except InvalidRequest:  # its text holds the path
-                raise CorruptChunk(f"{self.where(key)} leads out of the directories that sources may name") from None
 
 
 class MultiLodMeshes:
@@ -110,6 +48,9 @@ class MultiLodMeshes:
         self._stretch = stretch
         self._limits = folder.opener.limits
 
+    async def segments(self) -> Sequence[int]:
+        return await self._folder.segments(".index") if self._info.sharding is None else ()
+
     async def find(self, segment: int) -> SegmentMesh | None:
         if self._info.sharding is not None:
             return await self._find_in_shard(self._info.sharding, segment)
@@ -121,7 +62,7 @@ class MultiLodMeshes:
     async def read_draco(self, mesh: SegmentMesh, fragment: Fragment) -> bytes:
         key, start = mesh.place
         part = range(start + fragment.offset, start + fragment.offset + fragment.size)
-        return await self._read_there(key, part, self._limits.chunk_bytes)
+        return await self._folder.read_there(key, part, self._limits.chunk_bytes)
 
     async def read_triangles(self, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
         data = await self.read_draco(mesh, fragment)
@@ -138,29 +79,19 @@ class MultiLodMeshes:
 
     async def _find_in_shard(self, sharding: Sharding, segment: int) -> SegmentMesh | None:
         """The fragments lie right before the manifest, and are not packed as that may be."""
-        place, limit = sharding.place(segment), self._limits.metadata_bytes
-        where = self._folder.where(place.file)
-        entry = await self._folder.read_part(place.file, place.index, limit)
-        if entry is None:
+        limit = self._limits.metadata_bytes
+        found = await self._folder.find_in_shard(sharding, segment, limit)
+        if found is None:
             return None
-        index = await self._read_there(place.file, sharding.minishard_index(entry, where), limit)
-        value = await asyncio.to_thread(sharding.find, index, segment, limit, where)
-        if value is None:
-            return None
-        packed = await self._read_there(place.file, value, limit)
+        file, value = found
+        packed = await self._folder.read_there(file, value, limit)
         manifest = await asyncio.to_thread(sharding.unpacked, packed, limit)
         levels = await self._levels(segment, manifest)
         start = value.start - data_size(levels)
         if start < sharding.data_start:
+            where = self._folder.where(file)
             raise CorruptChunk(f"{where}: the fragments of segment {segment} would begin before the shard's data")
-        return self._mesh(segment, levels, (place.file, start))
-
-    async def _read_there(self, key: str, part: range, limit: int) -> bytes:
-        """A part of a file that has to be there, by what was read before. It may be empty."""
-        data = await self._folder.read_part(key, part, limit) if part.stop > part.start else b""
-        if data is None:
-            raise UpstreamUnavailable(f"{self._folder.where(key)}: this file of a mesh is not there")
-        return data
+        return self._mesh(segment, levels, (file, start))
 
     async def _levels(self, segment: int, manifest: bytes) -> tuple[MeshLevel, ...]:
         where = self._folder.where(f"manifest of {segment}")
@@ -180,6 +111,9 @@ class LegacyMeshes:
         self.name = name
         self._folder = folder
         self._stretch = stretch
+
+    async def segments(self) -> Sequence[int]:
+        return await self._folder.segments(":0")
 
     async def find(self, segment: int) -> SegmentMesh | None:
         key = f"{segment}:0"
@@ -222,19 +156,6 @@ class LegacyMeshes:
 
 def _placed(triangles: Soup, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
     return surface.placed(triangles, mesh.vertex_scale, fragment.position, level.scale_nm)
-
-
-async def open_folder(opener: Opener, source: Source, key: str) -> Folder:
-    """
-    Raises:
-        CorruptChunk: the key leads to where it may not.
-        BackendError: the store cannot be opened.
-    """
-    try:
-        folder = opener.guard.child(source, key)
-    except InvalidRequest as error:
-        raise CorruptChunk(f"{source.name}: {error}") from error
-    return Folder(opener, folder, await open_objects(folder, opener.context))
 
 
 async def open_meshes(opener: Opener, source: Source, key: str, stretch: Float3) -> Meshes:

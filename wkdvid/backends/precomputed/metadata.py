@@ -62,6 +62,8 @@ class Info:
     """Finest first, those that can be read."""
     mesh: str | None
     """The folder of the meshes, relative to the volume's; None: there are none."""
+    skeletons: str | None
+    """As ``mesh``, the folder of the skeletons."""
     segment_properties: str | None
     """As ``mesh``, the folder of their properties."""
     document: dict[str, Any]
@@ -100,6 +102,7 @@ def parse_info(document: Mapping[str, Any], what: str, is_installed: Callable[[s
         num_channels=num_channels,
         scales=tuple(sorted(scales, key=lambda scale: scale.resolution_nm)),
         mesh=_folder(document.get("mesh")),
+        skeletons=_folder(document.get("skeletons")),
         segment_properties=_folder(document.get("segment_properties")),
         document={**document, "data_type": data_type, "scales": [normalised[i] for i in given]},
         notes=tuple(

@@ -1,15 +1,17 @@
-"""What lies beside a segmentation: meshes and properties of its segments, looked for when they are asked for."""
+"""What lies beside a segmentation: meshes, skeletons and properties of its segments, looked for when asked for."""
 
 from __future__ import annotations
 
 import asyncio
 
 from wkdvid.backends.opening import Opener, parse_document
+from wkdvid.backends.precomputed.folder import open_folder
 from wkdvid.backends.precomputed.kept_meshes import KeptMeshes
-from wkdvid.backends.precomputed.meshes import open_folder, open_meshes
+from wkdvid.backends.precomputed.meshes import open_meshes
 from wkdvid.backends.precomputed.metadata import Info
+from wkdvid.backends.precomputed.skeletons import open_skeletons
 from wkdvid.core.geometry import Float3
-from wkdvid.core.segments import Meshes
+from wkdvid.core.segments import Meshes, Skeletons
 from wkdvid.core.source import Source
 from wkdvid.errors import CorruptChunk
 
@@ -29,12 +31,20 @@ class StoredSegments:
         self._source = source
         self._info = info
         self._stretch: Float3 = (x, y, z)
+        self.has_meshes = info.mesh is not None
+        self.has_skeletons = info.skeletons is not None
         self._meshes: Meshes | None = None
+        self._skeletons: Skeletons | None = None
 
     async def meshes(self) -> Meshes | None:
         if self._meshes is None and self._info.mesh is not None:
             self._meshes = KeptMeshes(await open_meshes(self._opener, self._source, self._info.mesh, self._stretch))
         return self._meshes
+
+    async def skeletons(self) -> Skeletons | None:
+        if self._skeletons is None and self._info.skeletons is not None:
+            self._skeletons = await open_skeletons(self._opener, self._source, self._info.skeletons, self._stretch)
+        return self._skeletons
 
     async def properties(self) -> bytes | None:
         if self._info.segment_properties is None:

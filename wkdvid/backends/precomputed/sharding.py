@@ -97,7 +97,7 @@ def parse_sharding(document: object, what: str) -> Sharding:
     """
     if not isinstance(document, dict) or document.get("@type") != "neuroglancer_uint64_sharded_v1":
         raise CorruptChunk(f"{what}: expected a neuroglancer_uint64_sharded_v1 object")
-    if document.get("hash") not in _HASHES:
+    if document.get("hash") not in (*_HASHES,):
         raise CorruptChunk(f"{what}.hash: expected one of {', '.join(_HASHES)}")
     return Sharding(
         **{name: _bits(document.get(name), largest, f"{what}.{name}") for name, largest in _BITS.items()},

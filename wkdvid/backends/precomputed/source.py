@@ -189,7 +189,10 @@ class PrecomputedVolume(TensorStoreVolume):
         segments: StoredSegments,
     ) -> None:
         super().__init__(info, stores, what, deadline_s, files)
+        self.has_meshes = segments.has_meshes
+        self.has_skeletons = segments.has_skeletons
         self.meshes = segments.meshes
+        self.skeletons = segments.skeletons
         self.segment_properties = segments.properties
         self._scales = scales
         self._reading: WeakValueDictionary[tuple[int, Vec3], ts.Future[ts.KvStore.ReadResult]] = WeakValueDictionary()

@@ -1,7 +1,8 @@
 """What DVID's clients see as data instances: of registered datasets their layers.
 
 A colour layer is ``name``, ``name_1``, ``name_2``...: the finest level halved so many times on every axis.
-A segmentation is one ``labelmap`` with ``scale=``.
+A segmentation is one ``labelmap`` with ``scale=``; what its source has of meshes and skeletons are the key-values of
+``name_meshes`` and ``name_skeletons``.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ import numpy as np
 from wkdvid.core.access import Protected
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.geometry import Box, Float3
+from wkdvid.core.keyvalues import KeyValues, MeshValues, SkeletonValues
 from wkdvid.core.layers import Layer
+from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.repositories import DataInstance, Node, Repository
+from wkdvid.core.segments import StoresSegments
 from wkdvid.core.volume import LayerInfo
 from wkdvid.errors import UnsupportedRequest
 
 Compression: TypeAlias = Literal["jpeg", "lz4", "none"]
+SegmentPart: TypeAlias = Literal["meshes", "skeletons"]
 
 BLOCK = 64
 """Side of a layer's blocks in voxels, whatever its chunks are: what clients of JPEG and label blocks insist on."""
@@ -42,6 +47,7 @@ _IMAGE_TYPES: Mapping[tuple[str, int], str] = {
     (np.dtype("uint8").str, 3): "rgba8blk",
 }
 """By ``dtype.str``, which numpy has ready; it makes up ``dtype.name`` anew each time."""
+SEGMENT_PARTS: tuple[SegmentPart, ...] = ("meshes", "skeletons")
 _LEVEL_NAME = re.compile(r"(.+)_([1-9][0-9]?)")
 
 
@@ -106,8 +112,27 @@ class VoxelInstance(Instance):
 
     def voxel_sides(self, scale: Scale) -> Float3:
         """Of a voxel of ``scale``, in nanometres."""
-        (x, y, z), (a, b, c) = self.layer.info.voxel_size_nm, scale.mag
-        return (x * a, y * b, z * c)
+        return voxel_sides(self.layer, scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentsInstance(Instance):
+    """Meshes or skeletons of a labelmap's segments, as key-values that cannot be changed."""
+
+    source: StoresSegments
+    part: SegmentPart
+    voxel_sides: Float3
+    """Of the labelmap's finest scale, in nanometres."""
+
+    def values(self, limits: Limits) -> KeyValues:
+        if self.part == "meshes":
+            return MeshValues(self.source, limits)
+        return SkeletonValues(self.source, self.voxel_sides)
+
+
+def voxel_sides(layer: Layer, scale: Scale) -> Float3:
+    (x, y, z), (a, b, c) = layer.info.voxel_size_nm, scale.mag
+    return (x * a, y * b, z * c)
 
 
 def type_of(info: LayerInfo) -> str | None:
@@ -131,13 +156,18 @@ class Version:
         return self.repository if self.dataset is None else self.dataset
 
 
-def find(at: Version, dataset: Dataset, name: str) -> VoxelInstance | None:
+def find(at: Version, dataset: Dataset, name: str) -> Instance | None:
     """
     Args:
         dataset: That of ``at``.
     Raises:
         UnsupportedRequest: the layer's voxels are of no type that DVID has.
     """
+    found = _find_voxels(at, dataset, name)
+    return found or next((one for one in segments_instances(at, dataset) if one.name == name), None)
+
+
+def _find_voxels(at: Version, dataset: Dataset, name: str) -> VoxelInstance | None:
     layer, level = dataset.layers.get(name), 0
     if layer is None:
         match = _LEVEL_NAME.fullmatch(name)
@@ -168,13 +198,37 @@ def _of_layer(at: Version, name: str, typename: str, layer: Layer, level: int) -
 
 
 def instances(at: Version, dataset: Dataset) -> Iterator[VoxelInstance]:
-    """All that a dataset offers, each colour layer with its levels."""
+    """All voxels that a dataset offers, each colour layer with its levels."""
     for name, layer in dataset.layers.items():
         typename = type_of(layer.info)
         if typename is not None:
             yield _of_layer(at, name, typename, layer, 0)
             for level in range(1, len(layer.halvings) if typename != "labelmap" else 0):
                 yield _of_layer(at, f"{name}_{level}", typename, layer, level)
+
+
+def segments_instances(at: Version, dataset: Dataset) -> Iterator[SegmentsInstance]:
+    """What a source has of a labelmap's segments. A layer that has the same name goes before it."""
+    for name, layer in dataset.layers.items():
+        source = layer.volume
+        if type_of(layer.info) == "labelmap" and isinstance(source, StoresSegments):
+            for part in SEGMENT_PARTS:
+                has = source.has_meshes if part == "meshes" else source.has_skeletons
+                if has and f"{name}_{part}" not in dataset.layers:
+                    yield _of_segments(at, name, layer, source, part)
+
+
+def _of_segments(at: Version, name: str, layer: Layer, source: StoresSegments, part: SegmentPart) -> SegmentsInstance:
+    return SegmentsInstance(
+        name=f"{name}_{part}",
+        typename="keyvalue",
+        owner=at.owner,
+        repository=at.repository,
+        node=at.node,
+        source=source,
+        part=part,
+        voxel_sides=voxel_sides(layer, layer.halvings[0]),
+    )
 
 
 def refusal(layer: Layer) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
@@ -13,14 +13,24 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.core.access import Action, allowed
+from wkdvid.core.catalog import Dataset
 from wkdvid.core.repositories import Node
+from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
 from wkdvid.frontends.dvid import documents, images, labels, parse, runtime, server
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
-from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance, Version, instances, refusal, type_of
+from wkdvid.frontends.dvid.instances import (
+    VOXEL_BYTES,
+    Instance,
+    Version,
+    instances,
+    refusal,
+    segments_instances,
+    type_of,
+)
 from wkdvid.frontends.dvid.status import STATUS, BadCall, text
 from wkdvid.frontends.dvid.throttle import Throttle
-from wkdvid.frontends.dvid.versions import branch_name, find_instance, find_version, shown
+from wkdvid.frontends.dvid.versions import branch_name, find_instance, find_version, version_of
 from wkdvid.frontends.http import (
     HTML,
     TEXT,
@@ -46,7 +56,11 @@ ALL = ("GET", "HEAD", "POST", "PUT", "DELETE")
 PLAIN = "text/plain"
 SEGMENTS = 5
 """Path segments after an instance's endpoint; what is more than it needs is ignored."""
-ENDPOINTS: Mapping[str, Endpoints] = {**dict.fromkeys(VOXEL_BYTES, images.ENDPOINTS), "labelmap": labels.ENDPOINTS}
+ENDPOINTS: Mapping[str, Endpoints] = {
+    **dict.fromkeys(VOXEL_BYTES, images.ENDPOINTS),
+    "labelmap": labels.ENDPOINTS,
+    "keyvalue": Endpoints(handlers={"info": images.info}),
+}
 """By the type of an instance."""
 
 
@@ -178,24 +192,44 @@ async def _version(request: Request, uuid: str) -> Version:
 
 
 async def repos_info(request: Request) -> HTTPResponse:
-    visible = await services_of(request).visible(_token(request))
-    return json_reply({dataset.entry.uuid: _described(shown(dataset)) for dataset in visible})
+    services, token = services_of(request), _token(request)
+    found = [await version_of(services, dataset, token) for dataset in await services.visible(token)]
+    newest = [at for at in found if at.node is at.repository.newest]
+    return json_reply({at.repository.root: _described(services, at) for at in newest})
 
 
 async def repo_info(request: Request, uuid: str) -> HTTPResponse:
-    return json_reply(_described(await _version(request, uuid)))
+    return json_reply(_described(services_of(request), await _version(request, uuid)))
 
 
-def _described(at: Version) -> dict[str, Any]:
-    dataset = at.dataset
-    if dataset is None:
+def _described(services: Services, at: Version) -> dict[str, Any]:
+    """A repository, whichever node names it. Of instances of one name in several releases the newest one's is shown."""
+    if at.dataset is None:
         return documents.repository(at.repository, ())
-    left_out = {name: refusal(layer) for name, layer in dataset.layers.items() if type_of(layer.info) is None}
-    properties = {
-        **({"Unavailable": dataset.reason} if dataset.reason else {}),
+    versions = [
+        at if node is at.node else Version(at.repository, node, services.catalog.by_uuid.get(node.uuid))
+        for node in at.repository.nodes.values()
+    ]
+    datasets = [(one, one.dataset) for one in versions if one.dataset is not None]
+    found: dict[str, Instance] = {}
+    for one, dataset in datasets:
+        found |= {each.name: each for each in (*instances(one, dataset), *segments_instances(one, dataset))}
+    return documents.repository(at.repository, found.values(), _properties([dataset for _, dataset in datasets]))
+
+
+def _properties(releases: Sequence[Dataset]) -> dict[str, Any]:
+    """What there is to say of what is not offered."""
+    left_out = {
+        name: refusal(layer)
+        for dataset in releases
+        for name, layer in dataset.layers.items()
+        if type_of(layer.info) is None
+    }
+    reasons = [dataset.reason for dataset in releases if dataset.reason]
+    return {
+        **({"Unavailable": "; ".join(reasons)} if reasons else {}),
         **({"NotOffered": left_out} if left_out else {}),
     }
-    return documents.repository(at.repository, instances(at, dataset), properties)
 
 
 async def repo(request: Request, uuid: str) -> HTTPResponse:

@@ -6,6 +6,7 @@ import re
 
 from wkdvid.core.access import Action, allowed
 from wkdvid.core.catalog import Dataset
+from wkdvid.core.repositories import repository_of
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound
 from wkdvid.frontends.dvid.instances import Instance, Version, find
@@ -38,7 +39,7 @@ async def _known_version(services: Services, spec: str, token: str | None) -> Ve
     if ":" in branch:
         raise InvalidRequest(f'bad UUID specification "{spec}"')
     found = await _exact(services, uuid, token) or await _by_prefix(services, uuid, token, bool(colon))
-    return _on_branch(found, branch) if branch else found
+    return await _on_branch(services, found, branch, token) if branch else found
 
 
 async def find_instance(services: Services, spec: str, name: str, token: str | None) -> Instance:
@@ -66,8 +67,21 @@ async def _known_instance(services: Services, spec: str, name: str, token: str |
 
 
 def shown(dataset: Dataset) -> Version:
-    """A registered dataset as the newest node that shows it."""
+    """A registered dataset as a repository of its own."""
     return Version(dataset.repository, dataset.repository.nodes[dataset.entry.uuid], dataset)
+
+
+async def version_of(services: Services, dataset: Dataset, token: str | None) -> Version:
+    """A registered dataset, which the caller may read, as a node among those of its releases that the caller may read.
+
+    Each of them is a registered dataset, by the UUID of its node.
+    """
+    releases = services.catalog.releases(dataset)
+    if len(releases) == 1:
+        return shown(dataset)
+    may = [one is dataset or await allowed(services.authorizer, token, Action.READ, one) for one in releases]
+    repository = repository_of([one.entry for one, is_allowed in zip(releases, may, strict=True) if is_allowed])
+    return Version(repository, repository.nodes[dataset.entry.uuid], dataset)
 
 
 async def _exact(services: Services, uuid: str, token: str | None) -> Version | None:
@@ -77,7 +91,7 @@ async def _exact(services: Services, uuid: str, token: str | None) -> Version | 
     if dataset is None:
         return None
     try:
-        return shown(await services.known_dataset(dataset.key, token))
+        return await version_of(services, await services.known_dataset(dataset.key, token), token)
     except NotFound:  # not to be seen by this caller: goes on as if it were not there
         return None
 
@@ -87,8 +101,10 @@ async def _by_prefix(services: Services, prefix: str, token: str | None, has_bra
         raise NotFound("could not find UUID with partial match to ")
     candidates = services.catalog.with_uuid_prefix(prefix)
     seen = [d for d in candidates if await allowed(services.authorizer, token, Action.READ, d)]
+    if not prefix:
+        seen = list({services.catalog.releases(dataset)[-1].key: dataset for dataset in seen}.values())
     if len(seen) == 1:
-        return shown(await services.known_dataset(seen[0].key, token))
+        return await version_of(services, await services.known_dataset(seen[0].key, token), token)
     if not prefix:
         raise NotFound("UUID must be specified if more than one repo exists")
     raise NotFound(
@@ -96,7 +112,7 @@ async def _by_prefix(services: Services, prefix: str, token: str | None, has_bra
     )
 
 
-def _on_branch(found: Version, branch: str) -> Version:
+async def _on_branch(services: Services, found: Version, branch: str, token: str | None) -> Version:
     ancestor = _ANCESTOR.fullmatch(branch)
     name, steps = (ancestor[1], int(ancestor[2])) if ancestor else (branch, 0)
     repository = found.repository
@@ -106,7 +122,13 @@ def _on_branch(found: Version, branch: str) -> Version:
     lineage = repository.lineage(head.uuid)
     if steps >= len(lineage):
         raise InvalidRequest(f'parent {steps} is out of range for branch "{name}"')
-    return Version(repository, lineage[steps], found.dataset)
+    node = lineage[steps]
+    if found.dataset is None or node is found.node:
+        return Version(repository, node, found.dataset)
+    dataset = services.catalog.by_uuid.get(node.uuid)
+    if dataset is None:
+        raise NotFound(f"could not find UUID with partial match to {node.uuid}")
+    return Version(repository, node, await services.known_dataset(dataset.key, token))
 
 
 async def _runtime(services: Services, instance: str, token: str | None) -> Dataset | None:
