@@ -42,7 +42,7 @@ def made_index(folder: Path, voxels: Voxels, start: Vec3 = (0, 0, 0), budget: in
     runs = reduced(count_runs(folder / "runs", voxels, start), folder / "merging", budget, Event())
     write_index(folder, merge(runs, budget, Event()), {})
     grid = Box.at(start, (voxels.shape[0], voxels.shape[1], voxels.shape[2])).scaled_down((64, 64, 64))
-    return read_index(folder, json.loads((folder / "index.json").read_text()), grid, "index")
+    return read_index(folder.joinpath, json.loads((folder / "index.json").read_text()), grid, "index")
 
 
 def counted(voxels: Voxels, start: Vec3 = (0, 0, 0)) -> dict[int, dict[Vec3, int]]:

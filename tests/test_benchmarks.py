@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cases, failing, pictures, table
+from benchmarks import cases, failing, label_index, pictures, table
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
@@ -195,6 +195,13 @@ def test_pictures_are_measured_beside_a_script(name: str, volume: Volume) -> Non
     found = pictures.measure(name, volume.voxels("grey", Box((0, 0, 0), (SIDE, SIDE, SIDE))))
     assert min(*found.ours_us, *found.theirs_us) > 0
     assert pictures.LIBRARY in table.line(found)
+
+
+@pytest.mark.parametrize("name", label_index.NAMES)
+def test_the_label_index_is_measured_beside_a_script(name: str, volume: Volume) -> None:
+    found = label_index.measure(name, volume, SIDE)
+    assert min(*found.ours_us, *found.theirs_us) > 0
+    assert label_index.LIBRARY in table.line(found)
 
 
 def test_pictures_that_differ_are_noticed() -> None:

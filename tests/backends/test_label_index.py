@@ -259,6 +259,19 @@ async def test_an_index_has_to_be_a_local_folder_within_the_roots(
         assert "index is not used" in note
 
 
+async def test_files_that_lead_out_of_the_roots_are_not_mapped(
+    stored: tuple[Path, DatasetEntry], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, entry = stored
+    outside = tmp_path_factory.mktemp("outside") / "secret"
+    (folder / "labels.u64").rename(outside)
+    (folder / "labels.u64").symlink_to(outside)
+    index, (note,) = await opened(folder, entry)
+    assert index is None
+    assert "labels.u64 is a link that leads elsewhere" in note
+    assert str(outside) not in note
+
+
 async def test_entries_that_lead_elsewhere_are_corrupt(stored: tuple[Path, DatasetEntry]) -> None:
     folder, entry = stored
     offsets = np.fromfile(folder / "offsets.u64", "<u8")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -176,9 +176,10 @@ class FileLabelIndex:
         return np.array(self._labels[part]), np.array(self._sizes[part])
 
 
-def read_index(folder: Path, document: Mapping[str, Any], grid: Box, name: str) -> FileLabelIndex:
+def read_index(place: Callable[[str], Path], document: Mapping[str, Any], grid: Box, name: str) -> FileLabelIndex:
     """
     Args:
+        place: Where a file of the folder is.
         document: ``index.json``, whose source is known to be right.
         name: Of the folder, for messages.
     Raises:
@@ -187,7 +188,7 @@ def read_index(folder: Path, document: Mapping[str, Any], grid: Box, name: str) 
     labels, entries = (_count(document, key, name) for key in ("labels", "entries"))
     largest = _count(document, "max_label", name) if labels else None
     lengths = (labels, labels, labels + 1, entries, entries)
-    columns = [_mapped(folder / file, n, name) for file, n in zip((*_BY_LABEL, *_BY_ENTRY), lengths, strict=True)]
+    columns = [_mapped(place(file), file, n, name) for file, n in zip((*_BY_LABEL, *_BY_ENTRY), lengths, strict=True)]
     return FileLabelIndex(grid, largest, name, *columns)
 
 
@@ -198,12 +199,12 @@ def _count(document: Mapping[str, Any], key: str, name: str) -> int:
     return value
 
 
-def _mapped(path: Path, length: int, name: str) -> npt.NDArray[Any]:
-    dtype = np.dtype("<u4" if path.suffix == ".u32" else "<u8")
+def _mapped(path: Path, file: str, length: int, name: str) -> npt.NDArray[Any]:
+    dtype = np.dtype("<u4" if file.endswith("32") else "<u8")
     try:
         size = path.stat().st_size
         if size != length * dtype.itemsize:
-            raise CorruptChunk(f"{name}: {path.name} has {size} bytes, expected {length} of {dtype.itemsize}")
+            raise CorruptChunk(f"{name}: {file} has {size} bytes, expected {length} of {dtype.itemsize}")
         return np.memmap(path, dtype, "r", shape=(length,)).view(np.ndarray) if length else np.empty(0, dtype)
     except OSError as error:
-        raise CorruptChunk(f"{name}: {path.name} cannot be read ({error.strerror})") from error
+        raise CorruptChunk(f"{name}: {file} cannot be read ({error.strerror})") from error

@@ -106,12 +106,13 @@ class _Indexing:
         """
         Raises:
             BackendError: voxels cannot be read.
-            JobFailed: files cannot be written.
+            JobFailed: files cannot be written, or those that were written cannot be read.
         """
         try:
             await (self._count(box) if stage == 0 else self._merge())
-        except OSError as error:
-            raise JobFailed(f"{self.stages[stage].name}: {error.strerror or error}") from error
+        except (OSError, ValueError) as error:  # ValueError: a file of runs is not one any more
+            reason = getattr(error, "strerror", None) or error
+            raise JobFailed(f"{self.stages[stage].name}: {reason}") from error
 
     async def _count(self, box: Box) -> None:
         info = self._source.info
@@ -134,15 +135,13 @@ class _Indexing:
             stop.set()
 
     def _merge_all(self, stop: Event) -> None:
-        if (self._folder / MANIFEST).exists():  # an earlier try was interrupted after that
-            return
-        stage = self.stages[0]
-        found = [run for number in range(stage.count) for run in runs_of(self._runs(stage.box(number)))]
-        merging = self._folder / "merging"
-        runs = reduced(found, merging, self._merge_bytes, stop)
-        write_index(self._folder, merge(runs, self._merge_bytes, stop), self.plan)
-        shutil.rmtree(merging, ignore_errors=True)
-        shutil.rmtree(self._folder / "runs", ignore_errors=True)
+        merging, stage = self._folder / "merging", self.stages[0]
+        if not (self._folder / MANIFEST).exists():  # else an earlier try was interrupted after that
+            found = (run for number in range(stage.count) for run in runs_of(self._runs(stage.box(number))))
+            runs = reduced(found, merging, self._merge_bytes, stop)
+            write_index(self._folder, merge(runs, self._merge_bytes, stop), self.plan)
+        for spent in (merging, self._folder / "runs"):
+            shutil.rmtree(spent, ignore_errors=True)
 
     async def _apart(self, function: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._executor, function)

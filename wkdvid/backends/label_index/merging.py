@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from threading import Event
 
@@ -82,16 +83,26 @@ def merge(runs: Sequence[Run], budget: int, stop: Event) -> Iterator[Columns]:
         cursors = [cursor for cursor in cursors if len(cursor.held) or not cursor.is_read]
 
 
-def reduced(runs: Sequence[Run], folder: Path, budget: int, stop: Event) -> Sequence[Run]:
-    """Merge groups of runs into files of a folder until there are few enough for ``merge``; errors as ``merge``."""
-    for level in count():
-        if len(runs) <= FAN_IN:
-            break
-        groups = [runs[i : i + FAN_IN] for i in range(0, len(runs), FAN_IN)]
-        place = folder / str(level)
+def reduced(runs: Iterable[Run], folder: Path, budget: int, stop: Event) -> Sequence[Run]:
+    """Merge groups of runs into files of a folder until there are few enough for ``merge``; errors as ``merge``.
+
+    Args:
+        runs: Taken as they are needed: of a large volume there are millions.
+    """
+    level = 0
+    while True:
+        rest = iter(runs)
+        first = list(islice(rest, FAN_IN + 1))
+        if len(first) <= FAN_IN:
+            return first
+        groups = iter(partial(_group, chain(first, rest)), [])
         runs = [
-            write_run(place / f"{i}.npy", merge(group, budget, stop), sum(run.count for run in group))
+            write_run(folder / str(level) / f"{i}.npy", merge(group, budget, stop), sum(run.count for run in group))
             for i, group in enumerate(groups)
         ]
         shutil.rmtree(folder / str(level - 1), ignore_errors=True)
-    return runs
+        level += 1
+
+
+def _group(runs: Iterator[Run]) -> list[Run]:
+    return list(islice(runs, FAN_IN))

@@ -35,4 +35,11 @@ async def _open(layer: LayerEntry, info: LayerInfo, folder: str, opener: Opener)
         raise InvalidRequest(f"{source.name}: there is no {MANIFEST}")
     if document.get("source") != manifest(layer, info):
         raise InvalidRequest(f"{source.name}: the source is not what it was when this was made")
-    return await asyncio.to_thread(read_index, Path(source.path), document, grid_of(info), source.name)
+
+    def place(file: str) -> Path:
+        try:
+            return opener.guard.local_path(source.path + file)
+        except InvalidRequest:
+            raise InvalidRequest(f"{source.name}: {file} is a link that leads elsewhere") from None
+
+    return await asyncio.to_thread(read_index, place, document, grid_of(info), source.name)
