@@ -53,7 +53,8 @@ class SparseVolume:
             BackendError: the index cannot be read.
             TooLarge: the label is in too many blocks to be looked at.
         """
-        blocks = within(candidates(await index.entries(label), scale), index.block, bounds)
+        found = await asyncio.to_thread(candidates, await index.entries(label), scale)
+        blocks = within(found, index.block, bounds)
         return cls(
             layer=layer,
             scale=layer.halvings[scale],

@@ -57,6 +57,7 @@ class IndexKind:
         layer, volume = await self._workplace.source(entry, job.layer)
         info = volume.info
         if info.category != "segmentation" or info.dtype.kind != "u":
+            await volume.aclose()
             raise UnsupportedRequest(
                 f"layer {job.layer!r} ({info.category}, {info.dtype.name}) has no labels; an index is made of unsigned"
                 " segmentations"

@@ -72,7 +72,8 @@ async def gathered(records: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if size >= SENT_TOGETHER:
             yield b"".join(held)
             held, size = [], 0
-    yield b"".join(held)
+    if held:
+        yield b"".join(held)
 
 
 # ---- sizes --------------------------------------------------------------------------------------------------------
