@@ -17,8 +17,8 @@ from wkdvid.server import create_app
 PAGE = (Path(__file__).parents[2] / "docs" / "dvid.md").read_text()
 CHANGING = ("POST", "PUT", "DELETE")
 BELOW_INSTANCES = re.compile(r"/api/node/<uuid.*?>/<name")
-COLUMNS: Mapping[str, str] = {kind: "images" if kind.endswith("blk") else kind for kind in ENDPOINTS}
-"""Of each type of instance."""
+COLUMNS: Mapping[str, str] = {kind: "images" for kind in ENDPOINTS if kind.endswith("blk")} | {"labelmap": "labelmap"}
+"""Of each type of voxels."""
 
 
 def tables() -> Iterator[list[dict[str, str]]]:
@@ -91,7 +91,7 @@ def names(endpoints: Endpoints) -> set[str]:
     return {*endpoints.handlers, *changing, *endpoints.asking, *endpoints.not_offered}
 
 
-@pytest.mark.parametrize("kind", ENDPOINTS)
+@pytest.mark.parametrize("kind", COLUMNS)
 def test_each_endpoint_of_an_instance_has_a_row(kind: str) -> None:
     endpoints = ENDPOINTS[kind]
     rows = {row["endpoint"].strip("`"): row[COLUMNS[kind]] for row in table("endpoint")}

@@ -36,7 +36,6 @@ DIFFERING: Mapping[str, tuple[str, ...]] = {
     ),
     "decisions.md 11: compression=jpeg on uint8 always answers JPEG": ("subvol-grey-jpeg", "subvol-greyraw-jpeg"),
     "needs regions of interest": ("raw-roi", "seg-raw-roi"),
-    "not among this version's endpoints": ("arb", "seg-pseudocolor"),
 }
 """Read requests of these instances that a DVID answers otherwise, by the reason."""
 OTHERS = (

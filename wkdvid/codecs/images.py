@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import imagecodecs
+import mmh3
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,8 @@ Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
 _LARGEST_PNG_SIDE = 1_000_000
 """libpng's limit in pixels."""
+MIXED_AT_A_TIME = 1 << 20
+"""Pixels that are reckoned with in float64."""
 _KINDS: dict[str, Kind] = {
     "": "png",
     "png": "png",
@@ -83,6 +86,49 @@ def pixels_from_voxels(voxels: NDArray[Any]) -> Samples:
     sample = {1: "u1", 2: "<u2", 4: "u1", 8: ">u2"}[voxels.itemsize]
     samples = np.ascontiguousarray(voxels).view(sample).astype(np.dtype(sample).newbyteorder("="), copy=False)
     return samples.reshape(*voxels.shape, 4) if voxels.itemsize > 2 else samples
+
+
+def pseudocolors(labels: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Labels (height, width) -> RGB (height, width, 3): the first bytes of each label's murmurhash3 (x86, 32 bits, seed
+    0, of its 8 little-endian bytes), the high one first. So DVID colours them.
+    """
+    known, places = np.unique(labels, return_inverse=True)
+    hashes = [mmh3.hash(label.to_bytes(8, "little"), 0, signed=False) for label in known.tolist()]
+    colors = np.array(hashes, ">u4").view(np.uint8).reshape(-1, 4)[:, :3]
+    pixels: NDArray[np.uint8] = colors[places].reshape(*labels.shape, 3)
+    return pixels
+
+
+def resized(pixels: NDArray[Any], height: int, width: int, *, smooth: bool) -> NDArray[Any]:
+    """Pixels (height, width[, channels]) as an image of another size over the same area.
+
+    Args:
+        smooth: Whether to interpolate between pixels, bilinearly; else the nearest one is taken.
+    """
+    for axis, length in enumerate((height, width)):
+        if pixels.shape[axis] != length:
+            pixels = _resized_along(pixels, axis, length, smooth)
+    return pixels
+
+
+def _resized_along(pixels: NDArray[Any], axis: int, length: int, smooth: bool) -> NDArray[Any]:
+    old = pixels.shape[axis]
+    centers = (np.arange(length) + 0.5) * (old / length)
+    lines = np.moveaxis(pixels, axis, 0)
+    out = np.empty((length, *lines.shape[1:]), pixels.dtype)
+    if not smooth:
+        out[...] = lines[np.minimum(centers.astype(np.int64), old - 1)]
+        return np.moveaxis(out, 0, axis)
+    places = np.clip(centers - 0.5, 0, old - 1)
+    before = places.astype(np.int64)
+    after = np.minimum(before + 1, old - 1)
+    share = (places - before).reshape(-1, *[1] * (pixels.ndim - 1))
+    step = max(MIXED_AT_A_TIME // length, 1)
+    for start in range(0, lines.shape[1], step):
+        some = lines[:, start : start + step].astype(np.float64)
+        mixed = some[before] * (1 - share) + some[after] * share
+        out[:, start : start + step] = mixed if pixels.dtype.kind == "f" else np.floor(mixed + 0.5)
+    return np.moveaxis(out, 0, axis)
 
 
 def _eight_bit(pixels: Samples) -> NDArray[np.uint8]:

@@ -1,12 +1,12 @@
-"""``raw`` and ``isotropic``: boxes and slices of any scale, for images and labels alike."""
+"""``raw``, ``isotropic`` and ``pseudocolor``: boxes and slices of any scale, for images and labels alike."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from wkdvid.codecs import images
 from wkdvid.core.body_cache import Body
+from wkdvid.core.geometry import Box
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.volume import Array
@@ -37,7 +37,8 @@ async def raw(call: Call[VoxelInstance], scale: Scale, region: Region, compressi
     """
     _refuse(call, scale, region)
     media_type = _media_type(region)
-    key = (scale.id, "raw", region.axes, region.box.start, region.box.stop, region.format, compression)
+    way = call.endpoint if region.is_slice else "raw"
+    key = (scale.id, way, region.axes, region.box.start, region.box.stop, region.format, compression)
     headers = {"Content-Encoding": "gzip"} if compression == "googlegzip" else None
     body = ready(call.services, call.instance.layer, key)
     if body is not None:
@@ -63,10 +64,6 @@ def _refuse(call: Call[VoxelInstance], scale: Scale, region: Region) -> None:
     """What is not offered, whatever is in the cache."""
     if call.query.get("roi"):
         raise InvalidRequest(f'Can\'t get ROI with name "{call.query["roi"][:80]}": invalid data instance name')
-    if call.endpoint == "isotropic" and region.is_slice:
-        sides = call.instance.voxel_sides(scale)
-        if sides[region.axes[0]] != sides[region.axes[1]]:
-            raise UnsupportedRequest("isotropic slices across voxels of unequal sides are not offered; ask for raw")
 
 
 def _check(call: Call[VoxelInstance], scale: Scale, region: Region, compression: str) -> None:
@@ -90,23 +87,38 @@ def _image_size(region: Region) -> tuple[int, int]:
     return (size[region.axes[0]], size[region.axes[1]]) if region.is_slice else (size[0], size[1] * size[2])
 
 
+def _box_to_read(call: Call[VoxelInstance], scale: Scale, region: Region) -> Box:
+    """Of an isotropic slice across voxels of unequal sides fewer along the longer one: its image is stretched."""
+    box = region.box
+    if call.endpoint != "isotropic" or not region.is_slice:
+        return box
+    sides, size = call.instance.voxel_sides(scale), list(box.size)
+    finest = min(sides[axis] for axis in region.axes)
+    for axis in region.axes:
+        size[axis] = max(round(size[axis] * finest / sides[axis]), 1)
+    return Box.at(box.start, (size[0], size[1], size[2]))
+
+
 async def _whole(call: Call[VoxelInstance], scale: Scale, region: Region, compression: str) -> Body:
-    array = await call.services.reader.read(call.instance.layer, scale, region.box)
-    loop, executor = asyncio.get_running_loop(), call.services.executor
-    if compression or region.is_slice or _media_type(region) != OCTETS:
-        return await loop.run_in_executor(executor, _encoded, array, call.instance.typename, region, compression)
+    array = await call.services.reader.read(call.instance.layer, scale, _box_to_read(call, scale, region))
+    typename = call.instance.typename
+    if region.is_slice:
+        return await call.services.apart(_drawn, array, typename, region, call.endpoint == "pseudocolor")
+    if compression or region.format:
+        return await call.services.apart(_encoded, array, typename, compression)
     if call.instance.voxel_bytes == call.instance.layer.info.voxel_bytes:
         return wire.buffer(array)
-    return wire.buffer(await loop.run_in_executor(executor, wire.as_sent, array, call.instance.typename))
+    return wire.buffer(await call.services.apart(wire.as_sent, array, typename))
 
 
-def _encoded(array: Array, typename: str, region: Region, compression: str) -> bytes:
+def _drawn(array: Array, typename: str, region: Region, colored: bool) -> bytes:
     sent = wire.as_sent(array, typename)
-    if region.is_slice:
-        return wire.slice_image(sent, region.axes, images.parse_format(region.format))
-    if region.format and not compression:
-        return wire.tall_jpeg(sent)
-    return bytes(wire.LABEL_VOLUMES[compression](sent))
+    return wire.slice_image(sent, region.axes, _image_size(region), images.parse_format(region.format), colored=colored)
+
+
+def _encoded(array: Array, typename: str, compression: str) -> bytes:
+    sent = wire.as_sent(array, typename)
+    return bytes(wire.LABEL_VOLUMES[compression](sent)) if compression else wire.tall_jpeg(sent)
 
 
 async def _slabs(call: Call[VoxelInstance], scale: Scale, region: Region) -> AsyncIterator[Body]:
@@ -117,7 +129,5 @@ async def _slabs(call: Call[VoxelInstance], scale: Scale, region: Region) -> Asy
     for slab in slabs(region.box, instance.voxel_bytes, slab_bytes, SLAB_DEPTH):
         array = await call.services.reader.read(instance.layer, scale, slab)
         if instance.voxel_bytes != instance.layer.info.voxel_bytes:
-            array = await asyncio.get_running_loop().run_in_executor(
-                call.services.executor, wire.as_sent, array, instance.typename
-            )
+            array = await call.services.apart(wire.as_sent, array, instance.typename)
         yield wire.buffer(array)
