@@ -112,6 +112,20 @@ class StoresChunks(Protocol):
 
 
 @runtime_checkable
+class TellsAbsence(Protocol):
+    """The power to tell what was never written from what is zero. Asked for by type."""
+
+    async def never_written(self, level: int, boxes: Sequence[Box]) -> Sequence[bool]:
+        """
+        Args:
+            boxes: Inside the extent, each within one chunk.
+        Raises:
+            BackendError: as ``Volume.read``.
+        """
+        ...
+
+
+@runtime_checkable
 class TellsRefusal(Protocol):
     """The power to tell that the source does not let itself be read. Asked for by type."""
 
