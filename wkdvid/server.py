@@ -28,6 +28,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
+from wkdvid.backends.stored_files import open_folder
 from wkdvid.backends.workplace import Workplace
 from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.backends.written.journal import Journal
@@ -244,6 +245,8 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
+        open_files=partial(open_folder, opener),
+        admit=opener.source,
         jobs=Jobs(job_store, (PYRAMID, INDEX)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
