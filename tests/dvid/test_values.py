@@ -20,7 +20,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.metadata.databases import running_postgresql
+from tests.metadata.databases import PostgreSQL, running_postgresql
 from tests.servers import Server, running
 from wkdvid.codecs import keyvalue_protobuf
 from wkdvid.core.limits import MIB
@@ -261,19 +261,38 @@ def peak_memory(server: Server) -> int:
     return max(map(int, peaks)) * 1024
 
 
-def test_a_database_that_is_gone_is_said(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, PostgreSQL]]:
+    """A server of short answers, and its database."""
     with running_postgresql() as database:
-        environ = {"WKDVID_METADATA__DATABASE_URL": database.new_database()}
-        with running(tmp_path, {}, environ=environ) as server:
-            repo = Repo(server)
-            repo.post("kv/key/k", b"1")
-            repo.post("roi/roi", [[0, 0, 0, 0]])
-            database.stop()
-            for path in ("kv/key/k", "kv/keys", "kv/keyrangevalues/a/z", "roi/roi", "ann/all-elements", "ann/tag/t"):
-                assert repo.get(path).status_code == 503, path
-            assert repo.ask("POST", "kv/key/k", b"2").status_code == 503
-            database.start()
-            assert repo.get("kv/key/k").content == b"1"
+        environ = {"WKDVID_METADATA__DATABASE_URL": database.new_database(), "WKDVID_LIMITS__RESPONSE_BYTES": "1MiB"}
+        with running(tmp_path_factory.mktemp("frail"), {}, environ=environ) as server:
+            yield server, database
+
+
+def test_answers_have_an_end(frail: tuple[Server, PostgreSQL]) -> None:
+    """What is too long for one piece is broken off; what is not is refused."""
+    repo = Repo(frail[0])
+    repo.post("kv/key/k", bytes(MIB))
+    repo.post("kv/key/l", bytes(MIB // 2))
+    assert len(repo.get("kv/keyrangevalues/l/l").content) > MIB // 2
+    answer = repo.get("kv/keyrangevalues/k/k")
+    assert (answer.status_code, "limits.response_bytes" in answer.text) == (400, True)
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        repo.get("kv/keyvalues?tar=true", ["l", "k"])
+
+
+def test_a_database_that_is_gone_is_said(frail: tuple[Server, PostgreSQL]) -> None:
+    server, database = frail
+    repo = Repo(server)
+    repo.post("kv/key/k", b"1")
+    repo.post("roi/roi", [[0, 0, 0, 0]])
+    database.stop()
+    for path in ("kv/key/k", "kv/keys", "kv/keyrangevalues/a/z", "roi/roi", "ann/all-elements", "ann/tag/t"):
+        assert repo.get(path).status_code == 503, path
+    assert repo.ask("POST", "kv/key/k", b"2").status_code == 503
+    database.start()
+    assert repo.get("kv/key/k").content == b"1"
 
 
 # ---- roi ----------------------------------------------------------------------------------------------------------
