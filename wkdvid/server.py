@@ -170,10 +170,9 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
     ]
-    if config.shares_catalog:
-        for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
-            following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
-            app.ctx.watching.append(asyncio.create_task(following, name=f"follow other hosts' {name}"))
+    for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
+        following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+        app.ctx.watching.append(asyncio.create_task(following, name=f"follow the {name}"))
 
 
 async def _let_watchers_go(app: App) -> None:
@@ -228,7 +227,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         catalog=catalog,
         repositories=repositories,
         volumes=_volumes(config, opener, repositories, executor),
-        values=SqlValueStore(open_engine(config.metadata.database_url, outlives_power=True)),
+        values=SqlValueStore(open_engine(config.metadata.database_url)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),
