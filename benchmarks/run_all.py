@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks import backends, cases, codecs, failing, many_datasets, pictures, servers, table
+from benchmarks import backends, cases, codecs, downloads, failing, many_datasets, pictures, servers, table
 from benchmarks.cases import Case
 from benchmarks.load import WrongAnswer
 from benchmarks.measure import Bench
@@ -178,6 +178,15 @@ def run_pictures(run: Run) -> None:
         run.record(pictures.measure(name, voxels))
 
 
+def run_downloads(run: Run) -> None:
+    wanted = [source for source in downloads.SOURCES if run.only.search(downloads.case_name(source))]
+    if wanted:
+        print(f"\n{table.VERSUS_HEADING}")
+    for source in wanted:
+        with run.attempt(downloads.case_name(source)):
+            run.record(downloads.measure(run.bench.volume, source, partial(run.server, WARM_CACHE)))
+
+
 def run_failing(run: Run) -> None:
     """The source is a web server in this process, on the core of the load."""
     if not run.only.search(failing.NAME):
@@ -212,6 +221,7 @@ def run_all(run: Run, medulla: Path | None) -> None:
     run_label_block(run, medulla)
     run_backends(run)
     run_pictures(run)
+    run_downloads(run)
     run_failing(run)
     print(f"\n{table.summary(run.results)}")
 

@@ -34,7 +34,6 @@ DIFFERING: Mapping[str, tuple[str, ...]] = {
     ),
     "decisions.md 11: compression=jpeg on uint8 always answers JPEG": ("subvol-grey-jpeg", "subvol-greyraw-jpeg"),
     "needs regions of interest": ("raw-roi", "seg-raw-roi"),
-    "not among this version's endpoints": ("arb", "seg-pseudocolor"),
     "there is no label index: IndexedLabels is false, and what needs one is refused": (
         "info-seg",
         "maxlabel",

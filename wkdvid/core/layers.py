@@ -58,7 +58,9 @@ def arrange_layers(entry: DatasetEntry, opened: Sequence[tuple[str | None, Volum
         path = f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}.layers.{volume.info.name}"
         ratio = _ratio(volume.info.voxel_size_nm, finest)
         if ratio is None:
-            problems.append(f"{path}: voxel size {volume.info.voxel_size_nm} nm is no whole multiple of {finest} nm")
+            help_text = "; give its store a 'dataset' of its own" if entry.is_configured else ""
+            size = volume.info.voxel_size_nm
+            problems.append(f"{path}: voxel size {size} nm is no whole multiple of {finest} nm{help_text}")
         elif volume.info.name in layers:
             problems.append(f"{path}: a second layer of this name")
         elif (unfit := _unfit(volume.info, compression)) is not None:

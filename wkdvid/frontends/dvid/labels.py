@@ -26,6 +26,8 @@ HELP = """\
     info | metadata | tags
     raw/0_1_2/<size>/<offset>                 uint64, x fastest; compression=lz4, gzip, google, googlegzip
     raw/<xy|xz|yz>/<w_h>/<offset>[/<format>]  16-bit RGBA
+    isotropic/...                             as raw; slices stretched where voxels are longer along one axis
+    pseudocolor/<xy|xz|yz>/<w_h>/<offset>[/<format>]  a colour for each label
     specificblocks?blocks=x,y,z,...           blocks of 64^3; compression=blocks, lz4, gzip, uncompressed
     blocks/<size>/<offset>                    likewise, lz4 by default
     label/<x_y_z> | labels (JSON body [[x,y,z],...])
@@ -49,6 +51,13 @@ async def raw_labels(call: Call[VoxelInstance]) -> Answer:
     if compression and compression not in LABEL_VOLUMES:
         raise InvalidRequest(f'unknown compression type "{compression[:80]}"')
     return await raw(call, scale, parse.Region(region.axes, region.box, ""), compression)
+
+
+async def pseudocolor(call: Call[VoxelInstance]) -> Answer:
+    region = parse.region(call.endpoint, call.parts, "illegal")
+    if not region.is_slice:
+        raise InvalidRequest("DVID currently supports only 2d pseudocolor image requests")
+    return await raw(call, parse.scale_of(call.query, call.instance.layer.halvings), region)
 
 
 async def specificblocks(call: Call[VoxelInstance]) -> Answer:
@@ -191,6 +200,7 @@ ENDPOINTS = Endpoints(
         "tags": instance_settings.tags,
         "raw": raw_labels,
         "isotropic": raw_labels,
+        "pseudocolor": pseudocolor,
         "specificblocks": specificblocks,
         "blocks": volume_blocks,
         "label": label,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -63,6 +64,10 @@ def blueprint() -> Blueprint:
         _route(bp, path, handler, "public", READING)
     for path, handler in READ.items():
         _route(bp, path, handler, "read", READING)
+    for path, reason in REFUSED.items():
+        _route(bp, path, partial(refuse, reason), "public", READING)
+    for path, reason in REFUSED_CHANGES.items():
+        _route(bp, path, partial(refuse_change, reason), "administrate", ("POST",))
     _route(bp, "/api/server/settings", post_settings, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", post_runtime, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", delete_runtime, "administrate", ("DELETE",))
@@ -224,6 +229,23 @@ async def token(request: Request) -> HTTPResponse:
     raise UnsupportedRequest("this server gives out no tokens")
 
 
+async def user_latencies(request: Request) -> HTTPResponse:
+    """Of users' heartbeats, which nobody notes."""
+    if request.args.get("u"):
+        raise UnsupportedRequest("heartbeats of users are not kept")
+    return json_reply({})
+
+
+async def refuse(reason: str, request: Request) -> HTTPResponse:
+    """What DVID has and this server does not."""
+    raise UnsupportedRequest(reason)
+
+
+async def refuse_change(reason: str, request: Request) -> HTTPResponse:
+    await require_dvid_admin(request, f"POST {request.path} requires admin privileges (admintoken or DSG admin)")
+    raise UnsupportedRequest(reason)
+
+
 async def help_page(request: Request) -> HTTPResponse:
     return reply(server.HELP, HTML)
 
@@ -263,6 +285,7 @@ PUBLIC: Mapping[str, Callable[..., Any]] = {
     "/interface/version": interface_version,
     "/api/heartbeat": heartbeat,
     "/api/load": load,
+    "/api/user-latencies": user_latencies,
     "/api/help": help_page,
     "/api/help/<typename>": help_of_type,
     "/api/server/info": info,
@@ -270,6 +293,16 @@ PUBLIC: Mapping[str, Callable[..., Any]] = {
     "/api/server/types": types,
     "/api/server/compiled-types": types,
     "/api/server/token": token,
+}
+REFUSED: Mapping[str, str] = {
+    "/interface": "this API is not described as RAML; see /docs",
+    "/api/server/config": "the configuration is not shown: it may hold secrets",
+    "/api/server/groupcache": "there is no groupcache",
+    "/api/storage": "what is stored where is not shown; see /api/repos/info",
+}
+REFUSED_CHANGES: Mapping[str, str] = {
+    "/api/server/reload-auth": "there is no authorization file to be read again",
+    "/api/server/reload-blocklist": "there is no block list to be read again",
 }
 READ: Mapping[str, Callable[..., Any]] = {
     "/api/repos/info": repositories.repos_info,
