@@ -198,6 +198,7 @@ async def _stop(app: App) -> None:
     await asyncio.wait(app.ctx.watching)
     await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
+    app.ctx.services.values.close()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
 
@@ -238,7 +239,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         catalog=catalog,
         repositories=repositories,
         volumes=_volumes(config, opener, repositories, executor),
-        values=SqlValueStore(open_engine(config.metadata.database_url, outlives_power=True)),
+        values=SqlValueStore(open_engine(config.metadata.database_url)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link, identities),
         reader=Reader(config.limits, executor),
