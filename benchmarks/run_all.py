@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks import backends, cases, codecs, failing, many_datasets, pictures, servers, table
+from benchmarks import backends, cases, codecs, failing, many_datasets, pictures, servers, table, writing
 from benchmarks.cases import Case
 from benchmarks.load import WrongAnswer
 from benchmarks.measure import Bench
@@ -178,6 +178,16 @@ def run_pictures(run: Run) -> None:
         run.record(pictures.measure(name, voxels))
 
 
+def run_writing(run: Run) -> None:
+    wanted = [case for case in writing.CASES if run.only.search(case.name)]
+    if not wanted:
+        return
+    print(f"\n{table.POSTED_HEADING}")
+    with run.attempt("POST raw"), run.server(WARM_CACHE, environ={"WKDVID_ACCESS__MODE": "open"}) as server:
+        for case in wanted:
+            run.record(writing.measure(run.bench.volume, case, server, run.bench.work / "written"))
+
+
 def run_failing(run: Run) -> None:
     """The source is a web server in this process, on the core of the load."""
     if not run.only.search(failing.NAME):
@@ -212,6 +222,7 @@ def run_all(run: Run, medulla: Path | None) -> None:
     run_label_block(run, medulla)
     run_backends(run)
     run_pictures(run)
+    run_writing(run)
     run_failing(run)
     print(f"\n{table.summary(run.results)}")
 
