@@ -36,7 +36,7 @@ RANKS = {
 """A module may import its own rank and lower ones."""
 SHARED = {"http", "addresses", "ranges"}
 """What all front ends may use beside their own modules."""
-SANIC_ALLOWED = ("server", "frontends.http", "cli.serve")
+SANIC_ALLOWED = ("server", "frontends.http", "frontends.dvid.callers", "cli.serve")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -169,10 +169,9 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
     ]
-    if config.shares_catalog:
-        lock = HostLock(config.state_dir / "catalog.follower.lock")
-        following = services.catalog.follow(lock)
-        app.ctx.watching.append(asyncio.create_task(following, name="follow other hosts"))
+    for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
+        following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+        app.ctx.watching.append(asyncio.create_task(following, name=f"follow the {name}"))
 
 
 async def _let_watchers_go(app: App) -> None:

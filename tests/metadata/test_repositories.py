@@ -120,6 +120,20 @@ async def test_a_node_sees_the_extent_of_its_nearest_ancestor(workers: Sequence[
     assert repository.extent(root, all_nodes) == repository.extent(child, all_nodes) == Box((4, -4, 4), (12, 4, 6))
 
 
+async def test_what_is_written_takes_the_place_of_what_was_said(workers: Sequence[SqlRepositories]) -> None:
+    one, two, *_ = workers
+    root = await one.create(None, "", "")
+    data, said = instance(), Box((0, 0, 0), (100, 100, 100))
+    await one.add_instance(root, data, said)
+    repository = await seen(two, root)
+    assert repository.extent(root, repository.instances["em"]) == said
+    for n in (1, 2):
+        box = Box((n, n, n), (n + 1, n + 1, n + 1))
+        await two.set_extent(data.data_uuid, repository.nodes[root].version, box, grow=True)
+    repository = await seen(one, root)
+    assert repository.extent(root, repository.instances["em"]) == Box((1, 1, 1), (3, 3, 3))
+
+
 async def winners(changes: Sequence[Coroutine[Any, Any, Any]]) -> int:
     """How many of changes that begin together are carried out; the others are refused."""
     results = await asyncio.gather(*changes, return_exceptions=True)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from wkdvid.core.entries import DatasetEntry, DatasetKey
 from wkdvid.core.geometry import Box
+from wkdvid.core.host_lock import HostLock
 
 ORGANIZATION = "repos"
 """Of repositories, where access is decided by ``organization/dataset``."""
@@ -152,6 +153,14 @@ class Repositories(Protocol):
         """
         ...
 
+    async def follow(self, lock: HostLock) -> None:
+        """See what other hosts change, until cancelled.
+
+        Args:
+            lock: Held by the worker that asks for all of this host.
+        """
+        ...
+
     @property
     def by_root(self) -> Mapping[str, Repository]: ...
 
@@ -205,7 +214,7 @@ class Repositories(Protocol):
         """
         Args:
             uuid: The node, an open one, in which it is made.
-            extent: Of its voxels as that node sees them.
+            extent: Where its voxels are said to be; what is first written takes its place.
         """
         ...
 

@@ -23,6 +23,8 @@ SILENCE = {
     "keepalives_count": "2",
 }
 """A PostgreSQL that is not there any more is noticed; libpq's words. What the URL says of them goes before."""
+ONLY_READS = "only_reads"
+"""Option of a connection."""
 MIGRATION_LOCK = 7_243_151_902_231_460
 """A number of our own among PostgreSQL's advisory locks."""
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -58,11 +60,11 @@ def open_engine(database_url: str, setting: str = "metadata.database_url") -> sa
 
 
 def _on_connect(connection: Any, _: object) -> None:
-    """WAL lets readers and the writer be at work at a time; with it NORMAL loses nothing when a process is killed."""
+    """WAL lets readers and the writer be at work at a time; with FULL what is committed outlives a loss of power."""
     for pragma in (
         f"busy_timeout = {BUSY_S * 1000}",
         "journal_mode = WAL",
-        "synchronous = NORMAL",
+        "synchronous = FULL",
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
@@ -70,7 +72,13 @@ def _on_connect(connection: Any, _: object) -> None:
 
 def _on_begin(connection: sa.Connection) -> None:
     """A transaction that began by reading could not wait for another one's writing: SQLite fails it at once."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    only_reads = connection.get_execution_options().get(ONLY_READS)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
+
+
+def reading(engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connection]:
+    """As ``transaction``, of one that only reads: with SQLite too, it waits for no writer."""
+    return transaction(engine.execution_options(**{ONLY_READS: True}))
 
 
 @contextlib.contextmanager

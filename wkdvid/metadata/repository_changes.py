@@ -99,7 +99,7 @@ class Change:
         texts = {"tags": json.dumps(instance.tags), "settings": json.dumps(dict(instance.settings))}
         number = self._insert(data_instances, {**row, **texts, "repository": repository.number})
         if extent is not None:
-            self._insert(extents, {"instance": number, "version": node.version, "corners": corners_of(extent)})
+            self._insert_extent(number, node.version, extent, written=False)
         said = f'New data instance "{instance.name}" of type "{instance.typename}" created'
         self._touch(repository.number, log=self._longer(repository.log, [said]))
 
@@ -118,11 +118,15 @@ class Change:
         where = version if row.versioned else lineage[-1]
         known = {box.version: box for box in self._connection.execute(sa.select(extents).where(of))}
         seen = next((known[ancestor] for ancestor in lineage if ancestor in known), None)
-        if grow and seen is not None:
+        if grow and seen is not None and seen.written:
             extent = box_of(seen.corners).join(extent)
         self._connection.execute(sa.delete(extents).where(of, extents.c.version == where))
-        self._insert(extents, {"instance": row.number, "version": where, "corners": corners_of(extent)})
+        self._insert_extent(row.number, where, extent, written=True)
         self._touch(row.repository)
+
+    def _insert_extent(self, instance: int, version: int, extent: Box, *, written: bool) -> None:
+        row = {"instance": instance, "version": version, "corners": corners_of(extent), "written": written}
+        self._connection.execute(sa.insert(extents).values(row))
 
     def _lineage(self, version: int) -> Sequence[int]:
         """A node and its ancestors, the root last."""

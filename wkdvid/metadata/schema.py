@@ -130,8 +130,12 @@ extents = Table(
     Column("instance", ForeignKey(data_instances.c.number), primary_key=True),
     Column("version", ForeignKey(nodes.c.version), primary_key=True),
     Column("corners", Text, nullable=False),
+    Column("written", Boolean, nullable=False),
 )
-"""Of an instance's voxels in the nodes that changed it; ``corners`` is JSON: ``[start, stop]``."""
+"""Of an instance's voxels in the nodes that changed it; ``corners`` is JSON: ``[start, stop]``.
+
+``written``: else it was said when the instance was made, and what is first written takes its place.
+"""
 
 repositories_state = Table(
     "repositories_state",

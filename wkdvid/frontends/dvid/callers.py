@@ -37,28 +37,33 @@ async def changed_version(request: Request, uuid: str) -> Version:
     """The node of which something is to be changed.
 
     Raises:
-        UnsupportedRequest: the server is read-only, or what a registered dataset shows is not to be changed.
+        UnsupportedRequest: the server is read-only, or the node is a registered dataset's.
         Unauthorized, Forbidden: the caller may not.
     """
     await refuse_in_read_only_mode(request)
     at = await asked_version(request, uuid)
+    if at.dataset is not None:
+        kind = "New data instance cannot be created" if request.path.endswith("/instance") else "Cannot do post"
+        raise UnsupportedRequest(f"{kind} on locked node {at.node.uuid}")
     await require_writing(request, dvid_token(request), at.owner)
     return at
 
 
 async def refuse_in_read_only_mode(request: Request) -> None:
-    """Administrators' ``?admintoken=`` lifts it.
-
+    """
     Raises:
         UnsupportedRequest: in DVID's words.
     """
-    if request.app.ctx.read_only and not await _lifts(request):
+    if await is_closed(request):
         raise UnsupportedRequest(READ_ONLY)
 
 
-async def _lifts(request: Request) -> bool:
+async def is_closed(request: Request) -> bool:
+    """Whether the server is read-only, and no administrator's ``?admintoken=`` lifts that."""
+    if not request.app.ctx.read_only:
+        return False
     token = _admin_token(request)
-    return token is not None and await allowed(services_of(request).authorizer, token, Action.ADMINISTRATE, None)
+    return token is None or not await allowed(services_of(request).authorizer, token, Action.ADMINISTRATE, None)
 
 
 async def require_dvid_admin(request: Request, refusal: str) -> None:

@@ -13,11 +13,13 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.errors import UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import documents, images, labels, parse, repositories, repository_changes, runtime, server
+from wkdvid.frontends.dvid import documents, images, labels, parse, runtime, server
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
 from wkdvid.frontends.dvid.made import COMMON
+from wkdvid.frontends.dvid.repositories import routes as repositories
+from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
 from wkdvid.frontends.dvid.status import STATUS, BadCall, text
 from wkdvid.frontends.dvid.throttle import Throttle
 from wkdvid.frontends.dvid.versions import find_instance
@@ -62,10 +64,10 @@ def blueprint() -> Blueprint:
     _route(bp, "/api/server/settings", post_settings, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", post_runtime, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", delete_runtime, "administrate", ("DELETE",))
-    _route(bp, "/api/repos", repository_changes.post_repos, "administrate", ("POST",))
-    for action, handler in REPO_CHANGES.items():
-        _route(bp, f"/api/repo/<uuid>/{action}", handler, "write", ("POST",))
-    _route(bp, "/api/node/<uuid>/<action>", repository_changes.post_node, "write", ("POST",))
+    _route(bp, "/api/repos", repositories.post_repos, "administrate", ("POST",))
+    for action, change in REPOSITORY_CHANGES.items():
+        _route(bp, f"/api/repo/<uuid>/{action}", repositories.post_repo(change), "write", ("POST",))
+    _route(bp, "/api/node/<uuid>/<action>", repositories.post_node, "write", ("POST",))
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
         _route(bp, f"/api/node/<uuid>/<name>/<endpoint>{rest}", instance, "read", ALL)
@@ -88,11 +90,11 @@ async def _start(app: Sanic[Any, Any]) -> None:
 
 async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
     services = services_of(request)
+    if request.method not in READING:
+        await refuse_in_read_only_mode(request)
     found = await find_instance(services, uuid, name, dvid_token(request))
     endpoints = _endpoints(found)
     handler = _handler(request, found, endpoint)
-    if request.method not in READING:
-        await refuse_in_read_only_mode(request)
     if request.method not in READING and endpoint not in endpoints.asking:
         await require_writing(request, dvid_token(request), found.owner)
     query = parse.query(request.query_string)
@@ -246,13 +248,6 @@ PUBLIC: Mapping[str, Callable[..., Any]] = {
     "/api/server/types": types,
     "/api/server/compiled-types": types,
     "/api/server/token": token,
-}
-REPO_CHANGES: Mapping[str, Callable[..., Any]] = {
-    "info": repository_changes.post_info,
-    "log": repository_changes.post_log,
-    "instance": repository_changes.post_instance,
-    "merge": repository_changes.post_merge,
-    "resolve": repository_changes.post_merge,
 }
 READ: Mapping[str, Callable[..., Any]] = {
     "/api/repos/info": repositories.repos_info,

@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("instance", sa.Integer, sa.ForeignKey("data_instances.number"), primary_key=True),
         sa.Column("version", sa.Integer, sa.ForeignKey("nodes.version"), primary_key=True),
         sa.Column("corners", sa.Text, nullable=False),
+        sa.Column("written", sa.Boolean, nullable=False),
     )
     state = op.create_table(
         "repositories_state",
