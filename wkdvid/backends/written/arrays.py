@@ -98,11 +98,10 @@ class Arrays:
         Raises:
             BackendError: it could not be stored; each block is old or new.
         """
-        store = self._written.get(place)
-        if store is None:
-            store = self._written[place] = await self._open(place, settings, {"create": True})
+        if place not in self._written:
+            self._written[place] = await self._open(place, settings, {"create": True})
         (x0, y0, z0), (x1, y1, z1) = box.start, box.stop
-        part = store[:, x0:x1, y0:y1, z0:z1]
+        part = self._written[place][:, x0:x1, y0:y1, z0:z1]
         try:
             await finished(part.write(array, can_reference_source_data_indefinitely=True).commit)
         except FAILURES as error:

@@ -214,7 +214,7 @@ class Volumes:
                 with self._journal.leftover(path) as note:
                     if note is not None and note.version == node.version:
                         await self._redo(self._target(note), note)
-                        path.unlink()
+                        self._journal.forget(path)
             yield
 
     async def mend(self) -> None:
@@ -235,7 +235,7 @@ class Volumes:
             with self._journal.leftover(path) as left:
                 if left is not None:
                     await self._redo(target, left)
-                    path.unlink()
+                    self._journal.forget(path)
                     log.info("mended what a broken write has left of data %r", target.instance.name)
 
     def _target(self, note: Note) -> Target:
