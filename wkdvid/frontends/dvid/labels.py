@@ -21,7 +21,7 @@ from wkdvid.frontends.dvid.wire import LABEL_ENCODINGS, LABEL_VOLUMES
 from wkdvid.frontends.dvid.writing import post_label_blocks, post_labels
 
 HELP = """\
-{name}: labels of type labelmap, read only, scales 0 to {last}. GET below /api/node/<uuid>/{name}/
+{name}: labels of type labelmap, scales 0 to {last}. GET below /api/node/<uuid>/{name}/
 
     info | metadata | tags
     raw/0_1_2/<size>/<offset>                 uint64, x fastest; compression=lz4, gzip, google, googlegzip
@@ -31,7 +31,8 @@ HELP = """\
     label/<x_y_z> | labels (JSON body [[x,y,z],...])
     mapping (JSON body) | mappings | supervoxel-splits | maxlabel | nextlabel
 
-All but the last line take scale=.
+All but the last line take scale=. Open nodes take POST of raw (boxes of whole blocks), of blocks (a stream of label
+blocks; scale=, downres=true), extents and resolution.
 """
 
 
