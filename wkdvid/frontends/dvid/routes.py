@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from sanic import Blueprint, Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from wkdvid.errors import UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import documents, images, labels, parse, runtime, server
+from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
+from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, labels, parse, roi, runtime, server
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
 from wkdvid.frontends.dvid.made import COMMON
 from wkdvid.frontends.dvid.repositories import routes as repositories
 from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
-from wkdvid.frontends.dvid.status import STATUS, BadCall, text
+from wkdvid.frontends.dvid.status import STATUS, BadCall, UnknownEndpoint, text
 from wkdvid.frontends.dvid.throttle import Throttle
 from wkdvid.frontends.dvid.versions import find_instance
 from wkdvid.frontends.http import (
@@ -49,7 +50,9 @@ SEGMENTS = 5
 ENDPOINTS: Mapping[str, Endpoints] = {
     **dict.fromkeys(VOXEL_BYTES, images.ENDPOINTS),
     "labelmap": labels.ENDPOINTS,
-    "keyvalue": Endpoints(handlers={"info": images.info}),
+    "keyvalue": keyvalue.ENDPOINTS,
+    "roi": roi.ENDPOINTS,
+    "annotation": annotation.ENDPOINTS,
 }
 """By the type of an instance."""
 
@@ -61,6 +64,10 @@ def blueprint() -> Blueprint:
         _route(bp, path, handler, "public", READING)
     for path, handler in READ.items():
         _route(bp, path, handler, "read", READING)
+    for path, reason in REFUSED.items():
+        _route(bp, path, partial(refuse, reason), "public", READING)
+    for path, reason in REFUSED_CHANGES.items():
+        _route(bp, path, partial(refuse_change, reason), "administrate", ("POST",))
     _route(bp, "/api/server/settings", post_settings, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", post_runtime, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", delete_runtime, "administrate", ("DELETE",))
@@ -92,17 +99,35 @@ async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest
     services = services_of(request)
     if request.method not in READING:
         await refuse_in_read_only_mode(request)
+    parts = tuple(rest.values())
+    if any("\ufffd" in part for part in (name, endpoint, *parts)):
+        _require_text(request)
     found = await find_instance(services, uuid, name, dvid_token(request))
     endpoints = _endpoints(found)
     handler = _handler(request, found, endpoint)
     if request.method not in READING and endpoint not in endpoints.asking:
         await require_writing(request, dvid_token(request), found.owner)
     query = parse.query(request.query_string)
-    call = Call(services, found, endpoint, tuple(rest.values()), query, request.body)
-    if "throttle" not in query:
-        return await _send(request, await handler(call))
-    with request.app.ctx.dvid_throttle.slot() if _is_throttled(call, endpoints.throttled) else nullcontext():
-        return await _send(request, await handler(call))
+    call = Call(services, found, endpoint, parts, query, request.body, request.method, request.headers.get("range"))
+    try:
+        if "throttle" not in query:
+            return await _send(request, await handler(call))
+        with request.app.ctx.dvid_throttle.slot() if _is_throttled(call, endpoints.throttled) else nullcontext():
+            return await _send(request, await handler(call))
+    except UnknownEndpoint:
+        raise _unknown(request, found, endpoint) from None
+
+
+def _require_text(request: Request) -> None:
+    """Bytes that are no UTF-8 have been replaced: different keys would look the same.
+
+    Raises:
+        InvalidRequest: there are such.
+    """
+    try:
+        unquote_to_bytes(request.raw_url).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("the path is not UTF-8") from error
 
 
 def _endpoints(found: Instance) -> Endpoints:
@@ -116,8 +141,10 @@ def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
 
 
 async def _send(request: Request, answer: Answer) -> HTTPResponse | None:
+    if answer.status != 200:
+        return reply(answer.body, answer.content_type, answer.status, answer.headers)
     if answer.parts is None:
-        return await send_bytes(request, answer.body, answer.content_type, answer.headers)
+        return await send_bytes(request, answer.body, answer.content_type, answer.headers, answer.status)
     return await send_parts(request, answer.parts, answer.content_type, answer.length, answer.headers)
 
 
@@ -128,7 +155,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
     """
     endpoints = _endpoints(found)
     if request.method in READING:
-        handler = endpoints.handlers.get(endpoint)
+        handler = endpoints.handlers.get(endpoint) or endpoints.others.get("GET")
         if handler is None:
             raise _unknown(request, found, endpoint)
         return handler
@@ -142,6 +169,8 @@ def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
     if request.method not in endpoints.changing:
         raise UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
     handler = endpoints.changing[request.method].get(endpoint)
+    if handler is None and endpoint not in endpoints.handlers:
+        handler = endpoints.others.get(request.method)
     if handler is None and endpoint not in endpoints.not_offered:
         raise _refused(request, found, endpoint)
     if not found.changeable:
@@ -202,6 +231,23 @@ async def token(request: Request) -> HTTPResponse:
     raise UnsupportedRequest("this server gives out no tokens")
 
 
+async def user_latencies(request: Request) -> HTTPResponse:
+    """Of users' heartbeats, which nobody notes."""
+    if request.args.get("u"):
+        raise UnsupportedRequest("heartbeats of users are not kept")
+    return json_reply({})
+
+
+async def refuse(reason: str, request: Request) -> HTTPResponse:
+    """What DVID has and this server does not."""
+    raise UnsupportedRequest(reason)
+
+
+async def refuse_change(reason: str, request: Request) -> HTTPResponse:
+    await require_dvid_admin(request, f"POST {request.path} requires admin privileges (admintoken or DSG admin)")
+    raise UnsupportedRequest(reason)
+
+
 async def help_page(request: Request) -> HTTPResponse:
     return reply(server.HELP, HTML)
 
@@ -241,6 +287,7 @@ PUBLIC: Mapping[str, Callable[..., Any]] = {
     "/interface/version": interface_version,
     "/api/heartbeat": heartbeat,
     "/api/load": load,
+    "/api/user-latencies": user_latencies,
     "/api/help": help_page,
     "/api/help/<typename>": help_of_type,
     "/api/server/info": info,
@@ -248,6 +295,16 @@ PUBLIC: Mapping[str, Callable[..., Any]] = {
     "/api/server/types": types,
     "/api/server/compiled-types": types,
     "/api/server/token": token,
+}
+REFUSED: Mapping[str, str] = {
+    "/interface": "this API is not described as RAML; see /docs",
+    "/api/server/config": "the configuration is not shown: it may hold secrets",
+    "/api/server/groupcache": "there is no groupcache",
+    "/api/storage": "what is stored where is not shown; see /api/repos/info",
+}
+REFUSED_CHANGES: Mapping[str, str] = {
+    "/api/server/reload-auth": "there is no authorization file to be read again",
+    "/api/server/reload-blocklist": "there is no block list to be read again",
 }
 READ: Mapping[str, Callable[..., Any]] = {
     "/api/repos/info": repositories.repos_info,
