@@ -170,10 +170,9 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
     ]
-    if config.shares_catalog:
-        for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
-            following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
-            app.ctx.watching.append(asyncio.create_task(following, name=f"follow other hosts' {name}"))
+    for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
+        following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+        app.ctx.watching.append(asyncio.create_task(following, name=f"follow the {name}"))
 
 
 async def _let_watchers_go(app: App) -> None:

@@ -14,23 +14,13 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import (
-    annotation,
-    documents,
-    images,
-    keyvalue,
-    labels,
-    parse,
-    repositories,
-    repository_changes,
-    roi,
-    runtime,
-    server,
-)
+from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, labels, parse, roi, runtime, server
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
 from wkdvid.frontends.dvid.made import COMMON
+from wkdvid.frontends.dvid.repositories import routes as repositories
+from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
 from wkdvid.frontends.dvid.status import STATUS, BadCall, UnknownEndpoint, text
 from wkdvid.frontends.dvid.throttle import Throttle
 from wkdvid.frontends.dvid.versions import find_instance
@@ -81,10 +71,10 @@ def blueprint() -> Blueprint:
     _route(bp, "/api/server/settings", post_settings, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", post_runtime, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", delete_runtime, "administrate", ("DELETE",))
-    _route(bp, "/api/repos", repository_changes.post_repos, "administrate", ("POST",))
-    for action, handler in REPO_CHANGES.items():
-        _route(bp, f"/api/repo/<uuid>/{action}", handler, "write", ("POST",))
-    _route(bp, "/api/node/<uuid>/<action>", repository_changes.post_node, "write", ("POST",))
+    _route(bp, "/api/repos", repositories.post_repos, "administrate", ("POST",))
+    for action, change in REPOSITORY_CHANGES.items():
+        _route(bp, f"/api/repo/<uuid>/{action}", repositories.post_repo(change), "write", ("POST",))
+    _route(bp, "/api/node/<uuid>/<action>", repositories.post_node, "write", ("POST",))
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
         _route(bp, f"/api/node/<uuid>/<name>/<endpoint>{rest}", instance, "read", ALL)
@@ -313,13 +303,6 @@ REFUSED: Mapping[str, str] = {
 REFUSED_CHANGES: Mapping[str, str] = {
     "/api/server/reload-auth": "there is no authorization file to be read again",
     "/api/server/reload-blocklist": "there is no block list to be read again",
-}
-REPO_CHANGES: Mapping[str, Callable[..., Any]] = {
-    "info": repository_changes.post_info,
-    "log": repository_changes.post_log,
-    "instance": repository_changes.post_instance,
-    "merge": repository_changes.post_merge,
-    "resolve": repository_changes.post_merge,
 }
 READ: Mapping[str, Callable[..., Any]] = {
     "/api/repos/info": repositories.repos_info,
