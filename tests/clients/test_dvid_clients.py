@@ -22,7 +22,9 @@ from tests.clients.libdvid import Libdvid
 from tests.clients.neuclease import LEAST_VERSION, Neuclease
 from tests.clients.pydvid import Pydvid
 from tests.dvid_wire import BLOCK, Corner, pasted
+from tests.mesh_files import add_to_info, in_order, read_by_cloud_volume, write_multi_lod
 from tests.servers import Server, running
+from tests.skeleton_files import SCALE, SHIFT, skeleton, write_skeletons
 from tests.volumes import Voxels, write_precomputed
 from wkdvid.core.geometry import Vec3
 
@@ -30,6 +32,8 @@ UUID = "c11e47"
 OFFSET: Vec3 = (32, -16, 8)
 """Of the 16-bit layer."""
 VOXEL_NM = (10, 10, 10)
+DRAWN = 7
+"""A body that has a mesh and a skeleton."""
 WHOLE: Corner = (256, 256, 256)
 """The volume in whole blocks."""
 ORIGIN: Corner = (0, 0, 0)
@@ -57,6 +61,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, arrays: Mapping[str, Voxels
         kind = "segmentation" if name == "segmentation" else "image"
         offsets = [OFFSET] if name == "deep" else None
         write_precomputed(data / name, [((1, 1, 1), array)], voxel_size_nm=VOXEL_NM, kind=kind, offsets=offsets)
+    add_to_info(data / "segmentation", mesh="mesh", skeletons="skeletons")
+    write_multi_lod(data / "segmentation" / "mesh", [DRAWN], sharded=False)
+    write_skeletons(data / "segmentation" / "skeletons", [DRAWN], sharded=False)
     layers: dict[str, Any] = {name: {"source": name} for name in arrays}
     layers["grey"]["compression"] = "jpeg"
     layers["plain"]["compression"] = "none"
@@ -128,6 +135,25 @@ def test_dvidtools_looks_up_bodies(tools: Any, arrays: Mapping[str, Voxels]) -> 
     points = np.random.default_rng(3).integers(0, 250, (500, 3))
     found = tools.locs_to_ids(points, chunk_size=200, progress=False)
     np.testing.assert_array_equal(found, arrays["segmentation"][tuple(points.T)])
+
+
+def test_dvidtools_reads_meshes(tools: Any, server: Server) -> None:
+    assert tools.has_mesh([DRAWN, DRAWN + 1], progress=False).tolist() == [True, False]
+    (mesh,) = tools.get_meshes(DRAWN, progress=False)
+    stored = read_by_cloud_volume(server.data_dir / "segmentation", DRAWN, 0)
+    np.testing.assert_allclose(in_order(mesh.vertices[mesh.faces]), in_order(stored), atol=1e-2)
+
+
+def test_dvidtools_reads_skeletons(tools: Any) -> None:
+    """In voxels."""
+    assert tools.has_skeleton([DRAWN, DRAWN + 1], progress=False).tolist() == [True, False]
+    (nodes,) = tools.get_skeletons(DRAWN, progress=False)
+    stored = (skeleton(DRAWN).vertices * SCALE + SHIFT) / VOXEL_NM
+    found = nodes[["x", "y", "z"]].to_numpy()
+    distances = np.linalg.norm(found[:, None] - stored[None], axis=2)
+    assert sorted(distances.argmin(axis=1)) == [*range(len(stored))]
+    assert distances.min(axis=1).max() < 1e-3
+    assert (nodes["parent_id"] < 0).sum() == 2  # a tree and a branch apart from it
 
 
 # ---- neuclease ----------------------------------------------------------------------------------------------------
