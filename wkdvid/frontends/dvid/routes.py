@@ -108,7 +108,7 @@ async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest
     if request.method not in READING and endpoint not in endpoints.asking:
         await require_writing(request, dvid_token(request), found.owner)
     query = parse.query(request.query_string)
-    call = Call(services, found, endpoint, parts, query, request.body, request.headers.get("range"))
+    call = Call(services, found, endpoint, parts, query, request.body, request.method, request.headers.get("range"))
     try:
         if "throttle" not in query:
             return await _send(request, await handler(call))
@@ -141,6 +141,8 @@ def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
 
 
 async def _send(request: Request, answer: Answer) -> HTTPResponse | None:
+    if answer.status != 200:
+        return reply(answer.body, answer.content_type, answer.status, answer.headers)
     if answer.parts is None:
         return await send_bytes(request, answer.body, answer.content_type, answer.headers, answer.status)
     return await send_parts(request, answer.parts, answer.content_type, answer.length, answer.headers)
