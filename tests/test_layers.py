@@ -38,7 +38,7 @@ RANKS = {
     "": 6,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses", "ranges"}
+SHARED = {"http", "addresses", "files", "ranges"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""

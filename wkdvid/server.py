@@ -28,6 +28,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
+from wkdvid.backends.stored_files import open_folder
 from wkdvid.backends.workplace import Workplace
 from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.backends.written.journal import Journal
@@ -197,6 +198,7 @@ async def _stop(app: App) -> None:
     await asyncio.wait(app.ctx.watching)
     await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
+    app.ctx.services.values.close()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
 
@@ -237,13 +239,15 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         catalog=catalog,
         repositories=repositories,
         volumes=_volumes(config, opener, repositories, executor),
-        values=SqlValueStore(open_engine(config.metadata.database_url, outlives_power=True)),
+        values=SqlValueStore(open_engine(config.metadata.database_url)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link, identities),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
+        open_files=partial(open_folder, opener),
+        admit=opener.source,
         jobs=Jobs(job_store, (PYRAMID, INDEX)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
