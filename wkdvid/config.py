@@ -141,6 +141,20 @@ class JobsConfig:
 
     workers: int = 2
     """Tasks of a job at a time, each in a thread and in memory of its own."""
+    keep_days: int = 7
+    """Days after which a volume that a transfer has made is removed."""
+    keep_bytes: Bytes = 16 * GIB
+    """Bytes that such volumes take in all; over that, the oldest are removed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClioConfig:
+    """``[clio]``."""
+
+    signatures: Path = Path("data/signatures")
+    """Where indexes of signatures are, each in ``ORGANIZATION/DATASET``."""
+    models: Path = Path("data/models")
+    """ONNX files of image transfer, each named ``MODEL.onnx``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +168,7 @@ class Config:
     webknossos: WebknossosConfig = field(default_factory=WebknossosConfig)
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
+    clio: ClioConfig = field(default_factory=ClioConfig)
     limits: Limits = field(default_factory=Limits)
     data_dir: Path = Path("data")
     """Where state lives, and where relative sources begin."""
@@ -199,6 +214,7 @@ SCHEMA = Schema(
         "webknossos": WebknossosConfig,
         "metadata": MetadataConfig,
         "jobs": JobsConfig,
+        "clio": ClioConfig,
         "limits": Limits,
     }
 )
@@ -277,6 +293,8 @@ def _default_layer(data_dir: Path) -> Layer:
     """The defaults that depend on the data directory."""
     return {
         "datasets.path": Setting(data_dir / "datasets.json", "default"),
+        "clio.signatures": Setting(data_dir / "signatures", "default"),
+        "clio.models": Setting(data_dir / "models", "default"),
         "metadata.database_url": Setting(f"sqlite:///{data_dir / 'wkdvid.db'}", "default"),
     }
 

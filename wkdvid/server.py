@@ -34,7 +34,8 @@ from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.jobs import JobRunner, Jobs, JobStore
+from wkdvid.core.job_layers import JobLayers
+from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
@@ -63,6 +64,16 @@ from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.shared_lock import SharedLock
+from wkdvid.signatures import job as signatures_job
+from wkdvid.signatures.folders import SignatureFolders
+from wkdvid.signatures.job import KIND as SIGNATURES
+from wkdvid.signatures.job import SignaturesKind
+from wkdvid.transfer import job as transfer_job
+from wkdvid.transfer.expiry import expire
+from wkdvid.transfer.job import FOLDER as TRANSFERS
+from wkdvid.transfer.job import KIND as TRANSFER
+from wkdvid.transfer.job import TransferKind
+from wkdvid.transfer.models import Models
 from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
@@ -76,6 +87,8 @@ BUFFER_BYTES = 4096
 END_S = 1.0
 """For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
+EXPIRE_S = 600.0
+"""Between two looks for what transfers have made and nobody needs any more."""
 JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
 
@@ -147,6 +160,7 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
+        asyncio.create_task(_expire_transfers(config), name="expire transfers"),
     ]
     if config.shares_catalog:
         lock = HostLock(config.state_dir / "catalog.follower.lock")
@@ -205,7 +219,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
-        jobs=Jobs(job_store, (PYRAMID,)),
+        jobs=Jobs(job_store, (PYRAMID, SIGNATURES, TRANSFER), _job_parameters(config)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
         executor=executor,
@@ -216,8 +230,34 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
-    lock = HostLock(config.state_dir / "jobs.lock")
-    return JobRunner(job_store, {PYRAMID: pyramids}, lock, config.jobs.workers)
+    layers = JobLayers(services.catalog, Backends(opener).open_layers)
+    executor = ThreadPoolExecutor(config.jobs.workers, thread_name_prefix="job")
+    signatures = SignaturesKind(layers, SignatureFolders(config.clio.signatures), executor)
+    reader = Reader(config.limits, executor)
+    transfers = TransferKind(layers, reader, Models(config.clio.models), executor, config.data_dir / TRANSFERS)
+    kinds: Mapping[str, JobKind] = {PYRAMID: pyramids, SIGNATURES: signatures, TRANSFER: transfers}
+    return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), config.jobs.workers)
+
+
+def _job_parameters(config: Config) -> Mapping[str, ReadParameters]:
+    return {
+        SIGNATURES: signatures_job.read_parameters,
+        TRANSFER: partial(transfer_job.read_parameters, Models(config.clio.models)),
+    }
+
+
+async def _expire_transfers(config: Config) -> None:
+    """Remove what transfers have made when it is old, or too much; until cancelled. Every worker does so."""
+    folder, keep = config.data_dir / TRANSFERS, config.jobs
+    while True:
+        try:
+            names = await asyncio.to_thread(expire, folder, time.time(), keep.keep_days, keep.keep_bytes)
+        except OSError as error:
+            log.warning("transfers cannot be removed: %s", error)
+        else:
+            for name in names:
+                log.info("transfer %s... has expired", name[:5])  # the whole name would let its reader see it
+        await asyncio.sleep(EXPIRE_S)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
