@@ -24,7 +24,7 @@ CHUNK = 2**20
 STRAY = 1
 """Records of an import that may make no sense: the tool writes one more than it has read, of whatever is in memory."""
 INFO_BYTES = MIB
-_BLOCK = re.compile(r"(\d{1,10})_(\d{1,10})_(\d{1,10})")
+_BLOCK = re.compile(r"([0-9]{1,10})_([0-9]{1,10})_([0-9]{1,10})")
 
 
 def records_of(points: npt.NDArray[Any], signatures: npt.NDArray[Any]) -> Records:
@@ -68,13 +68,16 @@ class Import:
     def records(self) -> Iterator[Records]:
         """
         Raises:
-            InvalidRequest: more than one record is none, or lies in another block than its file says.
+            InvalidRequest: more than one record is none, or lies in another block than its file says; or no blocks.
         """
         side = self.block()
         if side is None:
             yield from (self._checked(self._source, chunk, None, 0) for chunk in _chunks(self._source))
             return
-        for path in sorted((self._source / "blocks").iterdir()):
+        blocks = self._source / "blocks"
+        if not blocks.is_dir():
+            raise InvalidRequest(f"{self._source}: there is no folder blocks")
+        for path in sorted(blocks.iterdir()):
             match = _BLOCK.fullmatch(path.name)
             if match is None:
                 raise InvalidRequest(f"{path}: not called X_Y_Z, as blocks are")

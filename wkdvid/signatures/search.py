@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,14 +73,15 @@ def at_location(index: SignatureIndex, at: Vec3, rules: Rules = DEFAULT_RULES) -
     Raises:
         CorruptChunk: the index contradicts itself.
     """
-    parts = [np.arange(*bounds) for bounds in _block_bounds(index, at, rules.max_dist)]
-    numbers = np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
-    points = _taken(index.points, numbers)
-    far = _squares(points, at)
-    order = np.lexsort((*points.T[::-1], far))[:1]
-    if not len(order) or far[order[0]] > rules.max_dist**2:
-        return None
-    return Signed(_vector(points[order[0]]), int(index.signatures[numbers[order[0]]]))
+    with _consistent(index):
+        parts = [np.arange(*bounds) for bounds in _block_bounds(index, at, rules.max_dist)]
+        numbers = np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
+        points = index.points[numbers]
+        far = _squares(points, at)
+        order = np.lexsort((index.signatures[numbers], *points.T[::-1], far))[:1]
+        if not len(order) or far[order[0]] > rules.max_dist**2:
+            return None
+        return Signed(_vector(points[order[0]]), int(index.signatures[numbers[order[0]]]))
 
 
 def like_location(index: SignatureIndex, at: Vec3, rules: Rules = DEFAULT_RULES) -> Sequence[Match] | None:
@@ -93,9 +95,10 @@ def like_location(index: SignatureIndex, at: Vec3, rules: Rules = DEFAULT_RULES)
     here = at_location(index, at, rules)
     if here is None:
         return None
-    numbers, bits = index.bands.near(here.signature, rules.max_ham - 1)
-    numbers, bits = _nearest(numbers, bits, rules.limit)
-    points = _taken(index.points, numbers)
+    with _consistent(index):
+        numbers, bits = index.bands.near(here.signature, rules.max_ham - 1)
+        numbers, bits = _nearest(numbers, bits, rules.limit)
+        points = index.points[numbers]
     order = np.lexsort((*points.T[::-1], _squares(points, at), bits))[: rules.limit]
     return _apart(points[order], bits[order], at, rules)
 
@@ -128,12 +131,12 @@ def _apart(points: npt.NDArray[np.int32], bits: npt.NDArray[np.integer], at: Vec
     return taken
 
 
-def _taken(points: npt.NDArray[np.int32], numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+@contextmanager
+def _consistent(index: SignatureIndex) -> Iterator[None]:
     try:
-        taken: npt.NDArray[np.int32] = points[numbers]
+        yield
     except IndexError:
-        raise CorruptChunk(f"the index names signatures that it does not have; it has {len(points)}") from None
-    return taken
+        raise CorruptChunk(f"the index names signatures that it does not have; it has {len(index.points)}") from None
 
 
 def _squares(points: npt.NDArray[Any], at: Vec3) -> npt.NDArray[np.int64]:

@@ -38,7 +38,7 @@ DEFAULT_SIZE = "256,256,256"
 LARGEST = 1024
 """Voxels a side."""
 FARTHEST = 2**31
-_NUMBERS = re.compile(r"-?\d{1,10},-?\d{1,10},-?\d{1,10}")
+_NUMBERS = re.compile(r"-?[0-9]{1,10}(,-?[0-9]{1,10}){2}")
 
 
 def read_parameters(models: Models, given: Parameters) -> Parameters:

@@ -47,7 +47,11 @@ class OnnxModel:
 
     def _margin(self, text: str) -> Vec3:
         parts = text.split(",")
-        numbers = [int(part) for part in parts if part.strip().isdecimal() and int(part) <= LARGEST_MARGIN]
+        numbers = [
+            int(part)
+            for part in parts
+            if part.strip().isascii() and part.strip().isdecimal() and int(part) <= LARGEST_MARGIN
+        ]
         if len(numbers) != len(parts) or len(parts) not in (1, 3):
             raise UnsupportedRequest(
                 f"model {self._name!r}: margin {text[:40]!r} is not one number of 0 to {LARGEST_MARGIN}, nor x,y,z"
