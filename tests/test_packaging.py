@@ -84,11 +84,12 @@ ELSEWHERE = {"webknossos"}
         *(
             (path.name, [])
             for path in (ROOT / "wkdvid").iterdir()
-            if path.name not in ("codecs", "testing", "__pycache__")
+            if path.name not in ("codecs", "testing", "transfer", "__pycache__")
         ),
         ("codecs", ["codecs"]),
         ("testing", ["testing"]),
-        ("../tests", ["codecs", "dev", "testing"]),
+        ("transfer", ["clahe", "onnx"]),
+        ("../tests", ["clahe", "codecs", "dev", "testing"]),
         ("../benchmarks", ["dev", "testing"]),
     ],
 )
