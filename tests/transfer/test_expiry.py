@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.servers import running
 from wkdvid.transfer.expiry import DAY_S, Made, expire, expired
 
 NOW = 1000 * DAY_S
@@ -43,6 +45,19 @@ def test_no_more_than_has_to_be(made: list[Made], keep_bytes: int) -> None:
         last = max(young, key=lambda one: (one.changed, one.name))
         assert all((one.changed, one.name) > (last.changed, last.name) for one in kept), "the oldest go first"
         assert sum(one.size for one in [*kept, last]) > keep_bytes, "the last one had to go too"
+
+
+def test_the_server_removes_them(tmp_path: Path) -> None:
+    old, new = tmp_path / "transfers" / "old", tmp_path / "transfers" / "new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (time.time() - 8 * DAY_S,) * 2)
+    with running(tmp_path, {}) as server:
+        end = time.monotonic() + 60
+        while old.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert server.get("/data/health").text == "Ok"
+    assert [path.name for path in (tmp_path / "transfers").iterdir()] == ["new"]
 
 
 def test_folders_are_removed(tmp_path: Path) -> None:

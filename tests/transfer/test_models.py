@@ -129,9 +129,9 @@ def test_a_model_may_look_farther_along_some_axes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "why"),
     [
-        ({"margin": "-1"}, "margin '-1' is not one number of 0 to 256"),
+        ({"margin": "-1"}, "margin '-1' is not one number of 0 to 128"),
         ({"margin": "1,2"}, "margin '1,2' is not"),
-        ({"margin": "257"}, "margin '257' is not"),
+        ({"margin": "129"}, "margin '129' is not"),
         ({"std": "0"}, "std '0' is not"),
         ({"mean": "nan"}, "mean 'nan' is not"),
         ({"mean": "white"}, "mean 'white' is not"),

@@ -42,7 +42,7 @@ def build(folder: Path, chunks: Iterable[Records], side: int, about: Mapping[str
         UnsupportedRequest: another process is at it.
     """
     with _locked(folder):
-        _remove_all_but(folder, _current(folder))
+        _remove_all_but(folder, _meta(folder).get("arrays"))
         arrays = folder / secrets.token_hex(8)
         try:
             make_arrays(arrays, chunks, side)
@@ -101,12 +101,18 @@ def _publish(folder: Path, arrays: Path, side: int, about: Mapping[str, Any]) ->
     return count
 
 
-def _current(folder: Path) -> str | None:
+def count_of(folder: Path, arrays: str) -> int | None:
+    """How many signatures an index has; None: it is not that one."""
+    meta = _meta(folder)
+    return meta["count"] if meta.get("arrays") == arrays else None
+
+
+def _meta(folder: Path) -> Mapping[str, Any]:
+    """Empty where there is none that can be read: then it is replaced as if there were none."""
     try:
-        meta = read_meta(folder)
+        return read_meta(folder) or {}
     except CorruptChunk:
-        return None
-    return None if meta is None else meta["arrays"]
+        return {}
 
 
 def _remove_all_but(folder: Path, name: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -18,9 +19,8 @@ from wkdvid.core.jobs import Job, Parameters, Stage, Work
 from wkdvid.core.volume import Array, LayerInfo, Volume
 from wkdvid.errors import InvalidRequest, JobFailed, UnsupportedRequest
 from wkdvid.signatures import signer
-from wkdvid.signatures.building import LARGEST_BLOCK, install, make_arrays
+from wkdvid.signatures.building import LARGEST_BLOCK, count_of, install, make_arrays
 from wkdvid.signatures.folders import SignatureFolders
-from wkdvid.signatures.index import read_meta
 from wkdvid.signatures.records import RECORD, Records, records_of
 from wkdvid.signatures.signer import CELL, PATCH, Features, Signer, describe
 
@@ -119,12 +119,16 @@ class Signing:
         self._target = target
         self._executor = executor
         self._signer: Signer | None = None
+        self._closed = False
 
     async def begin(self, *, anew: bool) -> None:
         if anew:
             await asyncio.to_thread(shutil.rmtree, self._place, ignore_errors=True)
-        for name in ("sample", "records"):
-            (self._place / name).mkdir(parents=True, exist_ok=True)
+        try:
+            for name in ("sample", "records"):
+                (self._place / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JobFailed(f"the folder of signatures: {error.strerror}") from error
 
     async def do(self, stage: int, box: Box) -> None:
         """
@@ -175,10 +179,19 @@ class Signing:
         return np.concatenate(found).astype(np.float32)
 
     async def _index(self, _: Box) -> None:
-        await self._apart(partial(make_arrays, self._made, self._records(), self._block))
+        await self._apart(self._make)
+
+    def _make(self) -> None:
+        """In a folder of this try's own: the thread of an earlier one may still be at work."""
+        trying = self._place / secrets.token_hex(8)
+        make_arrays(trying, self._records(), self._block)
+        if not self._made.exists():
+            trying.rename(self._made)
 
     def _records(self) -> Iterator[Records]:
         for box in _boxes(self.stages[1]):
+            if self._closed:
+                raise JobFailed("the server is stopping")
             yield np.load(self._path("records", box))
 
     async def finish(self) -> str:
@@ -189,9 +202,8 @@ class Signing:
         return f"places that look alike are found from now on: {count} signatures"
 
     def _install(self) -> int:
-        known = read_meta(self._target)
-        if known is not None and known["arrays"] == self._made.name:  # an earlier try was interrupted after that
-            return int(known["count"])
+        if (count := count_of(self._target, self._made.name)) is not None:
+            return count  # an earlier try was interrupted after that
         about = {**self.plan, "layer": self._volume.info.name, "signer": self._known_signer().document()}
         count = install(self._target, self._made, self._block, about)
         shutil.rmtree(self._place, ignore_errors=True)
@@ -209,6 +221,7 @@ class Signing:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
     async def aclose(self) -> None:
+        self._closed = True
         await self._volume.aclose()
 
 
@@ -238,7 +251,7 @@ def _vector(numbers: Iterator[int]) -> Vec3:
 
 def _write(path: Path, array: Array) -> None:
     """Whole or not at all: a server may be killed at any moment."""
-    temporary = path.with_suffix(".new")
+    temporary = path.with_suffix(f".{secrets.token_hex(4)}")
     with temporary.open("wb") as file:
         np.save(file, array)
     temporary.replace(path)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -114,9 +114,3 @@ def _info(path: Path) -> tuple[int, int]:
     if not isinstance(side, int) or side < 1:
         raise InvalidRequest(f"{path}: block_size {side!r} is not a number of voxels")
     return side, bits
-
-
-def write_records(file: Any, chunks: Iterable[Records]) -> None:
-    """Append records to a file that is open for writing bytes."""
-    for chunk in chunks:
-        file.write(chunk.tobytes())

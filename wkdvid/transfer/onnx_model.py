@@ -18,7 +18,7 @@ from wkdvid.core.volume import Array, LayerInfo
 from wkdvid.errors import JobFailed, UnsupportedRequest
 from wkdvid.transfer.models import BLOCK
 
-LARGEST_MARGIN = 256
+LARGEST_MARGIN = 128
 
 
 class OnnxModel:
