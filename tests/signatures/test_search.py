@@ -68,6 +68,15 @@ def test_the_nearest_may_be_in_another_block(tmp_path: Path) -> None:
         assert (found.point if found is not None else None) == point
 
 
+@pytest.mark.parametrize("far", [2**31, -(2**62), 2**64, 10**30])
+def test_places_far_away(tmp_path: Path, far: int) -> None:
+    index = index_of(tmp_path / "d", [((-(2**31), 5, 5), 1), ((2**31 - 1, 5, 5), 1)])
+    assert at_location(index, (0, far, 0)) is None
+    found = like_location(index, (2**31 - 1, 5, 5))
+    assert found is not None
+    assert [match.point for match in found] == [(-(2**31), 5, 5)]
+
+
 def test_equals_come_in_an_order_of_their_own(tmp_path: Path) -> None:
     places = [((x, y, 0), 3) for x in (110, -110) for y in (110, -110)] + [((0, 0, 0), 3), ((0, 300, 0), 3)]
     index = index_of(tmp_path / "d", places)

@@ -105,8 +105,8 @@ def like_location(index: SignatureIndex, at: Vec3, rules: Rules = DEFAULT_RULES)
 
 def _block_bounds(index: SignatureIndex, at: Vec3, reach: int) -> Sequence[tuple[int, int]]:
     """From where to where the blocks go that have a voxel within reach on every axis."""
-    place = np.array(at, np.int64)
-    first, last = (place - reach) // index.side, (place + reach) // index.side
+    place = np.array(at, np.float64)
+    first, last = np.floor((place - reach) / index.side), np.floor((place + reach) / index.side)
     near = np.flatnonzero(((index.blocks >= first) & (index.blocks <= last)).all(axis=1))
     return [(int(index.starts[number]), int(index.starts[number + 1])) for number in near]
 
@@ -139,10 +139,10 @@ def _consistent(index: SignatureIndex) -> Iterator[None]:
         raise CorruptChunk(f"the index names signatures that it does not have; it has {len(index.points)}") from None
 
 
-def _squares(points: npt.NDArray[Any], at: Vec3) -> npt.NDArray[np.int64]:
-    """Squared distances in voxels."""
-    away = points.astype(np.int64) - np.array(at, np.int64)
-    squares: npt.NDArray[np.int64] = (away * away).sum(axis=1)
+def _squares(points: npt.NDArray[Any], at: Vec3) -> npt.NDArray[np.float64]:
+    """Squared distances in voxels; exact up to 10^7 voxels, and never too large for their type."""
+    away = points - np.array(at, np.float64)
+    squares: npt.NDArray[np.float64] = (away * away).sum(axis=1)
     return squares
 
 
