@@ -151,10 +151,12 @@ class JobsConfig:
 class ClioConfig:
     """``[clio]``."""
 
-    signatures: Path = Path("data/signatures")
-    """Where indexes of signatures are, each in ``ORGANIZATION/DATASET``."""
-    models: Path = Path("data/models")
-    """ONNX files of image transfer, each named ``MODEL.onnx``."""
+    signatures: Path | None = None
+    """Folder of the indexes of signatures; None: ``signatures`` in the data directory."""
+    transfers: Path | None = None
+    """Folder of transferred images; None: ``transfers`` in the data directory."""
+    models: Path | None = None
+    """Folder of ONNX files of image transfer, each ``MODEL.onnx``; None: ``models`` in the data directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +190,21 @@ class Config:
     def state_dir(self) -> Path:
         """What the workers of this host agree by."""
         return self.data_dir / ".wkdvid"
+
+    @property
+    def signatures_dir(self) -> Path:
+        """Indexes of signatures, each in ``ORGANIZATION/DATASET``."""
+        return self.clio.signatures or self.data_dir / "signatures"
+
+    @property
+    def transfers_dir(self) -> Path:
+        """What transfers have made, each in a folder of its own."""
+        return self.clio.transfers or self.data_dir / "transfers"
+
+    @property
+    def models_dir(self) -> Path:
+        """ONNX files of image transfer."""
+        return self.clio.models or self.data_dir / "models"
 
     @property
     def shares_catalog(self) -> bool:
@@ -293,8 +310,6 @@ def _default_layer(data_dir: Path) -> Layer:
     """The defaults that depend on the data directory."""
     return {
         "datasets.path": Setting(data_dir / "datasets.json", "default"),
-        "clio.signatures": Setting(data_dir / "signatures", "default"),
-        "clio.models": Setting(data_dir / "models", "default"),
         "metadata.database_url": Setting(f"sqlite:///{data_dir / 'wkdvid.db'}", "default"),
     }
 

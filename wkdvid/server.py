@@ -70,7 +70,6 @@ from wkdvid.signatures.job import KIND as SIGNATURES
 from wkdvid.signatures.job import SignaturesKind
 from wkdvid.transfer import job as transfer_job
 from wkdvid.transfer.expiry import expire
-from wkdvid.transfer.job import FOLDER as TRANSFERS
 from wkdvid.transfer.job import KIND as TRANSFER
 from wkdvid.transfer.job import TransferKind
 from wkdvid.transfer.models import Models
@@ -232,9 +231,9 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
     pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
     layers = JobLayers(services.catalog, Backends(opener).open_layers)
     executor = ThreadPoolExecutor(config.jobs.workers, thread_name_prefix="job")
-    signatures = SignaturesKind(layers, SignatureFolders(config.clio.signatures), executor)
+    signatures = SignaturesKind(layers, SignatureFolders(config.signatures_dir), executor)
     reader = Reader(config.limits, executor)
-    transfers = TransferKind(layers, reader, Models(config.clio.models), executor, config.data_dir / TRANSFERS)
+    transfers = TransferKind(layers, reader, Models(config.models_dir), executor, config.transfers_dir)
     kinds: Mapping[str, JobKind] = {PYRAMID: pyramids, SIGNATURES: signatures, TRANSFER: transfers}
     return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), config.jobs.workers)
 
@@ -242,13 +241,13 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
 def _job_parameters(config: Config) -> Mapping[str, ReadParameters]:
     return {
         SIGNATURES: signatures_job.read_parameters,
-        TRANSFER: partial(transfer_job.read_parameters, Models(config.clio.models)),
+        TRANSFER: partial(transfer_job.read_parameters, Models(config.models_dir)),
     }
 
 
 async def _expire_transfers(config: Config) -> None:
     """Remove what transfers have made when it is old, or too much; until cancelled. Every worker does so."""
-    folder, keep = config.data_dir / TRANSFERS, config.jobs
+    folder, keep = config.transfers_dir, config.jobs
     while True:
         try:
             names = await asyncio.to_thread(expire, folder, time.time(), keep.keep_days, keep.keep_bytes)

@@ -76,7 +76,7 @@ def _import(args: argparse.Namespace) -> int:
         raise ConfigError("say either whose they are, ORG/DATASET, or where to: --out FOLDER")
     folder = args.out
     if folder is None:
-        folders = SignatureFolders(load_config(None, os.environ, {}).clio.signatures)
+        folders = SignatureFolders(load_config(None, os.environ, {}).signatures_dir)
         folder = folders.folder(dataset_key(args.dataset))
     source = Import(args.what)
     count = build(folder, source.records(), args.block or source.block() or BLOCK, {"source": args.what.name})

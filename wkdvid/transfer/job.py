@@ -1,6 +1,6 @@
 """The job ``transfer``: runs a model over a cube of an image, and stores what it shows as a precomputed volume.
 
-The volume is in ``transfers/NAME`` below the data directory; who knows the name, 20 random letters, may see it.
+The volume is in a folder of its own below that of all transfers; who knows its name, 20 random letters, may see it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ from wkdvid.errors import InvalidRequest, JobFailed, UnsupportedRequest
 from wkdvid.transfer.models import BLOCK, Model, Models
 
 KIND = "transfer"
-FOLDER = "transfers"
-"""Of the data directory."""
 LETTERS = 20
 DEFAULT_SIZE = "256,256,256"
 LARGEST = 1024
