@@ -80,6 +80,17 @@ class Call:
             raise Unprocessable([problem(("query", name), "not true or false", "bool_parsing")])
         return _FLAGS[text.lower()]
 
+    def whole_number(self, name: str) -> int | None:
+        """A parameter of the query that is a whole number of 64 bits; None: it is not there.
+
+        Raises:
+            Unprocessable: it is none.
+        """
+        text = self.query.get(name)
+        if text is not None and not _is_whole(text):
+            raise Unprocessable([problem(("query", name), "not a whole number of 64 bits", "int_parsing")])
+        return None if text is None else int(text)
+
     def point(self) -> tuple[int, int, int]:
         """``x``, ``y`` and ``z`` of the query.
 

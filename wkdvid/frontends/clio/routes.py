@@ -15,7 +15,7 @@ from sanic.response import HTTPResponse
 from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
 from wkdvid.core.users import User
 from wkdvid.errors import Forbidden, WkdvidError
-from wkdvid.frontends.clio import datasets, login, points, typed, users, values, volumes
+from wkdvid.frontends.clio import datasets, login, points, signatures, transfers, typed, users, values, volumes
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route
 from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
@@ -43,6 +43,8 @@ BOTH: Sequence[Route] = (
     *values.ROUTES,
     *neurons.ROUTES,
     *volumes.ROUTES,
+    *signatures.ROUTES,
+    *transfers.ROUTES,
 )
 """The same in all versions."""
 CURRENT_ROUTES: Sequence[Route] = typed.CURRENT
@@ -51,7 +53,7 @@ OLD_ROUTES: Sequence[Route] = typed.OLD
 
 def blueprint(config: ClioConfig) -> Blueprint:
     bp = Blueprint("clio")
-    _add(bp, config.url_prefix or "", login.ROUTES)
+    _add(bp, config.url_prefix or "", (*login.ROUTES, *transfers.CACHE))
     for prefixes, routes in ((CURRENT, (*BOTH, *CURRENT_ROUTES)), (OLD, (*BOTH, *OLD_ROUTES))):
         for prefix in prefixes:
             _add(bp, (config.url_prefix or "") + prefix, routes)
