@@ -12,7 +12,7 @@ import orjson
 from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
 from wkdvid.core.users import User
-from wkdvid.errors import InvalidRequest, RequestError
+from wkdvid.errors import InvalidRequest, RequestError, UpstreamUnavailable
 from wkdvid.frontends.clio.stores import Clio
 
 
@@ -142,6 +142,12 @@ class Unprocessable(RequestError):
     def __init__(self, problems: list[Mapping[str, Any]]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems))
         self.problems = problems
+
+
+class NotYet(UpstreamUnavailable):
+    """What is asked for is still to be made. That is nobody's fault, so it is not logged."""
+
+    is_said = True
 
 
 def problem(loc: tuple[str | int, ...], msg: str, kind: str) -> Mapping[str, Any]:

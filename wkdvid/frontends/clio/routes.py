@@ -56,12 +56,16 @@ def blueprint(config: ClioConfig) -> Blueprint:
     _add(bp, config.url_prefix or "", (*login.ROUTES, *transfers.CACHE))
     for prefixes, routes in ((CURRENT, (*BOTH, *CURRENT_ROUTES)), (OLD, (*BOTH, *OLD_ROUTES))):
         for prefix in prefixes:
-            _add(bp, (config.url_prefix or "") + prefix, routes)
+            _add(bp, (config.url_prefix or "") + prefix, routes, again=prefix != prefixes[0])
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def _add(bp: Blueprint, prefix: str, routes: Iterable[Route]) -> None:
+def _add(bp: Blueprint, prefix: str, routes: Iterable[Route], *, again: bool = False) -> None:
+    """
+    Args:
+        again: Whether the same routes are described under another prefix.
+    """
     for route in routes:
         methods = (*route.methods, "HEAD") if "GET" in route.methods else route.methods
         name = f"{route.methods[0]}_{prefix}{route.path}".translate(str.maketrans("/<>:.-", "______"))
@@ -74,6 +78,8 @@ def _add(bp: Blueprint, prefix: str, routes: Iterable[Route]) -> None:
             unquote=True,
             ignore_body=False,
             ctx_access=f"clio {route.access.value}",
+            ctx_path=route.path,
+            ctx_again=again,
         )
 
 

@@ -7,8 +7,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from wkdvid.core.geometry import Vec3
-from wkdvid.errors import UpstreamUnavailable
-from wkdvid.frontends.clio.calls import Access, Call, Route
+from wkdvid.frontends.clio.calls import Access, Call, NotYet, Route
 from wkdvid.signatures.index import SignatureIndex
 from wkdvid.signatures.search import Rules, at_location, like_location
 
@@ -37,7 +36,7 @@ async def _found(call: Call, search: Callable[[SignatureIndex, Vec3, Rules], Fou
     """What there is; else why there is nothing.
 
     Raises:
-        UpstreamUnavailable: no dataset of this server has signatures.
+        NotYet: no dataset of this server has signatures.
     """
     place, rules, folders = call.point(), _rules(call), call.clio.signatures
     organization, _, name = call.dataset.partition("/")
@@ -46,7 +45,7 @@ async def _found(call: Call, search: Callable[[SignatureIndex, Vec3, Rules], Fou
         index = folders.index((organization, name)) if name else None
         if index is None:
             if folders.is_empty:
-                raise UpstreamUnavailable("there are no signatures on this server: wkdvid signatures build makes them")
+                raise NotYet("there are no signatures on this server: wkdvid signatures build makes them")
             return "dataset not found"
         found = search(index, place, rules)
         return "point not found" if found is None else found

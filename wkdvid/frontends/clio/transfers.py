@@ -13,8 +13,8 @@ from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.jobs import Job
 from wkdvid.core.users import READ
-from wkdvid.errors import Forbidden, InvalidRequest, NotFound, UnsupportedRequest, UpstreamUnavailable
-from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
+from wkdvid.errors import Forbidden, InvalidRequest, NotFound, UnsupportedRequest
+from wkdvid.frontends.clio.calls import Access, Answer, Call, NotYet, Route, Unprocessable, problem
 from wkdvid.frontends.clio.datasets import is_public
 from wkdvid.frontends.http import JSON, OCTETS
 from wkdvid.frontends.ranges import parse_range
@@ -126,13 +126,13 @@ def _image(dataset: Dataset) -> str:
 async def _submitted(call: Call, dataset: Dataset, layer: str, parameters: Mapping[str, str]) -> Job:
     """
     Raises:
-        UpstreamUnavailable: too many are waiting.
+        NotYet: too many are waiting.
         NotFound, InvalidRequest, UnsupportedRequest: no such layer or model, or what is not its parameter.
     """
     dataset.layer(layer)
     waiting = [job for job in await call.services.jobs.newest() if job.kind == KIND and not job.state.ended]
     if len(waiting) >= MOST_WAITING:
-        raise UpstreamUnavailable(f"{len(waiting)} transfers are waiting already; try again later")
+        raise NotYet(f"{len(waiting)} transfers are waiting already; try again later")
     return await call.services.jobs.submit(KIND, str(dataset.key), layer, parameters)
 
 
@@ -141,7 +141,7 @@ async def _made(call: Call, job: Job) -> str:
 
     Raises:
         InvalidRequest: the job failed, or was cancelled.
-        UpstreamUnavailable: it takes too long, or the server stops.
+        NotYet: it takes too long, or the server stops.
     """
     try:
         async with asyncio.timeout(WAIT_S):
@@ -150,7 +150,7 @@ async def _made(call: Call, job: Job) -> str:
     except TimeoutError:
         pass
     if not job.state.ended:
-        raise UpstreamUnavailable(f"transfer {job.id} goes on, {job.done} of {job.total} done; ask for the same again")
+        raise NotYet(f"transfer {job.id} goes on, {job.done} of {job.total} done; ask for the same again")
     name = name_of(job)
     if name is None:
         raise InvalidRequest(f"transfer {job.id}: {job.state.value}: {job.message}".removesuffix(": "))
