@@ -215,7 +215,8 @@ def test_descriptions_are_of_routes_that_there_are(routes: list[Any]) -> None:
     described = {key_of(method, template(route.uri)) for route in routes for method in route.methods}
     assert set(OPERATIONS) <= described
     of_clio = [route for route in routes if route.ctx.access.startswith("clio ")]
-    assert set(CLIO) <= {f"{method} {template(route.ctx.path)}" for route in of_clio for method in route.methods}
+    reading = {"HEAD"}  # what GET does
+    assert set(CLIO) == {f"{method} {template(r.ctx.path)}" for r in of_clio for method in r.methods - reading}
     offered = {name for of_type in TYPES.values() for name in offered_by(of_type)}
     assert {key.split("/")[1] for key in ENDPOINTS} <= offered
     longest = max(template(route.uri).count("/") for route in routes if template(route.uri).startswith(SHARED_ROUTE))

@@ -15,7 +15,6 @@ from wkdvid.core.jobs import Job
 from wkdvid.core.users import READ
 from wkdvid.errors import Forbidden, InvalidRequest, NotFound, UnsupportedRequest
 from wkdvid.frontends.clio.calls import Access, Answer, Call, NotYet, Route, Unprocessable, problem
-from wkdvid.frontends.clio.datasets import is_public
 from wkdvid.frontends.http import JSON, OCTETS
 from wkdvid.frontends.ranges import parse_range
 from wkdvid.transfer.job import KIND, name_of
@@ -101,7 +100,7 @@ async def _dataset(call: Call, name: str) -> tuple[Dataset, Mapping[str, Any]]:
     """
     held, catalog = call.clio.names.held(name), call.services.catalog
     document = (await call.clio.datasets.all()).get(held, {})
-    if not call.user.has_role(READ, held, public=is_public(document)):
+    if not call.user.has_role(READ, held, public=document.get("public") is True):
         raise Forbidden(f"no permission to read dataset {name[:200]}")
 
     async def find() -> Dataset:

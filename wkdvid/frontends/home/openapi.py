@@ -88,7 +88,7 @@ def key_of(method: str, path: str) -> str:
 
 def _known(method: str, path: str, about: Any) -> Operation:
     if about.access.startswith("clio "):
-        return CLIO[f"{method} {template(about.path)}"]
+        return CLIO.get(f"{method} {template(about.path)}", Operation("Not described."))
     return OPERATIONS.get(key_of(method, path), Operation("Not offered: the answer says why."))
 
 
