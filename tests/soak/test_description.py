@@ -12,7 +12,7 @@ from tests.clio.test_description import OPERATIONS
 
 pytestmark = pytest.mark.soak
 
-EXAMPLES = 200
+EXAMPLES = 100
 """For each operation."""
 
 
