@@ -70,6 +70,7 @@ from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
+from wkdvid.metadata.values import SqlValueStore
 from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
@@ -226,6 +227,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         catalog=catalog,
         repositories=repositories,
         volumes=_volumes(config, opener, repositories, executor),
+        values=SqlValueStore(open_engine(config.metadata.database_url, outlives_power=True)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link),
         reader=Reader(config.limits, executor),

@@ -22,7 +22,6 @@ INSTANCES = ("grey", "greyraw", "greyjpeg", "seg")
 """What the volume was ingested as, of the 14 instances of the recording."""
 DIFFERING: Mapping[str, tuple[str, ...]] = {
     "needs the other ten instances, which are made and filled by requests": (
-        "srv-types",
         "repos-info",
         "repo-info",
         "repo-info-prefix",

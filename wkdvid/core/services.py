@@ -18,6 +18,7 @@ from wkdvid.core.main_server import MainServer
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
+from wkdvid.core.stored_values import ValueStore
 from wkdvid.core.written_volumes import WrittenVolumes
 from wkdvid.errors import NotFound, NotShown
 
@@ -38,6 +39,7 @@ class Services:
     limits: Limits
     catalog: Catalog
     repositories: Repositories
+    values: ValueStore
     volumes: WrittenVolumes
     registrar: Registrar
     authorizer: Authorizer

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """Of the newest migration. Kept here, so that a database that is up to date needs no Alembic."""
 
 metadata = MetaData()
@@ -143,3 +144,14 @@ repositories_state = Table(
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
 )
 """One row, which whoever changes a repository locks."""
+
+stored_values = Table(
+    "stored_values",
+    metadata,
+    Column("data_uuid", ForeignKey(data_instances.c.data_uuid), primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("version", ForeignKey(nodes.c.version), primary_key=True),
+    Column("value", LargeBinary),
+)
+"""What data instances hold that are no voxels. A row hides those of the same key in ancestors; NULL: no value. Keys are
+bytes because these are in the same order in every database, whatever its collation."""

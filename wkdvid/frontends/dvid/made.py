@@ -10,13 +10,10 @@ from wkdvid.core.services import Services
 from wkdvid.frontends.dvid import documents
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, json_answer
 from wkdvid.frontends.dvid.instance_settings import post_tags, tags
-from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance, Version
+from wkdvid.frontends.dvid.instances import VALUE_TYPES, VOXEL_BYTES, Instance, StoredInstance, Version
 from wkdvid.frontends.dvid.made_voxels import voxel_instance
 
 Make: TypeAlias = Callable[[Services, Version, DataInstance], Awaitable[Instance]]
-
-MAKERS: Mapping[str, Make] = {**dict.fromkeys(VOXEL_BYTES, voxel_instance)}
-"""By typename. Of other types there is nothing to say but what all have."""
 
 
 async def made_instance(services: Services, at: Version, data: DataInstance) -> Instance:
@@ -45,3 +42,19 @@ async def _plain(services: Services, at: Version, data: DataInstance) -> Instanc
         node=at.node,
         data=data,
     )
+
+
+async def _stored(services: Services, at: Version, data: DataInstance) -> StoredInstance:
+    return StoredInstance(
+        name=data.name,
+        typename=data.typename,
+        owner=at.owner,
+        repository=at.repository,
+        node=at.node,
+        data=data,
+        stored=services.values.at(at.repository, at.node, data),
+    )
+
+
+MAKERS: Mapping[str, Make] = {**dict.fromkeys(VOXEL_BYTES, voxel_instance), **dict.fromkeys(VALUE_TYPES, _stored)}
+"""By typename. Of other types there is nothing to say but what all have."""

@@ -15,7 +15,7 @@ import orjson
 from wkdvid.core.geometry import Box, Vec3, divide_down
 from wkdvid.core.limits import GIB, Limits
 from wkdvid.core.pyramid import Scale
-from wkdvid.errors import InvalidRequest, TooLarge
+from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
 
 LARGEST_PAYLOAD = 3 * GIB
 """Bytes of an answer that DVID allows."""
@@ -149,12 +149,13 @@ def subvolume(size_text: str, offset_text: str, illegal: str = "Illegal") -> Box
 
 
 def refuse_roi(values: Mapping[str, str]) -> None:
-    """
+    """Of a request that writes.
+
     Raises:
-        InvalidRequest: a region of interest is named.
+        UnsupportedRequest: a region of interest is named.
     """
     if values.get("roi"):
-        raise InvalidRequest(f'Can\'t get ROI with name "{values["roi"][:80]}": invalid data instance name')
+        raise UnsupportedRequest("roi= is taken of GET only: a box is stored whole")
 
 
 def check_payload(size: int, limits: Limits) -> None:
@@ -258,13 +259,13 @@ def label(text: str) -> int:
     return integer(text, "ParseUint", _UINT64)
 
 
-def points(body: bytes, values: Mapping[str, str]) -> list[Vec3]:
-    """The JSON list of ``[x, y, z]`` that ``labels`` takes."""
-    items = _hashed_list(body, values, "labels")
+def points(body: bytes, values: Mapping[str, str], endpoint: str = "labels") -> list[Vec3]:
+    """The JSON list of ``[x, y, z]`` that ``labels`` and ``ptquery`` take."""
+    items = _hashed_list(body, values, endpoint)
     for item in items:
         if type(item) is not list or len(item) != 3 or not all(_is_in(n, _INT32) for n in item):
             raise InvalidRequest(
-                f"Bad labels request JSON: {_short(repr(item))} is not a point [x, y, z] of 32-bit numbers"
+                f"Bad {endpoint} request JSON: {_short(repr(item))} is not a point [x, y, z] of 32-bit numbers"
             )
     return [(x, y, z) for x, y, z in items]
 

@@ -7,19 +7,31 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from sanic import Blueprint, Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from wkdvid.errors import UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import documents, images, labels, parse, repositories, repository_changes, runtime, server
+from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
+from wkdvid.frontends.dvid import (
+    annotation,
+    documents,
+    images,
+    keyvalue,
+    labels,
+    parse,
+    repositories,
+    repository_changes,
+    roi,
+    runtime,
+    server,
+)
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
 from wkdvid.frontends.dvid.made import COMMON
-from wkdvid.frontends.dvid.status import STATUS, BadCall, text
+from wkdvid.frontends.dvid.status import STATUS, BadCall, UnknownEndpoint, text
 from wkdvid.frontends.dvid.throttle import Throttle
 from wkdvid.frontends.dvid.versions import find_instance
 from wkdvid.frontends.http import (
@@ -48,7 +60,9 @@ SEGMENTS = 5
 ENDPOINTS: Mapping[str, Endpoints] = {
     **dict.fromkeys(VOXEL_BYTES, images.ENDPOINTS),
     "labelmap": labels.ENDPOINTS,
-    "keyvalue": Endpoints(handlers={"info": images.info}),
+    "keyvalue": keyvalue.ENDPOINTS,
+    "roi": roi.ENDPOINTS,
+    "annotation": annotation.ENDPOINTS,
 }
 """By the type of an instance."""
 
@@ -95,17 +109,35 @@ async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest
     services = services_of(request)
     if request.method not in READING:
         await refuse_in_read_only_mode(request)
+    parts = tuple(rest.values())
+    if any("\ufffd" in part for part in (name, endpoint, *parts)):
+        _require_text(request)
     found = await find_instance(services, uuid, name, dvid_token(request))
     endpoints = _endpoints(found)
     handler = _handler(request, found, endpoint)
     if request.method not in READING and endpoint not in endpoints.asking:
         await require_writing(request, dvid_token(request), found.owner)
     query = parse.query(request.query_string)
-    call = Call(services, found, endpoint, tuple(rest.values()), query, request.body)
-    if "throttle" not in query:
-        return await _send(request, await handler(call))
-    with request.app.ctx.dvid_throttle.slot() if _is_throttled(call, endpoints.throttled) else nullcontext():
-        return await _send(request, await handler(call))
+    call = Call(services, found, endpoint, parts, query, request.body, request.headers.get("range"))
+    try:
+        if "throttle" not in query:
+            return await _send(request, await handler(call))
+        with request.app.ctx.dvid_throttle.slot() if _is_throttled(call, endpoints.throttled) else nullcontext():
+            return await _send(request, await handler(call))
+    except UnknownEndpoint:
+        raise _unknown(request, found, endpoint) from None
+
+
+def _require_text(request: Request) -> None:
+    """Bytes that are no UTF-8 have been replaced: different keys would look the same.
+
+    Raises:
+        InvalidRequest: there are such.
+    """
+    try:
+        unquote_to_bytes(request.raw_url).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("the path is not UTF-8") from error
 
 
 def _endpoints(found: Instance) -> Endpoints:
@@ -120,7 +152,7 @@ def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
 
 async def _send(request: Request, answer: Answer) -> HTTPResponse | None:
     if answer.parts is None:
-        return await send_bytes(request, answer.body, answer.content_type, answer.headers)
+        return await send_bytes(request, answer.body, answer.content_type, answer.headers, answer.status)
     return await send_parts(request, answer.parts, answer.content_type, answer.length, answer.headers)
 
 
@@ -131,7 +163,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
     """
     endpoints = _endpoints(found)
     if request.method in READING:
-        handler = endpoints.handlers.get(endpoint)
+        handler = endpoints.handlers.get(endpoint) or endpoints.others.get("GET")
         if handler is None:
             raise _unknown(request, found, endpoint)
         return handler
@@ -145,6 +177,8 @@ def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
     if request.method not in endpoints.changing:
         raise UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
     handler = endpoints.changing[request.method].get(endpoint)
+    if handler is None and endpoint not in endpoints.handlers:
+        handler = endpoints.others.get(request.method)
     if handler is None and endpoint not in endpoints.not_offered:
         raise _refused(request, found, endpoint)
     if not found.changeable:

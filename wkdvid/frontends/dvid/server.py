@@ -6,13 +6,14 @@ import asyncio
 import os
 import resource
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from wkdvid import __version__
 from wkdvid.errors import InvalidRequest, NotFound
-from wkdvid.frontends.dvid import documents, images, labels, parse
-from wkdvid.frontends.dvid.instances import VOXEL_BYTES
+from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, labels, parse, roi
+from wkdvid.frontends.dvid.instances import VALUE_TYPES, VOXEL_BYTES
 from wkdvid.frontends.dvid.throttle import Throttle
 
 HELP = f"""\
@@ -26,9 +27,10 @@ have nodes that can be written to until they are committed.</p>
 <li>POST /api/repos; /api/repo/&lt;uuid&gt;/instance, log, branch-versions/&lt;branch&gt;</li>
 <li>/api/node/&lt;uuid&gt;/status, note, log; POST commit, newversion, branch, tag</li>
 <li>/api/node/&lt;uuid&gt;/&lt;instance&gt;/help, for each instance; /api/help/&lt;type&gt; for the types
-{", ".join(VOXEL_BYTES)}</li>
+{", ".join((*VOXEL_BYTES, *VALUE_TYPES))}</li>
 </ul></body></html>
 """
+VALUE_HELP: Mapping[str, str] = {"keyvalue": keyvalue.HELP, "roi": roi.HELP, "annotation": annotation.HELP}
 _COUNTERS = (
     "file bytes read",
     "file bytes written",
@@ -48,11 +50,10 @@ def help_of_type(typename: str) -> str:
     Raises:
         NotFound: no such type.
     """
-    if typename not in VOXEL_BYTES:
-        raise NotFound(f'no data type "{typename[:80]}"; there are {", ".join(VOXEL_BYTES)}')
-    if typename == "labelmap":
-        return labels.HELP.format(name="<instance>", last="MaxDownresLevel")
-    return images.HELP.format(name="<instance>", typename=typename)
+    known = {**dict.fromkeys(VOXEL_BYTES, images.HELP), "labelmap": labels.HELP, **VALUE_HELP}
+    if typename not in known:
+        raise NotFound(f'no data type "{typename[:80]}"; there are {", ".join(known)}')
+    return known[typename].format(name="<instance>", typename=typename, last="MaxDownresLevel", block="BlockSize")
 
 
 def load(throttled: int, passing_answers: int) -> dict[str, int]:
