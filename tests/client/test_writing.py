@@ -19,6 +19,7 @@ from wkdvid.client import (
     Client,
     InvalidArgument,
     InvalidSelection,
+    NotFound,
     Refused,
     VoxelsMetadata,
 )
@@ -157,6 +158,46 @@ def test_assignments(server: Server) -> None:
         with pytest.raises(InvalidArgument, match="do not fit uint8"):
             volume[:, 0:64, 0:64, 0:64] = whole.astype(np.int16) - 1
         assert np.array_equal(volume[:], whole)
+
+
+async def test_keyvalues(client: Either) -> None:
+    root = await value(client.create_repo())
+    await value(client.create_instance(root, "kv", "keyvalue"))
+    store = client.keyvalue(root, "kv")
+    values = {"a b": b"1", "é": bytes(range(256)), "100%?#&+": b"3", "keys": b"4"}
+    for key, data in values.items():
+        await value(store.put(key, data))
+    assert await value(store.keys()) == sorted(values, key=str.encode)
+    assert await value(store.keyrange("1", "b")) == ["100%?#&+", "a b"]
+    assert {key: await value(store.get(key)) for key in values} == values
+    assert await value(store.get_many([*values, "missing"])) == values
+    assert (await value(store.has("é")), await value(store.has("e"))) == (True, False)
+    await value(store.delete("é"))
+    await value(store.delete("é"))
+    with pytest.raises(NotFound, match="é"):
+        await value(store.get("é"))
+    for key in ("", "a/b", ".", ".."):
+        with pytest.raises(InvalidArgument, match="slash"):
+            await value(store.get(key))
+
+
+async def test_regions(client: Either) -> None:
+    root = await value(client.create_repo())
+    await value(client.create_instance(root, "roi", "roi"))
+    roi, spans = client.roi(root, "roi"), [[0, 1, 1, 2], [1, 0, 0, 0]]
+    await value(roi.put_spans(spans))
+    assert (await value(roi.spans())).tolist() == spans
+    assert (await value(roi.contains([(32, 32, 0), (31, 31, 31), (5, 6, 40)]))).tolist() == [True, False, True]
+    mask = client.roi_mask(root, "roi")
+    wanted = np.zeros((96, 64, 64), np.uint8)
+    wanted[32:96, 32:64, 0:32] = 1
+    wanted[0:32, 0:32, 32:64] = 1
+    assert np.array_equal(await value(mask[0, 0:96, 0:64, 0:64]), wanted)
+    assert (mask.shape, mask.dtype.name, mask.axiskeys) == ((1, None, None, None), "uint8", "cxyz")
+    turned = client.roi_mask(root, "roi", order="zyx")
+    assert np.array_equal(await value(turned[0:64, 0:64, 0:96]), wanted.T)
+    await value(roi.clear())
+    assert len(await value(roi.spans())) == 0
 
 
 def quickstart(host: str) -> None:
