@@ -23,7 +23,8 @@ from wkdvid.client import (
     Refused,
     VoxelsMetadata,
 )
-from wkdvid.client.pydvid import voxels
+from wkdvid.client.pydvid import keyvalue, voxels
+from wkdvid.client.pydvid.errors import DvidHttpError
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +199,25 @@ async def test_regions(client: Either) -> None:
     assert np.array_equal(await value(turned[0:64, 0:64, 0:96]), wanted.T)
     await value(roi.clear())
     assert len(await value(roi.spans())) == 0
+
+
+def test_values_and_regions_by_pydvid(server: Server) -> None:
+    with Client(server.base) as client:
+        root = client.create_repo()
+        client.create_instance(root, "roi", "roi")
+        client.roi(root, "roi").put_spans([[0, 0, 1, 1]])
+    connection = HTTPConnection(server.base.removeprefix("http://"))
+    keyvalue.create_new(connection, root, "kv")
+    keyvalue.put_value(connection, root, "kv", "greeting", "hello")
+    keyvalue.put_value(connection, root, "kv", "other", b"bytes")
+    assert keyvalue.get_value(connection, root, "kv", "greeting") == b"hello"
+    assert keyvalue.get_value_response(connection, root, "kv", "other").read() == b"bytes"
+    keyvalue.del_value(connection, root, "kv", "other")
+    assert keyvalue.get_keys(connection, root, "kv") == ["greeting"]
+    with pytest.raises(DvidHttpError, match="404"):
+        keyvalue.get_value_response(connection, root, "kv", "other")
+    assert voxels.RoiMaskAccessor(connection, root, "roi")[0, 30:34, 3, 5].tolist() == [0, 0, 1, 1]
+    connection.close()
 
 
 def quickstart(host: str) -> None:
