@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cases, downloads, failing, pictures, servers, table
+from benchmarks import cases, downloads, failing, label_index, pictures, servers, table
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
@@ -206,6 +206,13 @@ def test_the_client_is_measured_beside_a_loop(volume: Volume, tmp_path: Path) ->
             measured = downloads.measure(volume, source, lambda: nullcontext(server))
             assert min(*measured.ours_us, *measured.theirs_us) > 0
             assert downloads.LIBRARY in table.line(measured)
+
+
+@pytest.mark.parametrize("name", label_index.NAMES)
+def test_the_label_index_is_measured_beside_a_script(name: str, volume: Volume) -> None:
+    found = label_index.measure(name, volume, SIDE)
+    assert min(*found.ours_us, *found.theirs_us) > 0
+    assert label_index.LIBRARY in table.line(found)
 
 
 def test_pictures_that_differ_are_noticed() -> None:

@@ -22,10 +22,13 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.backends.failures import passing_answers
+from wkdvid.backends.label_index.job import KIND as INDEX
+from wkdvid.backends.label_index.job import IndexKind
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
+from wkdvid.backends.workplace import Workplace
 from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.backends.written.journal import Journal
 from wkdvid.backends.written.volumes import Volumes
@@ -37,7 +40,7 @@ from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.jobs import JobRunner, Jobs, JobStore
+from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
@@ -170,10 +173,9 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
     ]
-    if config.shares_catalog:
-        for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
-            following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
-            app.ctx.watching.append(asyncio.create_task(following, name=f"follow other hosts' {name}"))
+    for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
+        following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+        app.ctx.watching.append(asyncio.create_task(following, name=f"follow the {name}"))
 
 
 async def _let_watchers_go(app: App) -> None:
@@ -234,7 +236,7 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
-        jobs=Jobs(job_store, (PYRAMID,)),
+        jobs=Jobs(job_store, (PYRAMID, INDEX)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
         executor=executor,
@@ -250,9 +252,12 @@ def _volumes(config: Config, opener: Opener, repositories: Repositories, executo
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
-    pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
-    lock = HostLock(config.state_dir / "jobs.lock")
-    return JobRunner(job_store, {PYRAMID: pyramids}, lock, config.jobs.workers)
+    place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
+    kinds: dict[str, JobKind] = {
+        PYRAMID: PyramidKind(place, services.registrar, threads),
+        INDEX: IndexKind(place, services.registrar, threads, config.limits.working_bytes),
+    }
+    return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), threads)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:

@@ -12,7 +12,7 @@ from sanic import Sanic
 from wkdvid.config import Config
 from wkdvid.frontends.dvid.calls import Endpoints
 from wkdvid.frontends.dvid.instances import VALUE_TYPES
-from wkdvid.frontends.dvid.repositories import NODE_ANSWERS
+from wkdvid.frontends.dvid.repositories.routes import NODE_ANSWERS
 from wkdvid.frontends.dvid.routes import ENDPOINTS
 from wkdvid.server import create_app
 

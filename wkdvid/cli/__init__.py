@@ -13,7 +13,19 @@ from wkdvid import __version__
 from wkdvid.cli.text import columns, complain
 from wkdvid.errors import ConfigError, WkdvidError
 
-MODULES = ("serve", "sample", "inspect", "add", "listing", "remove", "reload", "pyramid", "register", "testserver")
+MODULES = (
+    "serve",
+    "sample",
+    "inspect",
+    "add",
+    "listing",
+    "remove",
+    "reload",
+    "pyramid",
+    "index",
+    "register",
+    "testserver",
+)
 """One for each verb, in the order of the help. Each has NAME, HELP, add_arguments, run, and perhaps EXAMPLES."""
 USAGE_ERROR = 2
 FAILED = 1

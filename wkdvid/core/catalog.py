@@ -20,11 +20,11 @@ from wkdvid.core.agreement import InStep
 from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
-from wkdvid.core.layers import Layer, arrange_layers
+from wkdvid.core.layers import Layer, Opened, arrange_layers
 from wkdvid.core.releases import release_chains
 from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.service_account import LEAST_LEFT
-from wkdvid.core.volume import TellsRefusal, Volume
+from wkdvid.core.volume import TellsRefusal
 from wkdvid.errors import (
     ConfigError,
     InvalidEntry,
@@ -45,8 +45,8 @@ TOKEN_S = LEAST_LEFT.total_seconds() / 2
 
 ParseEntries: TypeAlias = Callable[[Document], tuple[Sequence[DatasetEntry], Sequence[str]]]
 """Entries of a document, and every problem of it with its JSON path."""
-OpenLayers: TypeAlias = Callable[[DatasetEntry], Awaitable[Sequence[tuple[str | None, Volume]]]]
-"""Opens every layer of an entry; each comes with the compression that the entry chose for DVID.
+OpenLayers: TypeAlias = Callable[[DatasetEntry], Awaitable[Sequence[Opened]]]
+"""Opens every layer of an entry.
 
 Raises:
     InvalidEntry: with the JSON path of each layer that could not be opened.

@@ -9,7 +9,6 @@ import json
 import mmap
 import os
 import struct
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wkdvid.core.agreement import Generations
+from wkdvid.core.durable import replaced
 from wkdvid.core.entries import Document, dataset_names
 from wkdvid.core.own_accounts import FOLDER, files_of, put_away
 from wkdvid.errors import ConfigError, InvalidRequest
@@ -197,20 +197,5 @@ def _no_number(name: str) -> None:
 
 def write_document(path: Path, document: Document) -> None:
     """Replace the file in one step, durably; readers see the old or the new one, never half. Mode 0600."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file, indent=4)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with replaced(path) as file:
+        file.write(f"{json.dumps(document, indent=4)}\n".encode())

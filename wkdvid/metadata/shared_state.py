@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.errors import DatabaseUnavailable
-from wkdvid.metadata.engine import transaction
+from wkdvid.metadata.engine import reading, transaction
 
 Result = TypeVar("Result")
 
@@ -89,7 +89,7 @@ class SharedState:
             raise DatabaseUnavailable(f"the database cannot be used: no answer within {ANSWER_S:g} s") from None
 
     def _read(self, read: Callable[[sa.Connection], Result]) -> tuple[int, Result]:
-        with transaction(self._engine) as connection:
+        with reading(self._engine) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
             generation: int = connection.execute(sa.select(self._generation)).scalar_one()

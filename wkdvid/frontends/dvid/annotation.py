@@ -16,8 +16,8 @@ from wkdvid.errors import InvalidRequest, NotFound
 from wkdvid.frontends.dvid import parse
 from wkdvid.frontends.dvid.calls import JSON, TEXT, Answer, Call, Endpoints, together
 from wkdvid.frontends.dvid.instances import StoredInstance, Version, VoxelInstance
-from wkdvid.frontends.dvid.labels import labels_at
 from wkdvid.frontends.dvid.made import COMMON, made_instance
+from wkdvid.frontends.dvid.points import labels_at
 
 Pages: TypeAlias = AsyncIterator[Sequence[str]]
 """Keys of elements."""

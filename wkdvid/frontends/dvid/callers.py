@@ -37,11 +37,14 @@ async def changed_version(request: Request, uuid: str) -> Version:
     """The node of which something is to be changed.
 
     Raises:
-        UnsupportedRequest: the server is read-only, or what a registered dataset shows is not to be changed.
+        UnsupportedRequest: the server is read-only, or the node is a registered dataset's.
         Unauthorized, Forbidden: the caller may not.
     """
     await refuse_in_read_only_mode(request)
     at = await asked_version(request, uuid)
+    if at.dataset is not None:
+        kind = "New data instance cannot be created" if request.path.endswith("/instance") else "Cannot do post"
+        raise UnsupportedRequest(f"{kind} on locked node {at.node.uuid}")
     await require_writing(request, dvid_token(request), at.owner)
     return at
 

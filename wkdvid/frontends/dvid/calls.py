@@ -32,6 +32,7 @@ class Call(Generic[Kind_co]):
     """Path segments after the endpoint, percent-decoded."""
     query: Mapping[str, str]
     body: bytes
+    method: str = "GET"
     byte_range: str | None = None
     """The Range header."""
 

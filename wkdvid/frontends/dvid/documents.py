@@ -200,12 +200,12 @@ def _extents(extent: Box, block: int) -> dict[str, Any]:
 
 
 def _label_properties(one: VoxelInstance) -> dict[str, Any]:
-    largest = one.layer.info.largest_segment_id
+    largest = one.max_label
     return {
         "MaxLabel": {} if largest is None else {str(one.node.version): largest},
         "MaxRepoLabel": largest or 0,
         "NextLabel": 0,
-        "IndexedLabels": False,
+        "IndexedLabels": one.layer.index is not None,
         "MaxDownresLevel": len(one.layer.halvings) - 1,
     }
 

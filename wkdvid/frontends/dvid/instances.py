@@ -100,6 +100,12 @@ class VoxelInstance(Instance):
         return self.typename == "labelmap"
 
     @property
+    def max_label(self) -> int | None:
+        """The largest label of a labelmap, as far as it is known."""
+        index = self.layer.index
+        return self.layer.info.largest_segment_id if index is None else index.max_label
+
+    @property
     def scale(self) -> Scale:
         return self.layer.halvings[self.level]
 

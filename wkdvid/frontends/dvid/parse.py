@@ -241,18 +241,32 @@ def check_count(count: int, limits: Limits) -> None:
         raise TooLarge(f"{count} blocks in one request, the limit is {limits.blocks} (limits.blocks)")
 
 
-def scale_of(values: Mapping[str, str], scales: Sequence[Scale]) -> Scale:
-    """The ``scale=`` of a labelmap's request."""
+def scale_number(values: Mapping[str, str]) -> int:
+    """As ``scale=`` has it, of scales that are there or not."""
     text = values.get("scale")
-    if not text:
-        return scales[0]
     try:
-        number = integer(text, "Atoi")
+        return integer(text, "Atoi") if text else 0
     except InvalidRequest as error:
         raise InvalidRequest(f"bad scale specified: {error}") from None
+
+
+def scale_of(values: Mapping[str, str], scales: Sequence[Scale]) -> Scale:
+    """The ``scale=`` of a labelmap's request."""
+    number = scale_number(values)
     if not 0 <= number < len(scales):
         raise InvalidRequest(f"scale {number} is not there; scales are 0 to {len(scales) - 1}")
     return scales[number]
+
+
+def bounds(values: Mapping[str, str]) -> Box:
+    """``minx`` to ``maxz``, inclusive, each of them optional; a box without voxels if nothing lies in them."""
+    try:
+        low = [integer(values.get(f"min{axis}") or str(_INT32.start)) for axis in "xyz"]
+        high = [integer(values.get(f"max{axis}") or str(_INT32.stop - 1)) for axis in "xyz"]
+    except InvalidRequest as error:
+        raise InvalidRequest(f"Error parsing bounds from query string: {error}\n") from None
+    stop = [max(first, last + 1) for first, last in zip(low, high, strict=True)]
+    return Box((low[0], low[1], low[2]), (stop[0], stop[1], stop[2]))
 
 
 def label(text: str) -> int:

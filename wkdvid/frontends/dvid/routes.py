@@ -14,23 +14,13 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import (
-    annotation,
-    documents,
-    images,
-    keyvalue,
-    labels,
-    parse,
-    repositories,
-    repository_changes,
-    roi,
-    runtime,
-    server,
-)
+from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, labels, parse, roi, runtime, server
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
 from wkdvid.frontends.dvid.made import COMMON
+from wkdvid.frontends.dvid.repositories import routes as repositories
+from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
 from wkdvid.frontends.dvid.status import STATUS, BadCall, UnknownEndpoint, text
 from wkdvid.frontends.dvid.throttle import Throttle
 from wkdvid.frontends.dvid.versions import find_instance
@@ -81,10 +71,10 @@ def blueprint() -> Blueprint:
     _route(bp, "/api/server/settings", post_settings, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", post_runtime, "administrate", ("POST",))
     _route(bp, "/api/config/dataset", delete_runtime, "administrate", ("DELETE",))
-    _route(bp, "/api/repos", repository_changes.post_repos, "administrate", ("POST",))
-    for action, handler in REPO_CHANGES.items():
-        _route(bp, f"/api/repo/<uuid>/{action}", handler, "write", ("POST",))
-    _route(bp, "/api/node/<uuid>/<action>", repository_changes.post_node, "write", ("POST",))
+    _route(bp, "/api/repos", repositories.post_repos, "administrate", ("POST",))
+    for action, change in REPOSITORY_CHANGES.items():
+        _route(bp, f"/api/repo/<uuid>/{action}", repositories.post_repo(change), "write", ("POST",))
+    _route(bp, "/api/node/<uuid>/<action>", repositories.post_node, "write", ("POST",))
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
         _route(bp, f"/api/node/<uuid>/<name>/<endpoint>{rest}", instance, "read", ALL)
@@ -118,7 +108,7 @@ async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest
     if request.method not in READING and endpoint not in endpoints.asking:
         await require_writing(request, dvid_token(request), found.owner)
     query = parse.query(request.query_string)
-    call = Call(services, found, endpoint, parts, query, request.body, request.headers.get("range"))
+    call = Call(services, found, endpoint, parts, query, request.body, request.method, request.headers.get("range"))
     try:
         if "throttle" not in query:
             return await _send(request, await handler(call))
@@ -151,6 +141,8 @@ def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
 
 
 async def _send(request: Request, answer: Answer) -> HTTPResponse | None:
+    if answer.status != 200:
+        return reply(answer.body, answer.content_type, answer.status, answer.headers)
     if answer.parts is None:
         return await send_bytes(request, answer.body, answer.content_type, answer.headers, answer.status)
     return await send_parts(request, answer.parts, answer.content_type, answer.length, answer.headers)
@@ -313,13 +305,6 @@ REFUSED: Mapping[str, str] = {
 REFUSED_CHANGES: Mapping[str, str] = {
     "/api/server/reload-auth": "there is no authorization file to be read again",
     "/api/server/reload-blocklist": "there is no block list to be read again",
-}
-REPO_CHANGES: Mapping[str, Callable[..., Any]] = {
-    "info": repository_changes.post_info,
-    "log": repository_changes.post_log,
-    "instance": repository_changes.post_instance,
-    "merge": repository_changes.post_merge,
-    "resolve": repository_changes.post_merge,
 }
 READ: Mapping[str, Callable[..., Any]] = {
     "/api/repos/info": repositories.repos_info,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sanic.response import HTTPResponse
-
 from wkdvid.errors import (
     BackendError,
     DatabaseUnavailable,
@@ -13,7 +11,6 @@ from wkdvid.errors import (
     UpstreamUnavailable,
     WkdvidError,
 )
-from wkdvid.frontends.http import TEXT, reply
 
 
 class BadCall(RequestError):
@@ -56,8 +53,3 @@ def text(error: WkdvidError, path: str) -> str:
     if isinstance(error, Busy):
         return f"{error}\n\n"
     return f"{error} ({path}).\n"
-
-
-def no_such_page() -> HTTPResponse:
-    """Of actions that nothing has."""
-    return reply("404 page not found\n", TEXT, 404)

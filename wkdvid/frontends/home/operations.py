@@ -180,7 +180,9 @@ _DVID: Mapping[str, Operation] = {
 }
 _JOBS: Mapping[str, Operation] = {
     "POST /api/jobs": Operation(
-        "Begin long work, or go on with it; the body names its kind (pyramid), dataset and layer", "The job.", body=JSON
+        "Begin long work, or go on with it; the body names kind (pyramid, index), dataset and layer",
+        "The job.",
+        body=JSON,
     ),
     "GET /api/jobs": Operation("List the newest jobs", "A list."),
     "GET /api/jobs/{job}": Operation("How far a job is", "State, tasks done, tasks in all, and a message."),
