@@ -115,7 +115,9 @@ def test_sizes_with_units(text: str, size: int) -> None:
         ("[sources]\nfile_roots = 3", "sources.file_roots: 3 is not a list"),
         ("[sources]\nfile_roots = [3]", "sources.file_roots: not a text"),
         ('[sources]\nhttp_hosts = ["http://nas/"]', "sources.http_hosts: 'http://nas/' is not 'host' or 'host:port'"),
-        ('[access]\nmode = "clio"', "access.mode: 'clio' is not in this version; open, token or webknossos"),
+        ('[clio]\ntest_user = "me"', "clio.test_user: 'me' is no email address"),
+        ('[clio]\nurl_prefix = "clio"', "clio.url_prefix: 'clio' does not begin with '/', or ends with it"),
+        ('[[clio.providers]]\nprovider = "google"', "clio.providers[0].audiences: missing"),
         ('[access]\nmode = "opne"', "access.mode: 'opne' is not one of open, token, webknossos"),
         ("[access]\nmode = [1]", "access.mode: [1] is not one of open, token"),
         ('[access]\nallow_open_network = "maybe"', "access.allow_open_network: 'maybe' is not true or false"),
@@ -129,7 +131,19 @@ def test_sizes_with_units(text: str, size: int) -> None:
 def test_refused_with_place_and_what_is_allowed(tmp_path: Path, toml: str, complaint: str) -> None:
     message = refusal(tmp_path, toml)
     assert complaint in message
-    assert "some.toml" in message or "server.httpAddress" in message or "sources.http_hosts" in message
+    keys = ("server.httpAddress", "sources.http_hosts", "clio.")
+    assert "some.toml" in message or any(key in message for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("https://bucket/folder", "https cannot be written to; a path, or file, s3, gs"),
+        ("s3://x", "source: 'x' does not name a bucket"),
+    ],
+)
+def test_a_place_for_volumes_that_is_none_is_refused(tmp_path: Path, url: str, complaint: str) -> None:
+    assert f"volumes.url: {complaint}" in refusal(tmp_path, f'[volumes]\nurl = "{url}"')
 
 
 @pytest.mark.parametrize("variable", ["WKDVID_SERVER__WORKER", "WKDVID_DATADIR", "WKDVID_SERVER__RPCADDRESS"])

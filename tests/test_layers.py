@@ -22,9 +22,12 @@ RANKS = {
     "metadata": 3,
     "export": 3,
     "main_server": 3,
+    "identity": 3,
+    "identity.opening": 5,
     "config": 4,
     "settings": 4,
     "dvid_config": 4,
+    "clio_config": 4,
     "dvid_stores": 4,
     "frontends": 4,
     "testing": 4,
@@ -35,7 +38,7 @@ RANKS = {
     "": 6,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses", "ranges"}
+SHARED = {"http", "addresses", "files", "ranges"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from wkdvid.clio_config import ClioConfig, alias_layer, check_clio
 from wkdvid.core.credentials import Credential, check_credential
 from wkdvid.core.limits import GIB, Bytes, Limits
 from wkdvid.core.secrets import Reference, covers
@@ -31,9 +32,8 @@ from wkdvid.dvid_config import (
 from wkdvid.errors import ConfigError, InvalidRequest
 from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, is_loopback, nearest
 
-AccessMode: TypeAlias = Literal["open", "token", "webknossos"]
+AccessMode: TypeAlias = Literal["open", "token", "webknossos", "clio"]
 
-LATER_MODES = ("clio",)
 WRITABLE = ("file", "s3", "gs")
 """Schemes of addresses that voxels can be written to."""
 
@@ -88,8 +88,8 @@ class AccessConfig:
     """``[access]``."""
 
     mode: AccessMode = "open"
-    """Who may do what: ``open`` (anyone everything), ``token`` (administration by token) or ``webknossos`` (what the
-    main server says)."""
+    """Who may do what: ``open`` (anyone everything), ``token`` (administration by token), ``webknossos`` (what the
+    main server says) or ``clio`` (roles of users)."""
     allow_open_network: bool = False
     """Whether mode ``open`` may listen on another address than loopback."""
     admin_token: Secret = field(default=None, repr=False)
@@ -174,6 +174,7 @@ class Config:
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
     volumes: VolumesConfig = field(default_factory=VolumesConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
+    clio: ClioConfig = field(default_factory=ClioConfig)
     limits: Limits = field(default_factory=Limits)
     data_dir: Path = Path("data")
     """Where state lives, and where relative sources begin."""
@@ -234,6 +235,7 @@ SCHEMA = Schema(
         "metadata": MetadataConfig,
         "volumes": VolumesConfig,
         "jobs": JobsConfig,
+        "clio": ClioConfig,
         "limits": Limits,
     }
 )
@@ -254,14 +256,15 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
     data_dir = Path(str(options.pop("data_dir", None) or environ.get("WKDVID_DATA_DIR") or "data"))
     file = _find_file(path, environ, data_dir)
     document = _read_toml(file) if file else {}
-    settings = (
-        _default_layer(data_dir)
-        | _file_layer(document, str(file))
+    given = (
+        _file_layer(document, str(file))
         | _environment_layer(environ)
         | {SCHEMA.find(name, "command line"): Setting(value, "command line") for name, value in options.items()}
     )
+    mode = given.get("access.mode")
+    is_clio = mode is not None and mode.value == "clio"
+    settings = _default_layer(data_dir) | (alias_layer(environ) if is_clio else {}) | given
     settings |= _address_layer(settings, host, port)
-    _refuse_later_modes(settings)
     config = Config(
         **{section: SCHEMA.build(section, settings, environ) for section in SCHEMA.sections},
         data_dir=data_dir,
@@ -348,14 +351,6 @@ def _address_layer(settings: Layer, host: object, port: object) -> Layer:
     return {"server.httpAddress": Setting(f"{bracketed}:{old_port if port is None else port}", "command line")}
 
 
-def _refuse_later_modes(settings: Layer) -> None:
-    mode = settings.get("access.mode")
-    if mode and mode.value in LATER_MODES:
-        raise ConfigError(
-            f"{mode.where}: access.mode: {mode.value!r} is not in this version; open, token or webknossos"
-        )
-
-
 def _check(config: Config) -> None:
     """What no single key shows to be wrong."""
     host, _ = config.server.address
@@ -365,6 +360,7 @@ def _check(config: Config) -> None:
             " be reached from the network; take mode 'token', a loopback address, or set access.allow_open_network"
         )
     _check_main_server(config)
+    check_clio(config.clio, reachable=not is_loopback(host))
     _check_volumes(config.volumes)
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:

@@ -28,6 +28,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
+from wkdvid.backends.stored_files import open_folder
 from wkdvid.backends.workplace import Workplace
 from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.backends.written.journal import Journal
@@ -51,6 +52,8 @@ from wkdvid.core.services import Services
 from wkdvid.core.write_locks import WriteLocks
 from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
+from wkdvid.frontends.clio import routes as clio
+from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
@@ -62,6 +65,9 @@ from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
+from wkdvid.identity.authorizer import RolesAuthorizer
+from wkdvid.identity.chain import Identities
+from wkdvid.identity.opening import open_identities
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
@@ -135,6 +141,7 @@ def create_app(config: Config) -> App:
         jobs.blueprint(),
         home.blueprint(),
         trace.blueprint(),
+        clio.blueprint(config.clio),
     ):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
@@ -161,8 +168,10 @@ def _limits(config: Config) -> Mapping[str, object]:
 
 async def _start(config: Config, app: App) -> None:
     job_store = SqlJobStore(open_engine(config.metadata.database_url))
-    services = make_services(config, job_store)
+    identities, login = open_identities(config)
+    services = make_services(config, job_store, identities)
     app.ctx.services = services
+    app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
         await services.repositories.catch_up()
@@ -189,6 +198,7 @@ async def _stop(app: App) -> None:
     await asyncio.wait(app.ctx.watching)
     await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
+    app.ctx.services.values.close()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
 
@@ -208,7 +218,7 @@ def _catalog_store(config: Config) -> CatalogStore:
     return FileCatalogStore(config.datasets.path, config.state_dir)
 
 
-def make_services(config: Config, job_store: JobStore) -> Services:
+def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
     """What front ends need, for one worker.
 
     Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
@@ -229,13 +239,15 @@ def make_services(config: Config, job_store: JobStore) -> Services:
         catalog=catalog,
         repositories=repositories,
         volumes=_volumes(config, opener, repositories, executor),
-        values=SqlValueStore(open_engine(config.metadata.database_url, outlives_power=True)),
+        values=SqlValueStore(open_engine(config.metadata.database_url)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config, link),
+        authorizer=_authorizer(config, link, identities),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
+        open_files=partial(open_folder, opener),
+        admit=opener.source,
         jobs=Jobs(job_store, (PYRAMID, INDEX)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
@@ -298,9 +310,11 @@ def _reporting_lock(config: Config) -> Lock:
     return SharedLock(open_engine(config.metadata.database_url), purpose, lock)
 
 
-def _authorizer(config: Config, link: Link | None) -> Authorizer:
+def _authorizer(config: Config, link: Link | None, identities: Identities) -> Authorizer:
     if config.access.mode == "open":
         return OpenAuthorizer()
+    if config.access.mode == "clio":
+        return RolesAuthorizer(identities)
     if config.access.mode == "webknossos":
         if link is None:
             raise ValueError("mode webknossos needs a main server; load_config() sees to that")

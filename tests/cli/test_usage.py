@@ -14,7 +14,21 @@ from wkdvid import __version__
 from wkdvid.cli import main
 from wkdvid.cli.text import columns, printable
 
-VERBS = ("serve", "sample", "inspect", "add", "list", "remove", "reload", "pyramid", "index", "register", "testserver")
+VERBS = (
+    "serve",
+    "sample",
+    "inspect",
+    "add",
+    "list",
+    "remove",
+    "reload",
+    "pyramid",
+    "index",
+    "register",
+    "user",
+    "token",
+    "testserver",
+)
 
 
 def test_help_has_one_line_for_each_verb_and_fits_a_terminal(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from tests.volumes import write_precomputed
 from wkdvid.config import load_config
 from wkdvid.core.services import Services
+from wkdvid.identity.opening import open_identities
 from wkdvid.metadata.engine import migrate, open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.server import make_services
@@ -35,7 +36,7 @@ async def datastore(main: MainServer, data: Path, **environ: str) -> AsyncIterat
     (data / "datasets.json").write_text(json.dumps(DOCUMENT))
     config = load_config(None, {**main.environ, **environ}, {"data_dir": str(data)})
     migrate(config.metadata.database_url)
-    services = make_services(config, SqlJobStore(open_engine(config.metadata.database_url)))
+    services = make_services(config, SqlJobStore(open_engine(config.metadata.database_url)), open_identities(config)[0])
     try:
         yield services
     finally:

@@ -24,6 +24,8 @@ MODULES = (
     "pyramid",
     "index",
     "register",
+    "user",
+    "token",
     "testserver",
 )
 """One for each verb, in the order of the help. Each has NAME, HELP, add_arguments, run, and perhaps EXAMPLES."""

@@ -26,6 +26,11 @@ class Protected(Protocol):
     def public(self) -> bool: ...
 
     @property
+    def said_public(self) -> bool:
+        """Whether its entry says that it is public, and does not only not say that it is not."""
+        ...
+
+    @property
     def chosen_id(self) -> str | None:
         """The id that its entry says it has at the main server of webKnossos."""
         ...

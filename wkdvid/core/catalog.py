@@ -109,6 +109,14 @@ class Dataset:
         return self.entry.public
 
     @property
+    def clio_name(self) -> str | None:
+        return self.entry.clio_name
+
+    @property
+    def said_public(self) -> bool:
+        return self.entry.options.get("public") is True
+
+    @property
     def chosen_id(self) -> str | None:
         return self.entry.dataset_id if "dataset_id" in self.entry.options else None
 

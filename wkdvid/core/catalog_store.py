@@ -74,6 +74,11 @@ class SharedCounter:
             if value > self.value:
                 self.set(value)
 
+    def add(self, step: int) -> None:
+        with self._path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.set(self.value + step)
+
     def set(self, value: int) -> None:
         """Whatever it was; for who knows that nobody raises it meanwhile."""
         _COUNTER.pack_into(self._memory, 0, value)

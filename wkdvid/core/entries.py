@@ -100,6 +100,8 @@ class DatasetEntry:
     uuid: str
     dataset_id: str
     public: bool
+    clio_name: str | None = None
+    """What clio's clients call it."""
     pyramids: Mapping[str, str] = field(default_factory=dict)
     """Layer -> the source that holds levels of it that its own source lacks; ``wkdvid pyramid`` makes them."""
     indexes: Mapping[str, str] = field(default_factory=dict)
@@ -200,6 +202,7 @@ class EntryParser:
             uuid=self._text(path, options, "uuid", r"[A-Za-z0-9._-]{1,64}") or default_uuid(key),
             dataset_id=self._text(path, options, "dataset_id", r"[0-9a-f]{24}") or default_uuid(key)[:24],
             public=self._flag(path, options, "public", default=True),
+            clio_name=self._text(path, options, "clio_name", r"[A-Za-z0-9._:-]{1,128}"),
             pyramids=self._folders(path, options, "pyramids"),
             indexes=self._folders(path, options, "indexes"),
             note=self._text(path, options, "note", rf"(?s).{{0,{MOST_NOTE}}}") or "",

@@ -80,6 +80,10 @@ class Repository:
         return True
 
     @property
+    def said_public(self) -> bool:
+        return False
+
+    @property
     def chosen_id(self) -> str | None:
         return None
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0006"
 """Of the newest migration. Kept here, so that a database that is up to date needs no Alembic."""
 
 metadata = MetaData()
@@ -155,3 +155,146 @@ stored_values = Table(
 )
 """What data instances hold that are no voxels. A row hides those of the same key in ancestors; NULL: no value. Keys are
 bytes because these are in the same order in every database, whatever its collation."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("email", String(320), primary_key=True),
+    Column("name", Text),
+    Column("org", Text),
+    Column("picture", Text),
+    Column("disabled", Boolean, nullable=False),
+    Column("global_roles", Text, nullable=False),
+    Column("datasets", Text, nullable=False),
+    Column("token_epoch", Float, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+)
+"""Roles are JSON: a list, and an object of lists by dataset."""
+
+user_groups = Table(
+    "user_groups",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("email", String(320), primary_key=True, index=True),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("email", String(320), nullable=False, index=True),
+    Column("label", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+)
+"""Opaque tokens: of each its SHA-256 in hex."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("dataset", String(300)),
+    Column("detail", Text, nullable=False),
+)
+"""A line for each change that a user makes; ``detail`` is JSON. No secret stands in it."""
+
+clio_datasets = Table(
+    "clio_datasets",
+    metadata,
+    Column("name", String(300), primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("by", String(320), nullable=False),
+)
+"""``document`` is JSON."""
+
+point_annotations = Table(
+    "point_annotations",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("dataset", String(300), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("locationkey", String(64), nullable=False),
+    Column("verified", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("kind", "dataset", "email", "locationkey", name="point_annotations_place"),
+)
+"""Annotations of the first version, saved searches and atlas entries, one of each kind for a user at a place."""
+
+typed_annotations = Table(
+    "typed_annotations",
+    metadata,
+    Column("dataset", String(300), primary_key=True),
+    Column("email", String(320), primary_key=True),
+    Column("key", String(160), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("x0", "y0", "z0", "x1", "y1", "z1")),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Points, lines and spheres; the numbers are the inclusive corners of a box around each."""
+
+clio_values = Table(
+    "clio_values",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("email", String(320), primary_key=True),
+    Column("scope", String(300), primary_key=True),
+    Column("key", String(300), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Key-values of users, and what of them was handed in as a pull request."""
+
+site_reports = Table(
+    "site_reports",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("email", String(320), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+clio_volumes = Table(
+    "clio_volumes",
+    metadata,
+    Column("name", String(300), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+
+neuron_states = Table(
+    "neuron_states",
+    metadata,
+    Column("revision", Integer, primary_key=True),
+    Column("dataset", String(300), nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("id", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("document", Text),
+    Column("email", String(320), nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""Every state of every record; without a document where it was deleted. The last one of the newest version counts."""
+
+Index(
+    "neuron_states_place",
+    *(neuron_states.c.dataset, neuron_states.c.type, neuron_states.c.id),
+    *(neuron_states.c.version, neuron_states.c.revision),
+)
+
+neuron_tags = Table(
+    "neuron_tags",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("dataset", String(300), nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("tag", String(100), nullable=False),
+    Column("uuid", String(100), nullable=False),
+    UniqueConstraint("dataset", "type", "tag", name="neuron_tags_name"),
+)

@@ -18,6 +18,7 @@ from wkdvid.core.stored_values import KEY_BYTES, Change
 from wkdvid.errors import DatabaseUnavailable, InvalidRequest, UnsupportedRequest
 from wkdvid.metadata.engine import reading, transaction
 from wkdvid.metadata.schema import data_instances, nodes, stored_values
+from wkdvid.metadata.shared_state import bound
 
 Result = TypeVar("Result")
 
@@ -59,6 +60,8 @@ class SqlValueStore:
     async def write(self, change: Callable[[sa.Connection], None]) -> None:
         def run() -> None:
             with transaction(self._engine) as connection:
+                if connection.dialect.name == "postgresql":
+                    bound(connection)
                 change(connection)
 
         await asyncio.get_running_loop().run_in_executor(self._writers, run)

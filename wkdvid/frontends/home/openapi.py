@@ -84,8 +84,13 @@ def _operation(path: str, known: Operation, access: str) -> dict[str, Any]:
             "200": {"description": known.answer, "content": {known.content_type: {}}},
             "default": {"description": "What was wrong, as JSON or, from DVID's routes, as text."},
         },
-        "security": [{"token": []}] if access == "administrate" else [],
+        "security": [{"token": []}] if needs_token(access) else [],
     }
+
+
+def needs_token(access: str) -> bool:
+    """Whether a route of this access takes one in every mode but ``open``."""
+    return access == "administrate" or (access.startswith("clio ") and access != "clio public")
 
 
 def _parameter(name: str, place: str, text: str) -> Mapping[str, Any]:

@@ -44,6 +44,13 @@ PARAMETERS: Mapping[str, str] = {
     "mag": "4, or 4-4-2; of a cube mag4, or mag4-4-2",
     **{axis: f"{axis} and a number: which cube it is along {axis}" for axis in "xyz"},
     "format": "of a slice: png, jpg, jpg:QUALITY, tif, bmp",
+    "dataset": "clio's name of the dataset; GET /v2/datasets lists them",
+    "key": "of the annotation, as its POST answered; or of the value",
+    "scope": "which the values belong to",
+    "id": "of the atlas entry",
+    "ids": "of records, with commas between them",
+    "tag": "of a version",
+    "type": "of records, such as neurons",
 }
 _BLOCKS = {"compression": "how blocks are sent; what an instance offers is in its info"}
 _SCALE = {"scale": "how often the finest level is halved on every axis"}

@@ -1,0 +1,62 @@
+"""A server in mode ``clio`` with users of every role, each with a token."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.servers import Server, running
+from wkdvid.identity.own import OwnTokens
+
+SECRET = "a secret of more than thirty-two bytes"
+OWNER = "owner@t.com"
+DATASET = "mb20"
+ROLES: Mapping[str, Mapping[str, Any]] = {
+    "u@t.com": {"datasets": {DATASET: ["clio_general"]}, "groups": ["g1"], "name": "U"},
+    "v@t.com": {"datasets": {DATASET: ["clio_general"]}, "groups": ["g1"]},
+    "w@t.com": {"datasets": {DATASET: ["clio_write"]}},
+    "r@t.com": {"datasets": {DATASET: ["clio_read"]}},
+    "d@t.com": {"datasets": {DATASET: ["dataset_admin"]}},
+    "off@t.com": {"datasets": {DATASET: ["clio_general"]}, "disabled": True},
+}
+TOKENS = OwnTokens(SECRET)
+
+
+class Clio:
+    """A running server, and requests to it as one user or another."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def ask(self, user: str | None, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
+        """
+        Args:
+            user: Email; None: without a token.
+        """
+        headers = {**(options.pop("headers", {})), **({} if user is None else self.header(user))}
+        data = {} if body is None else {"json": body}
+        return requests.request(method, self.server.base + path, headers=headers, timeout=60, **data, **options)
+
+    def told(self, user: str | None, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """The JSON of an answer that is 200."""
+        answer = self.ask(user, method, path, body, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    @staticmethod
+    def header(user: str) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {TOKENS.mint(user, {})}"}
+
+
+@contextlib.contextmanager
+def clio_server(folder: Path, environ: Mapping[str, str] | None = None, *, workers: int = 1) -> Iterator[Clio]:
+    variables = {"WKDVID_ACCESS__MODE": "clio", "OWNER": OWNER, "FLYEM_SECRET": SECRET, **(environ or {})}
+    with running(folder, environ=variables, workers=workers) as server:
+        clio = Clio(server)
+        clio.told(OWNER, "POST", "/v2/users", ROLES)
+        clio.told(OWNER, "POST", "/v2/datasets", {DATASET: {"description": "4nm MB", "location": "gs://x"}})
+        yield clio

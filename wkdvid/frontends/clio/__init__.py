@@ -1,0 +1,1 @@
+"""The clio-store API: users, roles, datasets, annotations and what belongs to them (clio.md)."""

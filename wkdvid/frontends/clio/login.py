@@ -1,0 +1,103 @@
+"""Logging in and out with a browser, and who one is. Below the URL prefix, without a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from wkdvid.clio_config import ANY_ORIGIN
+from wkdvid.core.users import READ
+from wkdvid.errors import InvalidRequest, UnsupportedRequest
+from wkdvid.frontends.clio import users
+from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
+from wkdvid.frontends.clio.datasets import is_public
+from wkdvid.identity.own import LIFE_S
+
+if TYPE_CHECKING:
+    from wkdvid.identity.login import Login
+
+COOKIE = "dsg_token"
+"""Of who is logged in; the name is the one that clio's pages know."""
+BEGUN = "wkdvid_login"
+BEGUN_S = 600
+"""How long somebody may take to log in."""
+CALLBACK = "/login/callback"
+
+
+async def login(call: Call) -> Answer:
+    if "redirect" not in call.query:
+        raise Unprocessable([problem(("query", "redirect"), "Field required", "missing")])
+    back_to = _allowed(call, call.query["redirect"])
+    begun = await _login(call).begin(_callback(call), back_to)
+    return _redirect(begun.address, {"Set-Cookie": _cookie(call, BEGUN, begun.kept, BEGUN_S)})
+
+
+async def callback(call: Call) -> Answer:
+    identity, back_to = await _login(call).finish(_callback(call), call.query, call.cookies.get(BEGUN))
+    token = call.clio.identities.own.mint(identity.email, identity.claims)
+    return _redirect(back_to, {"Set-Cookie": _cookie(call, COOKIE, token, LIFE_S)})
+
+
+def _login(call: Call) -> Login:
+    if call.clio.login is None:
+        raise UnsupportedRequest("no provider of logins is configured: clio.providers, one with a client_id")
+    return call.clio.login
+
+
+def _callback(call: Call) -> str:
+    return f"{call.base}{call.clio.config.url_prefix or ''}{CALLBACK}"
+
+
+def _allowed(call: Call, address: str) -> str:
+    """
+    Raises:
+        InvalidRequest: neither an address of this server nor of an origin that the configuration names.
+    """
+    parts = urlsplit(address)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    is_own = not parts.scheme and not parts.netloc and parts.path.startswith("/") and "\\" not in address
+    known = {call.base, *call.clio.config.allowed_origins} - {ANY_ORIGIN}
+    if is_own or origin in known:
+        return address
+    raise InvalidRequest(f"redirect: {origin[:200]!r} is not among clio.allowed_origins, nor an address of this server")
+
+
+def _cookie(call: Call, name: str, value: str, life_s: int) -> str:
+    secure = "; Secure" if call.base.startswith("https:") else ""
+    return f"{name}={value}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}"
+
+
+def _redirect(address: str, headers: Mapping[str, str]) -> Answer:
+    return Answer(b"", "text/plain", 302, {"Location": address, "Cache-Control": "no-store", **headers})
+
+
+async def logout(call: Call) -> Answer:
+    return _redirect(_allowed(call, call.query.get("redirect", "/")), {"Set-Cookie": _cookie(call, COOKIE, "", 0)})
+
+
+async def profile(call: Call) -> Mapping[str, Any]:
+    shown = dict(users.document(call, call.user))
+    for name in ("org", "disabled"):
+        del shown[name]
+    return {**shown, "dsg_url": None}
+
+
+async def dataset_access(call: Call) -> Mapping[str, Any]:
+    name = call.query.get("dataset")
+    if not name:
+        raise Unprocessable([problem(("query", "dataset"), "Field required", "missing")])
+    held = call.clio.names.held(name)
+    document = (await call.clio.datasets.all()).get(held)
+    roles = [*call.user.global_roles, *call.user.datasets.get(held, ())]
+    allowed = call.user.has_role(READ, held, public=is_public(document))
+    return {"dataset": name, "access": allowed, "tos_required": False, "roles": list(dict.fromkeys(roles))}
+
+
+ROUTES = (
+    Route(("GET",), "/login", login, Access.PUBLIC),
+    Route(("GET",), CALLBACK, callback, Access.PUBLIC),
+    Route(("GET", "POST"), "/logout", logout, Access.PUBLIC),
+    Route(("GET",), "/profile", profile, Access.USER),
+    Route(("GET",), "/dataset-access", dataset_access, Access.USER),
+)

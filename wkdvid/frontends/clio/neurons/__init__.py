@@ -1,0 +1,1 @@
+"""JSON annotations of neurons and other bodies: records of free fields, with who changed what when (clio.md C.3)."""

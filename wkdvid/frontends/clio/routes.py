@@ -1,0 +1,161 @@
+"""The URL table of clio's API: each resource's routes below the prefixes of every version (clio.md A.1)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import orjson
+from sanic import Blueprint
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
+from wkdvid.core.users import User
+from wkdvid.errors import Forbidden, WkdvidError
+from wkdvid.frontends.clio import datasets, login, points, typed, users, values, volumes
+from wkdvid.frontends.clio.calls import Access, Answer, Call, Route
+from wkdvid.frontends.clio.login import COOKIE
+from wkdvid.frontends.clio.neurons import answers as neurons
+from wkdvid.frontends.clio.status import STATUS, document, headers
+from wkdvid.frontends.clio.stores import Clio
+from wkdvid.frontends.http import (
+    JSON,
+    base_of,
+    log_failure,
+    reply,
+    request_id,
+    send_parts,
+    services_of,
+    status_for,
+    token_of,
+)
+
+log = logging.getLogger("wkdvid.clio")
+
+CURRENT, OLD = ("/v2", "/v3", "/test"), ("", "/v1", "/clio_toplevel")
+BOTH: Sequence[Route] = (
+    *datasets.ROUTES,
+    *users.ROUTES,
+    *points.ROUTES,
+    *values.ROUTES,
+    *neurons.ROUTES,
+    *volumes.ROUTES,
+)
+"""The same in all versions."""
+CURRENT_ROUTES: Sequence[Route] = typed.CURRENT
+OLD_ROUTES: Sequence[Route] = typed.OLD
+
+
+def blueprint(config: ClioConfig) -> Blueprint:
+    bp = Blueprint("clio")
+    _add(bp, config.url_prefix or "", login.ROUTES)
+    for prefixes, routes in ((CURRENT, (*BOTH, *CURRENT_ROUTES)), (OLD, (*BOTH, *OLD_ROUTES))):
+        for prefix in prefixes:
+            _add(bp, (config.url_prefix or "") + prefix, routes)
+    bp.exception(WkdvidError)(failed)
+    return bp
+
+
+def _add(bp: Blueprint, prefix: str, routes: Iterable[Route]) -> None:
+    for route in routes:
+        methods = (*route.methods, "HEAD") if "GET" in route.methods else route.methods
+        name = f"{route.methods[0]}_{prefix}{route.path}".translate(str.maketrans("/<>:.-", "______"))
+        handler: Callable[..., Any] = partial(handle, route)
+        bp.add_route(
+            handler,
+            prefix + route.path,
+            methods=methods,
+            name=name,
+            unquote=True,
+            ignore_body=False,
+            ctx_access=f"clio {route.access.value}",
+        )
+
+
+async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse | None:
+    clio: Clio = request.app.ctx.clio
+    token, by_cookie = _token(request)
+    caller = None if route.access is Access.PUBLIC else await clio.identities.user(token)
+    if request.method not in ("GET", "HEAD"):
+        if by_cookie:
+            _refuse_foreign(request, clio.config)
+        elif clio.identities.needs_no_token:
+            request.app.ctx.origins.check(request)
+    call = Call(
+        services=services_of(request),
+        clio=clio,
+        caller=caller,
+        token=token,
+        parts=parts,
+        query={name: values[0] for name, values in request.args.items()},
+        body=request.body,
+        base=base_of(request),
+        headers=request.headers,
+        cookies={name: str(request.cookies.get(name)) for name in request.cookies},
+    )
+    if caller is not None:
+        await require(call, caller, route.access)
+    found = await route.handler(call)
+    answer = found if isinstance(found, Answer) else Answer(orjson.dumps(found))
+    sent = {**cors(request), **(answer.headers or {})}
+    if isinstance(answer.body, bytes | memoryview | bytearray):
+        return reply(answer.body, answer.content_type, answer.status, sent)
+    return await send_parts(request, answer.body, answer.content_type, None, sent)
+
+
+async def require(call: Call, user: User, access: Access) -> None:
+    """
+    Raises:
+        Forbidden: the user has not the role that the route takes.
+    """
+    if access is Access.USER:
+        return
+    dataset = call.dataset if "dataset" in call.parts else None
+    document = (await call.clio.datasets.all()).get(dataset) if dataset is not None else None
+    if not user.has_role(access.value, dataset, public=datasets.is_public(document)):
+        on = f" on dataset {call.parts['dataset']}" if dataset is not None else ""
+        raise Forbidden(f"this takes the role {access.value}{on}, which {user.email} has not")
+
+
+def _token(request: Request) -> tuple[str | None, bool]:
+    """A token of the request, and whether only its cookie has one."""
+    token = token_of(request)
+    if token is not None:
+        return token, False
+    cookie = request.cookies.get(COOKIE)
+    return (cookie, True) if cookie else (request.args.get(COOKIE), False)
+
+
+def _refuse_foreign(request: Request, config: ClioConfig) -> None:
+    """A browser sends the cookie with whatever a page of anybody makes it send.
+
+    Raises:
+        Forbidden: the request may come from such a page.
+    """
+    origin = request.headers.get("origin")
+    is_own = origin == f"{request.scheme}://{request.headers.get('host', '')}" or origin in config.allowed_origins
+    is_json = request.headers.get("content-type", "").partition(";")[0].strip() == JSON
+    if not (is_own if origin is not None else is_json):
+        raise Forbidden("changes by a login's cookie are not accepted from this page; see clio.allowed_origins")
+
+
+def cors(request: Request) -> Mapping[str, str]:
+    """Credentials go to the pages of the origins that are listed, to no others."""
+    clio: Clio = request.app.ctx.clio
+    origin, allowed = request.headers.get("origin"), clio.config.allowed_origins
+    if origin is not None and origin in allowed:
+        granted = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
+    else:
+        granted = {"Access-Control-Allow-Origin": ANY_ORIGIN if ANY_ORIGIN in allowed else allowed[0]}
+    return {**granted, "Vary": "Origin", "Access-Control-Expose-Headers": "Content-Range, Content-Length"}
+
+
+async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
+    status, sent = status_for(error, STATUS), {**cors(request), **headers(error)}
+    if status >= 500:
+        sent["X-Request-Id"] = number = request_id()
+        log_failure(log, number, request, error)
+    return reply(orjson.dumps(document(error)), JSON, status, sent)

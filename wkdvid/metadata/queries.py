@@ -1,0 +1,43 @@
+"""Running queries off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from wkdvid.errors import DatabaseUnavailable
+from wkdvid.metadata.engine import transaction
+
+Result = TypeVar("Result")
+
+TRIES = 5
+"""Of a transaction."""
+
+
+class Queries:
+    """One transaction each, in a thread."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    async def run(self, query: Callable[[sa.Connection], Result]) -> Result:
+        """
+        Args:
+            query: May be run again, where two add one row at a time.
+        Raises:
+            DatabaseUnavailable: the database does not answer, or cannot be written.
+        """
+        return await asyncio.to_thread(self._run, query)
+
+    def _run(self, query: Callable[[sa.Connection], Result]) -> Result:
+        for _ in range(TRIES):
+            try:
+                with transaction(self._engine) as connection:
+                    return query(connection)
+            except IntegrityError as error:  # another one has just added the row that was not there: now it is
+                clash = error
+        raise DatabaseUnavailable("the database refuses a row") from clash
