@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid as uuids
-from collections.abc import AsyncIterator, Iterator
 from http.client import HTTPConnection
 from typing import Any
 
@@ -13,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.client.either import Either, opened, value
-from tests.servers import Server, running
+from tests.dvid.shelf import Shelf
+from tests.servers import Server
 from wkdvid.client import (
-    AsyncClient,
     Client,
     InvalidArgument,
     InvalidSelection,
@@ -27,20 +26,9 @@ from wkdvid.client.pydvid import keyvalue, voxels
 from wkdvid.client.pydvid.errors import DvidHttpError
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("writing"), {}) as server:
-        yield server
-
-
-@pytest.fixture(params=["sync", "async"])
-async def client(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[Either]:
-    if request.param == "sync":
-        with Client(server.base) as client:
-            yield client
-    else:
-        async with AsyncClient(server.base) as client:
-            yield client
+@pytest.fixture
+def server(shelf: Shelf) -> Server:
+    return shelf.server
 
 
 async def new_volume(client: Either, dtype: str = "uint8", channels: int = 1, **options: Any) -> tuple[str, Any]:
