@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ from wkdvid.client.decoding import octets
 from wkdvid.client.retry import LONGEST_PAUSE_S, Retry, answered
 
 
-def clients(base: str, **options: object) -> list[Either]:
+def clients(base: str, **options: Any) -> list[Either]:
     return [Client(base, **options), AsyncClient(base, **options)]
 
 
