@@ -18,7 +18,6 @@ from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, label
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
-from wkdvid.frontends.dvid.made import COMMON
 from wkdvid.frontends.dvid.repositories import routes as repositories
 from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
 from wkdvid.frontends.dvid.status import STATUS, BadCall, UnknownEndpoint, text
@@ -103,7 +102,7 @@ async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest
     if any("\ufffd" in part for part in (name, endpoint, *parts)):
         _require_text(request)
     found = await find_instance(services, uuid, name, dvid_token(request))
-    endpoints = _endpoints(found)
+    endpoints = ENDPOINTS[found.typename]
     handler = _handler(request, found, endpoint)
     if request.method not in READING and endpoint not in endpoints.asking:
         await require_writing(request, dvid_token(request), found.owner)
@@ -130,10 +129,6 @@ def _require_text(request: Request) -> None:
         raise InvalidRequest("the path is not UTF-8") from error
 
 
-def _endpoints(found: Instance) -> Endpoints:
-    return COMMON if type(found) is Instance else ENDPOINTS[found.typename]
-
-
 def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
     """Slices are not, whatever they ask for."""
     asked = call.endpoint in throttled and call.query["throttle"] in {"on", "true"}
@@ -153,7 +148,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
     Raises:
         UnsupportedRequest, BadCall: there is none, or the node is locked; in DVID's words.
     """
-    endpoints = _endpoints(found)
+    endpoints = ENDPOINTS[found.typename]
     if request.method in READING:
         handler = endpoints.handlers.get(endpoint) or endpoints.others.get("GET")
         if handler is None:
@@ -165,7 +160,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
 
 
 def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
-    endpoints = _endpoints(found)
+    endpoints = ENDPOINTS[found.typename]
     if request.method not in endpoints.changing:
         raise UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
     handler = endpoints.changing[request.method].get(endpoint)
@@ -183,7 +178,7 @@ def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
 
 def _refused(request: Request, found: Instance, endpoint: str) -> WkdvidError:
     """What DVID says of another method on what only reads."""
-    endpoints = _endpoints(found)
+    endpoints = ENDPOINTS[found.typename]
     special = endpoints.post_texts.get(endpoint)
     if special is None and endpoint not in endpoints.handlers:
         return _unknown(request, found, endpoint)
