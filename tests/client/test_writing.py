@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid as uuids
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from tests.client.either import Either, opened, value
 from tests.dvid.shelf import Shelf
-from tests.servers import Server
+from tests.servers import Server, running
 from wkdvid.client import (
     Client,
+    Denied,
     InvalidArgument,
     InvalidSelection,
     NotFound,
@@ -147,6 +149,28 @@ def test_assignments(server: Server) -> None:
         with pytest.raises(InvalidArgument, match="do not fit uint8"):
             volume[:, 0:64, 0:64, 0:64] = whole.astype(np.int16) - 1
         assert np.array_equal(volume[:], whole)
+
+
+def test_a_server_that_wants_a_token(tmp_path: Path) -> None:
+    environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": "a-token-of-administrators"}
+    with running(tmp_path, {}, environ=environ) as server:
+        for options in (
+            {"token": environ["WKDVID_ADMIN_TOKEN"]},
+            {"query": {"admintoken": environ["WKDVID_ADMIN_TOKEN"]}},
+        ):
+            with Client(server.base, **options) as admin:
+                root = admin.create_repo("kept")
+                admin.create_instance(root, "kv", "keyvalue")
+                admin.keyvalue(root, "kv").put("key", b"value")
+                with pytest.raises(Refused) as caught:
+                    admin.create_repo(root=root)
+                assert "a-token" not in f"{caught.value} {caught.value!r} {caught.value.url}"
+        with Client(server.base) as anyone:
+            assert anyone.keyvalue(root, "kv").get("key") == b"value"
+            with pytest.raises(Refused, match="admin"):
+                anyone.create_repo()
+            with pytest.raises(Denied):
+                anyone.keyvalue(root, "kv").put("key", b"other")
 
 
 async def test_keyvalues(client: Either) -> None:
