@@ -41,7 +41,8 @@ from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore
+from wkdvid.core.job_layers import JobLayers
+from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
@@ -80,6 +81,15 @@ from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
+from wkdvid.signatures import job as signatures_job
+from wkdvid.signatures.folders import SignatureFolders
+from wkdvid.signatures.job import KIND as SIGNATURES
+from wkdvid.signatures.job import SignaturesKind
+from wkdvid.transfer import job as transfer_job
+from wkdvid.transfer.expiry import expire
+from wkdvid.transfer.job import KIND as TRANSFER
+from wkdvid.transfer.job import TransferKind
+from wkdvid.transfer.models import Models
 from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
@@ -95,6 +105,8 @@ BUFFER_BYTES = 4096
 END_S = 1.0
 """For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
+EXPIRE_S = 600.0
+"""Between two looks for what transfers have made and nobody needs any more."""
 JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
 
@@ -181,6 +193,7 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
+        asyncio.create_task(_expire_transfers(config), name="expire transfers"),
     ]
     for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
         following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
@@ -248,7 +261,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         explore=partial(explore, inspector),
         open_files=partial(open_folder, opener),
         admit=opener.source,
-        jobs=Jobs(job_store, (PYRAMID, INDEX)),
+        jobs=Jobs(job_store, (PYRAMID, INDEX, SIGNATURES, TRANSFER), _job_parameters(config)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
         executor=executor,
@@ -265,11 +278,37 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
+    layers = JobLayers(services.catalog, Backends(opener).open_layers)
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="job")
+    models, reader = Models(config.models_dir), Reader(config.limits, executor)
     kinds: dict[str, JobKind] = {
         PYRAMID: PyramidKind(place, services.registrar, threads),
         INDEX: IndexKind(place, services.registrar, threads, config.limits.working_bytes),
+        SIGNATURES: SignaturesKind(layers, SignatureFolders(config.signatures_dir), executor),
+        TRANSFER: TransferKind(layers, reader, models, executor, config.transfers_dir),
     }
     return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), threads)
+
+
+def _job_parameters(config: Config) -> Mapping[str, ReadParameters]:
+    return {
+        SIGNATURES: signatures_job.read_parameters,
+        TRANSFER: partial(transfer_job.read_parameters, Models(config.models_dir)),
+    }
+
+
+async def _expire_transfers(config: Config) -> None:
+    """Remove what transfers have made when it is old, or too much; until cancelled. Every worker does so."""
+    folder, keep = config.transfers_dir, config.jobs
+    while True:
+        try:
+            names = await asyncio.to_thread(expire, folder, time.time(), keep.keep_days, keep.keep_bytes)
+        except OSError as error:
+            log.warning("transfers cannot be removed: %s", error)
+        else:
+            for name in names:
+                log.info("transfer %s... has expired", name[:5])  # the whole name would let its reader see it
+        await asyncio.sleep(EXPIRE_S)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
