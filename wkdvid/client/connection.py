@@ -165,7 +165,7 @@ class Options(TypedDict, total=False):
     user: str
     """Whom the server is to log."""
     query: Mapping[str, str]
-    """Sent with every request, such as ``{"admintoken": ...}``. No error shows it, but httpx's log does at level INFO."""
+    """Sent with every request, such as ``{"admintoken": ...}``. No error shows it; httpx's log does, at level INFO."""
     timeout_s: float
     """Of silence, before an answer is given up: 600."""
     retry_timeout: float
