@@ -422,7 +422,10 @@ def _limit_of(request: Request, error: Exception) -> str:
         return ""
     if "header" in str(error):
         return f" of {HEAD_BYTES} bytes, a URL that of {URL_BYTES} bytes"
-    return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
+    limits, stream = request.app.ctx.services.limits, request.stream
+    if stream is not None and stream.request_max_size == limits.written_bytes:
+        return f" of {limits.written_bytes} bytes (limits.written_bytes)"
+    return f" of {limits.body_bytes} bytes (limits.body_bytes)"
 
 
 def work(config: Config, listener: socket.socket) -> None:
