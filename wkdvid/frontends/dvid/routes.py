@@ -77,8 +77,8 @@ def blueprint() -> Blueprint:
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
         path = f"/api/node/<uuid>/<name>/<endpoint>{rest}"
-        _route(bp, path, instance, "read", READING)
-        _route(bp, path, instance, "read", OTHERS, stream=True)
+        _route(bp, path, read_instance, "read", READING)
+        _route(bp, path, change_instance, "read", OTHERS, stream=True)
     bp.exception(WkdvidError)(failed)
     return bp
 
@@ -117,16 +117,25 @@ async def _start(app: Sanic[Any, Any]) -> None:
 # ---- data instances -----------------------------------------------------------------------------------------------
 
 
-async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
-    services = services_of(request)
+async def read_instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
     parts = tuple(rest.values())
-    if request.method in READING:
-        found, handler = await _asked_for(request, uuid, name, endpoint, parts)
-        body = request.body
-    else:
-        found, handler, body = await _received(request, uuid, name, endpoint, parts)
+    found, handler = await _asked_for(request, uuid, name, endpoint, parts)
+    return await _answer(request, found, handler, endpoint, parts, request.body)
+
+
+async def change_instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
+    """Another function than that of reading: Sanic marks the one that receives its body itself, for all its routes."""
+    parts = tuple(rest.values())
+    found, handler, body = await _received(request, uuid, name, endpoint, parts)
+    return await _answer(request, found, handler, endpoint, parts, body)
+
+
+async def _answer(
+    request: Request, found: Instance, handler: Handler, endpoint: str, parts: tuple[str, ...], body: bytes
+) -> HTTPResponse | None:
     query = parse.query(request.query_string)
-    call = Call(services, found, endpoint, parts, query, body, request.method, request.headers.get("range"))
+    byte_range = request.headers.get("range")
+    call = Call(services_of(request), found, endpoint, parts, query, body, request.method, byte_range)
     throttled = "throttle" in query and _is_throttled(call, ENDPOINTS[found.typename].throttled)
     try:
         with request.app.ctx.dvid_throttle.slot() if throttled else nullcontext():
