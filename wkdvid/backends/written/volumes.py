@@ -201,7 +201,7 @@ class Volumes:
     async def _extend(self, target: Target, box: Box) -> None:
         """Have the extent hold a box."""
         now = self._repositories.with_uuid(target.node.uuid)
-        known = now[0].extent(target.node.uuid, target.instance_of(now[0])) if now is not None else None
+        known = now[0].written_extent(target.node.uuid, target.instance_of(now[0])) if now is not None else None
         if known is None or not known.contains(box):
             await self._repositories.set_extent(target.instance.data_uuid, target.node.version, box, grow=True)
 
