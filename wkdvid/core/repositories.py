@@ -155,6 +155,14 @@ class Repositories(Protocol):
         """
         ...
 
+    async def be_current(self) -> None:
+        """As ``catch_up``, for who must not act upon what was.
+
+        Raises:
+            DatabaseUnavailable: there may be a change that is not known.
+        """
+        ...
+
     async def look_again(self) -> None:
         """See also what other hosts have acknowledged before this call.
 

@@ -146,12 +146,13 @@ class Volumes:
 
         Raises:
             UnsupportedRequest: it is committed.
+            DatabaseUnavailable: whether it is cannot be known now.
         """
         if not target.instance.versioned:
             yield
             return
         async with self._locks.writing(target.version):
-            await self._repositories.catch_up()
+            await self._repositories.be_current()
             found = self._repositories.with_uuid(target.node.uuid)
             if found is None or found[1].locked:
                 raise UnsupportedRequest(f"Cannot do POST on locked node {target.node.uuid}")
