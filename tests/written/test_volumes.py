@@ -106,6 +106,16 @@ async def test_extents_grow_with_what_is_written(worker: Worker) -> None:
     assert worker.repositories.generation == generation
 
 
+async def test_what_is_written_first_takes_the_place_of_the_extent_that_was_said(worker: Worker) -> None:
+    root = await worker.make(said=Box((0, 0, 0), (4 * B, 4 * B, 4 * B)))
+    await worker.write(root, (B, B, B), noise((B, B, B)))
+    repository, _, instance = await worker.at(root, "v")
+    assert repository.extent(root, instance) == Box((B, B, B), (2 * B, 2 * B, 2 * B))
+    await worker.write(root, (4 * B, 0, 0), noise((B, B, B)))
+    repository, _, instance = await worker.at(root, "v")
+    assert repository.extent(root, instance) == Box((B, 0, 0), (5 * B, 2 * B, 2 * B))
+
+
 @pytest.mark.parametrize("start", [(-(2**31), 0, 0), (2**31 - B, -(2**31), 2**31 - B)])
 async def test_the_whole_range_of_coordinates(worker: Worker, start: Vec3) -> None:
     root = await worker.make("labelmap", max_scale=2)

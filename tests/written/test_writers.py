@@ -12,7 +12,7 @@ import pytest
 from tests.written.test_volumes import B, most_frequent, noise
 from tests.written.workers import Worker, workers
 from wkdvid.core.geometry import Box
-from wkdvid.errors import UnsupportedRequest
+from wkdvid.errors import DatabaseUnavailable, UnsupportedRequest
 
 
 @pytest.fixture
@@ -88,6 +88,20 @@ async def test_a_commit_waits_for_writes_and_none_follows_it(pair: list[Worker])
     assert 0 < refused < 120
     halves = np.pad(after, [(0, 0), (0, B), (0, B)])
     assert np.array_equal(await pair[0].read(root, (0, 0, 0), (2 * B, B, B), 1), most_frequent(halves))
+
+
+async def test_nothing_is_written_while_nobody_knows_whether_the_node_is_committed(pair: list[Worker]) -> None:
+    root = await pair[0].make()
+    await pair[0].write(root, (0, 0, 0), noise((B, B, B)))
+    at = await pair[1].at(root, "v")
+    await pair[0].commit(root)
+    for worker in pair:
+        worker.engine.dispose()
+    database = pair[0].folder / "wkdvid.db"
+    database.rename(database.with_suffix(".away"))
+    with pytest.raises(DatabaseUnavailable, match="may be old"):
+        await pair[1].volumes.write(*at, Box((0, 0, 0), (B, B, B)), np.ones((1, B, B, B), np.uint8))
+    assert np.array_equal(await pair[1].read(root, (0, 0, 0), (B, B, B)), noise((B, B, B)))
 
 
 async def test_a_client_that_goes_away_leaves_its_write_whole(pair: list[Worker]) -> None:

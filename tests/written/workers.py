@@ -92,9 +92,15 @@ class Worker:
         return await self.repositories.add_child(uuid, uuid=None, branch=branch, note="")
 
     async def make(
-        self, typename: str = "uint8blk", block: int = 16, *, versioned: bool = True, max_scale: int = 0
+        self,
+        typename: str = "uint8blk",
+        block: int = 16,
+        *,
+        versioned: bool = True,
+        max_scale: int = 0,
+        said: Box | None = None,
     ) -> str:
-        """A repository with a data instance ``v`` of voxels; the UUID of its root."""
+        """A repository with a data instance ``v`` of voxels, said to be in a box; the UUID of its root."""
         root = await self.repositories.create(None, "", "")
         channels = 4 if typename == "rgba8blk" else 1
         dtype = {"labelmap": "uint64", "rgba8blk": "uint8"}.get(typename, typename.removesuffix("blk"))
@@ -109,7 +115,7 @@ class Worker:
         made = DataInstance(
             name="v", typename=typename, data_uuid=new_uuid(), versioned=versioned, settings=asdict(settings)
         )
-        await self.repositories.add_instance(root, made)
+        await self.repositories.add_instance(root, made, said)
         return root
 
 

@@ -53,6 +53,8 @@ class DataInstance:
     """What its type needs: of voxels see ``VoxelSettings``, of a region of interest ``block_size``. As JSON has it."""
     extents: Mapping[int, Box] = field(default_factory=dict)
     """Of voxels, by version: of each node in which they were changed; others have their nearest ancestor's."""
+    said_extent: Box | None = None
+    """Where voxels were said to be when it was made: for nodes that see none which were written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,11 @@ class Repository:
         return [node for node in self.nodes.values() if node.parent == uuid]
 
     def extent(self, uuid: str, instance: DataInstance) -> Box | None:
-        """Of an instance's voxels as a node sees them; None: never written."""
+        """Of an instance's voxels as a node sees them; None: never written, and nothing was said of them."""
+        return self.written_extent(uuid, instance) or instance.said_extent
+
+    def written_extent(self, uuid: str, instance: DataInstance) -> Box | None:
+        """As ``extent``, of what was written alone."""
         own = (instance.extents.get(node.version) for node in self.lineage(uuid))
         return next((extent for extent in own if extent is not None), None)
 
@@ -146,6 +152,14 @@ class Repositories(Protocol):
 
         Raises:
             DatabaseUnavailable: nothing is known yet.
+        """
+        ...
+
+    async def be_current(self) -> None:
+        """As ``catch_up``, for who must not act upon what was.
+
+        Raises:
+            DatabaseUnavailable: there may be a change that is not known.
         """
         ...
 

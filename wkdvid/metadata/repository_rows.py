@@ -36,7 +36,7 @@ def _grouped(connection: sa.Connection, query: sa.Select[Any], column: str) -> M
 
 
 def _repository(
-    row: Any, versions: Iterable[Any], instances: Iterable[Any], boxes: Mapping[int, Iterable[Any]]
+    row: Any, versions: Iterable[Any], instances: Iterable[Any], boxes: Mapping[int, Sequence[Any]]
 ) -> Repository:
     uuids = {version.version: version.uuid for version in versions}
     return Repository(
@@ -65,7 +65,7 @@ def node_of(row: Any, parent: str | None) -> Node:
     )
 
 
-def _instance(row: Any, boxes: Iterable[Any]) -> DataInstance:
+def _instance(row: Any, boxes: Sequence[Any]) -> DataInstance:
     return DataInstance(
         name=row.name,
         typename=row.typename,
@@ -73,7 +73,8 @@ def _instance(row: Any, boxes: Iterable[Any]) -> DataInstance:
         versioned=row.versioned,
         tags=json.loads(row.tags),
         settings=json.loads(row.settings),
-        extents={box.version: box_of(box.corners) for box in boxes},
+        extents={box.version: box_of(box.corners) for box in boxes if box.written},
+        said_extent=next((box_of(box.corners) for box in boxes if not box.written), None),
     )
 
 

@@ -146,12 +146,13 @@ class Volumes:
 
         Raises:
             UnsupportedRequest: it is committed.
+            DatabaseUnavailable: whether it is cannot be known now.
         """
         if not target.instance.versioned:
             yield
             return
         async with self._locks.writing(target.version):
-            await self._repositories.catch_up()
+            await self._repositories.be_current()
             found = self._repositories.with_uuid(target.node.uuid)
             if found is None or found[1].locked:
                 raise UnsupportedRequest(f"Cannot do POST on locked node {target.node.uuid}")
@@ -201,7 +202,7 @@ class Volumes:
     async def _extend(self, target: Target, box: Box) -> None:
         """Have the extent hold a box."""
         now = self._repositories.with_uuid(target.node.uuid)
-        known = now[0].extent(target.node.uuid, target.instance_of(now[0])) if now is not None else None
+        known = now[0].written_extent(target.node.uuid, target.instance_of(now[0])) if now is not None else None
         if known is None or not known.contains(box):
             await self._repositories.set_extent(target.instance.data_uuid, target.node.version, box, grow=True)
 
