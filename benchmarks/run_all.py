@@ -28,6 +28,7 @@ from benchmarks import (
     pictures,
     servers,
     table,
+    writing,
 )
 from benchmarks.cases import Case
 from benchmarks.load import WrongAnswer
@@ -189,6 +190,16 @@ def run_pictures(run: Run) -> None:
         run.record(pictures.measure(name, voxels))
 
 
+def run_writing(run: Run) -> None:
+    wanted = [case for case in writing.CASES if run.only.search(case.name)]
+    if not wanted:
+        return
+    print(f"\n{table.POSTED_HEADING}")
+    with run.attempt("POST raw"), run.server(WARM_CACHE, environ={"WKDVID_ACCESS__MODE": "open"}) as server:
+        for case in wanted:
+            run.record(writing.measure(run.bench.volume, case, server, run.bench.work / "written"))
+
+
 def run_downloads(run: Run) -> None:
     wanted = [source for source in downloads.SOURCES if run.only.search(downloads.case_name(source))]
     if wanted:
@@ -241,6 +252,7 @@ def run_all(run: Run, medulla: Path | None) -> None:
     run_label_block(run, medulla)
     run_backends(run)
     run_pictures(run)
+    run_writing(run)
     run_downloads(run)
     run_label_index(run)
     run_failing(run)

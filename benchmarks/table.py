@@ -96,6 +96,20 @@ class Versus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """Voxels that are stored, one box at a time, in MB (10^6 bytes) a second."""
+
+    case: str
+    ours_mb_s: float
+    tensorstore_mb_s: float
+    zarr_mb_s: float
+
+    @property
+    def met(self) -> None:
+        """There is no target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """A case that could not be measured."""
 
@@ -107,7 +121,7 @@ class Problem:
         return False
 
 
-Result: TypeAlias = Row | Cold | Figure | Versus | Problem
+Result: TypeAlias = Row | Cold | Figure | Versus | Posted | Problem
 
 LOAD_HEADING = (
     f"{'case':{WIDTH}}{'requests/s':>11}{'MB/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'of nginx':>10}"
@@ -121,6 +135,10 @@ COLD_HEADING = (
 VERSUS_HEADING = (
     f"{'one box at a time':{WIDTH}}{'library':16}{'cold us: ours':>14}{'theirs':>9}{'ratio':>8}"
     f"{'warm us: ours':>16}{'theirs':>9}{'ratio':>8}  target"
+)
+POSTED_HEADING = (
+    f"{'durable, one box at a time, MB/s':{WIDTH}}{'ours':>9}"
+    f"{'TensorStore':>13}{'ratio':>8}{'zarr-python':>13}{'ratio':>8}"
 )
 FIGURE_HEADING = f"{'figure':{WIDTH}}{'value':>11}"
 
@@ -137,6 +155,8 @@ def line(result: Result) -> str:
             return f"{result.case:{WIDTH}}{result.value:11,.2f} {result.unit}{target}"
         case Versus():
             return _versus(result)
+        case Posted():
+            return _posted(result)
         case Problem():
             return f"{result.case:{WIDTH}} FAILED: {result.text}"
 
@@ -162,6 +182,11 @@ def _versus(versus: Versus) -> str:
     colds = f"{cold:14,.0f}{their_cold:9,.0f}{cold / their_cold:8.2f}"
     warms = f"{warm:16,.0f}{their_warm:9,.0f}{warm / their_warm:8.2f}"
     return f"{versus.case:{WIDTH}}{versus.library:16}{colds}{warms}  warm <= 1 {_verdict(versus.met)}"
+
+
+def _posted(posted: Posted) -> str:
+    ours, theirs, zarrs = posted.ours_mb_s, posted.tensorstore_mb_s, posted.zarr_mb_s
+    return f"{posted.case:{WIDTH}}{ours:9,.0f}{theirs:13,.0f}{ours / theirs:8.2f}{zarrs:13,.0f}{ours / zarrs:8.2f}"
 
 
 def _target(row: Row) -> str:

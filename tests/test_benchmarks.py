@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cases, downloads, failing, label_index, pictures, servers, table
+from benchmarks import cases, downloads, failing, label_index, pictures, servers, table, writing
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
@@ -196,6 +196,15 @@ def test_pictures_are_measured_beside_a_script(name: str, volume: Volume) -> Non
     found = pictures.measure(name, volume.voxels("grey", Box((0, 0, 0), (SIDE, SIDE, SIDE))))
     assert min(*found.ours_us, *found.theirs_us) > 0
     assert pictures.LIBRARY in table.line(found)
+
+
+def test_writes_are_measured_beside_libraries(volume: Volume, tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    environ = {"WKDVID_ACCESS__MODE": "open"}
+    with servers.wkdvid(tmp_path / "data", {}, core=core, file_root=tmp_path, cache_mib=64, environ=environ) as server:
+        found = writing.measure(volume, writing.Case("seg", writing.BLOCK, 1), server, tmp_path / "written")
+    assert min(found.ours_mb_s, found.tensorstore_mb_s, found.zarr_mb_s) > 0
+    assert "POST raw labels" in table.line(found)
 
 
 def test_the_client_is_measured_beside_a_loop(volume: Volume, tmp_path: Path) -> None:

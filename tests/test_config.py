@@ -135,6 +135,17 @@ def test_refused_with_place_and_what_is_allowed(tmp_path: Path, toml: str, compl
     assert "some.toml" in message or any(key in message for key in keys)
 
 
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("https://bucket/folder", "https cannot be written to; a path, or file, s3, gs"),
+        ("s3://x", "source: 'x' does not name a bucket"),
+    ],
+)
+def test_a_place_for_volumes_that_is_none_is_refused(tmp_path: Path, url: str, complaint: str) -> None:
+    assert f"volumes.url: {complaint}" in refusal(tmp_path, f'[volumes]\nurl = "{url}"')
+
+
 @pytest.mark.parametrize("variable", ["WKDVID_SERVER__WORKER", "WKDVID_DATADIR", "WKDVID_SERVER__RPCADDRESS"])
 def test_unknown_variable_is_refused(variable: str) -> None:
     with pytest.raises(ConfigError, match=f"environment variable {variable}: unknown key"):

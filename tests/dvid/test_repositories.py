@@ -201,6 +201,9 @@ def test_all_is_there_after_a_restart_and_a_read_only_server_keeps_it(tmp_path: 
         ):
             made(server, path, body)
         before = server.get("/api/repos/info").json()
+        for path in ("repos", f"node/{HEX}/commit", "repo/kept/log", f"repo/{HEX}/instance", f"node/{HEX}/roi/tags"):
+            foreign = server.post(f"/api/{path}?admintoken=x", json={}, headers={"Origin": "https://evil.example"})
+            assert foreign.status_code == 403, path
     with running(tmp_path, environ={"WKDVID_SERVER__RWMODE": "readonly", "WKDVID_ACCESS__MODE": "open"}) as server:
         assert server.get("/api/repos/info").json() == before
         assert server.get("/api/server/info").json()["Mode"] == "read only"

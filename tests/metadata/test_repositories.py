@@ -113,6 +113,8 @@ async def test_a_node_sees_the_extent_of_its_nearest_ancestor(workers: Sequence[
     later = (await seen(two, root)).nodes[child].version
     for made in (data, shared):
         await two.set_extent(made.data_uuid, later, Box((4, -4, 4), (12, 4, 6)), grow=True)
+    with pytest.raises(UnsupportedRequest, match='"extents" of locked node'):
+        await two.set_extent(data.data_uuid, version, Box((0, 0, 0), (9, 9, 9)), grow=False)
     repository = await seen(one, root)
     em, all_nodes = repository.instances["em"], repository.instances["shared"]
     assert repository.extent(root, em) == Box((0, 0, 0), (8, 8, 8))

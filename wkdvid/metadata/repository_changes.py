@@ -114,6 +114,9 @@ class Change:
 
     def set_extent(self, data_uuid: str, version: int, extent: Box, *, grow: bool) -> None:
         row = self._instance(data_uuid)
+        node = self._one(sa.select(nodes).where(nodes.c.version == version))
+        if row.versioned and node.locked:
+            raise UnsupportedRequest(f'Cannot do POST on endpoint "extents" of locked node {node.uuid}')
         lineage, of = self._lineage(version), extents.c.instance == row.number
         where = version if row.versioned else lineage[-1]
         known = {box.version: box for box in self._connection.execute(sa.select(extents).where(of))}

@@ -16,24 +16,22 @@ from wkdvid.metadata.schema import data_instances, extents, nodes, repositories
 
 def read_changed(connection: sa.Connection, since: int) -> Sequence[Repository]:
     """Those of which anything was changed after that generation, in the order in which they came."""
-    changed = connection.execute(
-        sa.select(repositories).where(repositories.c.changed > since).order_by(repositories.c.number)
-    ).all()
-    of = [row.number for row in changed]
-    versions = _grouped(connection, sa.select(nodes).order_by(nodes.c.version), nodes.c.repository, of)
-    data = sa.select(data_instances).order_by(data_instances.c.number)
-    instances = _grouped(connection, data, data_instances.c.repository, of)
-    numbers = [row.number for rows in instances.values() for row in rows]
-    boxes = _grouped(connection, sa.select(extents), extents.c.instance, numbers)
-    return [_repository(row, versions[row.number], instances[row.number], boxes) for row in changed]
+    is_changed = repositories.c.changed > since
+    numbers = sa.select(repositories.c.number).where(is_changed)
+    in_changed = data_instances.c.repository.in_(numbers)
+    versions = sa.select(nodes).where(nodes.c.repository.in_(numbers)).order_by(nodes.c.version)
+    data = sa.select(data_instances).where(in_changed).order_by(data_instances.c.number)
+    boxes = sa.select(extents).where(extents.c.instance.in_(sa.select(data_instances.c.number).where(in_changed)))
+    of_nodes, of_instances = (_grouped(connection, query, "repository") for query in (versions, data))
+    of_extents = _grouped(connection, boxes, "instance")
+    changed = connection.execute(sa.select(repositories).where(is_changed).order_by(repositories.c.number))
+    return [_repository(row, of_nodes[row.number], of_instances[row.number], of_extents) for row in changed]
 
 
-def _grouped(
-    connection: sa.Connection, query: sa.Select[Any], column: sa.Column[Any], values: Sequence[int]
-) -> Mapping[int, list[Any]]:
+def _grouped(connection: sa.Connection, query: sa.Select[Any], column: str) -> Mapping[int, list[Any]]:
     found: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(query.where(column.in_(values))):
-        found[row._mapping[column]].append(row)
+    for row in connection.execute(query):
+        found[getattr(row, column)].append(row)
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorstore as ts
+from cachebox import LRUCache
 
 from wkdvid.backends.failures import translate
 from wkdvid.backends.opening import Opener
@@ -28,6 +29,8 @@ from wkdvid.errors import BackendError, ConfigError, UpstreamUnavailable
 FOLDER = "volumes/repos"
 """Below the data directory."""
 METADATA = "zarr.json"
+OPEN = 1024
+"""Arrays that a worker has open for writing."""
 LARGEST = 2**31
 """Coordinates of DVID's API have 32 bits."""
 NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
@@ -58,7 +61,7 @@ class Arrays:
         """
         self._root = root
         self._opener = opener
-        self._written: dict[Place, ts.TensorStore] = {}
+        self._written: LRUCache[Place, ts.TensorStore] = LRUCache(OPEN)
 
     @property
     def deadline_s(self) -> float:
@@ -95,11 +98,10 @@ class Arrays:
         Raises:
             BackendError: it could not be stored; each block is old or new.
         """
-        store = self._written.get(place)
-        if store is None:
-            store = self._written[place] = await self._open(place, settings, {"create": True})
+        if place not in self._written:
+            self._written[place] = await self._open(place, settings, {"create": True})
         (x0, y0, z0), (x1, y1, z1) = box.start, box.stop
-        part = store[:, x0:x1, y0:y1, z0:z1]
+        part = self._written[place][:, x0:x1, y0:y1, z0:z1]
         try:
             await finished(part.write(array, can_reference_source_data_indefinitely=True).commit)
         except FAILURES as error:

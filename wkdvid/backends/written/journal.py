@@ -68,6 +68,10 @@ class Journal:
         finally:
             os.close(file)
 
+    def forget(self, path: Path) -> None:
+        """What follows from its blocks is made."""
+        path.unlink()
+
     def paths(self) -> list[Path]:
         """Of all notes, with a writer or without."""
         return sorted(self._folder.glob("*.json"))

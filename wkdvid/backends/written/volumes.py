@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from cachebox import LRUCache
@@ -183,8 +184,9 @@ class Volumes:
         indices = list(dict.fromkeys((x // 2, y // 2, z // 2) for x, y, z in finer))
         async with self._locks.blocks(target.instance.data_uuid, target.version, scale, indices):
             before = await self._stored(target, scale, indices)
-            octants = await asyncio.gather(*(self._halved(array) for array in finer.values()))
             blocks = {index: np.array(array, order="F") for index, array in before.items()}
+            del before
+            octants = await asyncio.gather(*(self._halved(array) for array in finer.values()))
             half = target.settings.block // 2
             for (x, y, z), octant in zip(finer, octants, strict=True):
                 place = (slice(n % 2 * half, n % 2 * half + half) for n in (x, y, z))
@@ -212,23 +214,29 @@ class Volumes:
                 with self._journal.leftover(path) as note:
                     if note is not None and note.version == node.version:
                         await self._redo(self._target(note), note)
-                        path.unlink()
+                        self._journal.forget(path)
             yield
 
     async def mend(self) -> None:
-        await self._repositories.catch_up()
         for path in self._journal.paths():
-            with self._journal.leftover(path) as note:
-                if note is None:
-                    continue
-                try:
-                    target = self._target(note)
-                    async with self._among_writers(target):
-                        await self._redo(target, note)
-                    path.unlink()
-                    log.info("mended data %r, version %d", target.instance.name, note.version)
-                except WkdvidError as error:
-                    log.warning("a write that was broken off is not mended yet: %s", error)
+            try:
+                await self._mend(path)
+            except WkdvidError as error:
+                log.warning("a write that was broken off is not mended yet: %s", error)
+
+    async def _mend(self, path: Path) -> None:
+        """The node is locked before the note, so that a commit finds the notes of its node free."""
+        with self._journal.leftover(path) as note:
+            if note is None:
+                return
+        await self._repositories.catch_up()
+        target = self._target(note)
+        async with self._among_writers(target):
+            with self._journal.leftover(path) as left:
+                if left is not None:
+                    await self._redo(target, left)
+                    self._journal.forget(path)
+                    log.info("mended what a broken write has left of data %r", target.instance.name)
 
     def _target(self, note: Note) -> Target:
         """

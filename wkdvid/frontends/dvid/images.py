@@ -14,7 +14,7 @@ from wkdvid.frontends.dvid.wire import IMAGE_ENCODINGS
 from wkdvid.frontends.dvid.writing import post_image, post_span
 
 HELP = """\
-{name}: an image of type {typename}, read only. GET below /api/node/<uuid>/{name}/
+{name}: an image of type {typename}. GET below /api/node/<uuid>/{name}/
 
     info | metadata | tags
     raw/0_1_2/<size>/<offset>[/jpeg]          x_y_z voxels; binary, x fastest, little-endian; zeros outside
@@ -24,6 +24,8 @@ HELP = """\
     specificblocks?blocks=x,y,z,...           blocks of 64 x 64 x 64; compression=jpeg or uncompressed
     subvolblocks/<size>/<offset>              likewise
     blocks/<bx_by_bz>/<spanX>                 uncompressed blocks along x
+
+Open nodes take POST of raw (boxes of whole blocks), of blocks, extents and resolution.
 """
 
 

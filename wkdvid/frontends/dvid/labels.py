@@ -13,7 +13,7 @@ from wkdvid.frontends.dvid.wire import LABEL_ENCODINGS, LABEL_VOLUMES
 from wkdvid.frontends.dvid.writing import post_label_blocks, post_labels
 
 HELP = """\
-{name}: labels of type labelmap, read only, scales 0 to {last}. GET below /api/node/<uuid>/{name}/
+{name}: labels of type labelmap, scales 0 to {last}. GET below /api/node/<uuid>/{name}/
 
     info | metadata | tags
     raw/0_1_2/<size>/<offset>                 uint64, x fastest; compression=lz4, gzip, google, googlegzip
@@ -34,6 +34,7 @@ Of a layer with a label index (info: IndexedLabels):
     index/<label> | indices (JSON body) | indices-compressed (JSON body)
 
 raw, blocks, label, labels and sparsevol take scale=.
+Open nodes take POST of raw (boxes of whole blocks), blocks (label blocks; scale=, downres=true), extents, resolution.
 """
 
 

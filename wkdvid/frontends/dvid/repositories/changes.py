@@ -95,10 +95,7 @@ async def _new_version(services: Services, at: Version, content: bytes) -> Answe
 
 async def _branch(services: Services, at: Version, content: bytes) -> Answer:
     body = parse_body(content)
-    branch = parse_branch(body)
-    if at.repository.head(branch) is not None and at.node.locked:
-        raise InvalidRequest("branch already exists with given name")
-    return await _add_child(services, at, body, branch)
+    return await _add_child(services, at, body, parse_branch(body))
 
 
 async def _add_child(services: Services, at: Version, body: Body, branch: str | None) -> Answer:
