@@ -40,7 +40,7 @@ async def left_undone(worker: Worker) -> str:
         for x, y, z in np.ndindex(2, 2, 2)
     }
     with contextlib.suppress(InterruptedError):
-        async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, tuple(blocks))):
+        async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, tuple(blocks), lower=True)):
             await worker.volumes.write_blocks(*at, 0, blocks, lower=False, extend=False)
             raise InterruptedError
     assert not (await worker.read(root, (0, 0, 0), (B, B, B), 1)).any()
@@ -74,7 +74,7 @@ async def test_it_is_done_before_a_commit(worker: Worker) -> None:
 async def test_what_is_being_written_is_not_taken_for_left_undone(worker: Worker) -> None:
     root = await worker.make("labelmap", max_scale=1)
     at = await worker.at(root, "v")
-    async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, ((0, 0, 0),))):
+    async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, ((0, 0, 0),), lower=True)):
         await worker.volumes.mend()
         assert len(worker.journal.paths()) == 1
     assert files(worker.folder) == []
@@ -82,7 +82,7 @@ async def test_what_is_being_written_is_not_taken_for_left_undone(worker: Worker
 
 async def test_a_note_of_nothing_that_is_known_stays(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     with contextlib.suppress(InterruptedError):
-        async with worker.journal.noted(Note("0" * 32, 77, ((0, 0, 0),))):
+        async with worker.journal.noted(Note("0" * 32, 77, ((0, 0, 0),), lower=True)):
             raise InterruptedError
     await worker.volumes.mend()
     assert len(worker.journal.paths()) == 1

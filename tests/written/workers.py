@@ -26,6 +26,7 @@ from wkdvid.core.source import Source, file_source
 from wkdvid.core.write_locks import WriteLocks
 from wkdvid.core.written_volumes import VoxelSettings
 from wkdvid.metadata.engine import migrate, open_engine
+from wkdvid.metadata.label_blocks import SqlWrittenLabels
 from wkdvid.metadata.repositories import COUNTER, SqlRepositories, new_uuid
 from wkdvid.metadata.schema import repositories_state
 from wkdvid.metadata.shared_state import SharedState
@@ -45,16 +46,18 @@ class Worker:
         self.repositories = SqlRepositories(state)
         self.locks = WriteLocks(folder / "state")
         self.journal = Journal(folder / "state" / "writes")
+        self.labels = SqlWrittenLabels(self.engine)
         self.volumes = Volumes(
             Arrays(root or file_source(str(folder / "voxels")), opener),
             self.locks,
             self.journal,
             self.repositories,
+            self.labels,
             self.executor,
         )
 
     def close(self) -> None:
-        self.engine.dispose()
+        self.labels.close()
         self.executor.shutdown()
 
     async def at(self, uuid: str, name: str) -> tuple[Repository, Node, DataInstance]:
@@ -92,7 +95,13 @@ class Worker:
         return await self.repositories.add_child(uuid, uuid=None, branch=branch, note="")
 
     async def make(
-        self, typename: str = "uint8blk", block: int = 16, *, versioned: bool = True, max_scale: int = 0
+        self,
+        typename: str = "uint8blk",
+        block: int = 16,
+        *,
+        versioned: bool = True,
+        max_scale: int = 0,
+        indexed: bool = False,
     ) -> str:
         """A repository with a data instance ``v`` of voxels; the UUID of its root."""
         root = await self.repositories.create(None, "", "")
@@ -105,6 +114,7 @@ class Worker:
             voxel_size=(8, 8, 8),
             compression="lz4",
             max_scale=max_scale,
+            indexed=indexed,
         )
         made = DataInstance(
             name="v", typename=typename, data_uuid=new_uuid(), versioned=versioned, settings=asdict(settings)

@@ -19,6 +19,7 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
 from wkdvid.core.stored_values import ValueStore
+from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.core.written_volumes import WrittenVolumes
 from wkdvid.errors import NotFound, NotShown
 
@@ -40,6 +41,7 @@ class Services:
     catalog: Catalog
     repositories: Repositories
     values: ValueStore
+    labels: WrittenLabels
     volumes: WrittenVolumes
     registrar: Registrar
     authorizer: Authorizer
