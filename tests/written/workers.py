@@ -19,6 +19,7 @@ from wkdvid.backends.written.volumes import Volumes
 from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.guard import Guard
+from wkdvid.core.label_index import LabelIndex
 from wkdvid.core.layers import Layer
 from wkdvid.core.limits import Limits
 from wkdvid.core.repositories import DataInstance, Node, Repository
@@ -68,6 +69,9 @@ class Worker:
 
     async def layer(self, uuid: str, name: str = "v") -> Layer:
         return self.volumes.layer(*await self.at(uuid, name))
+
+    async def index(self, uuid: str) -> LabelIndex:
+        return self.labels.at(*await self.at(uuid, "v"))
 
     async def read(self, uuid: str, start: Vec3, size: Vec3, scale: int = 0, name: str = "v") -> Voxels:
         """(x, y, z[, c])."""
