@@ -26,7 +26,8 @@ TOGETHER = 1 << 16
 """Labels of blocks that are stored in one transaction; those of a single block are, however many it has."""
 READ_TOGETHER = 1 << 16
 """Blocks of a label that are read at a time."""
-LARGEST = (1 << 64) - 1
+LARGEST = (1 << 63) - 1
+"""Number of the largest label."""
 ORIGIN = 1 << 31
 """Coordinate 0 in a block's key."""
 
@@ -66,30 +67,28 @@ class SqlLabelIndex:
         found = np.zeros(len(wanted), np.uint64)
         for start in range(0, len(wanted), AT_A_TIME):
             some = wanted[start : start + AT_A_TIME]
-            rows = await self._read(self._place.sizes().where(_row.label.in_(_numbers(some).tolist())))
+            rows = await self._read(self._place.sizes(_row.label.in_(_numbers(some).tolist())))
             labelled, voxels = _sized(rows)
             found[start + np.searchsorted(some, labelled)] = voxels
         return found[places]
 
     async def entries(self, label: int) -> Entries:
-        keys: list[bytes] = []
-        counts = [np.empty(0, np.uint32)]
-        query = self._place.blocks(number_of(label)).limit(READ_TOGETHER)
-        rows = await self._read(query)
-        while rows:
-            keys.append(b"".join(row.block for row in rows))
-            counts.append(np.array([row.voxels for row in rows], np.uint32))
-            if sum(map(len, counts)) > MAX_ENTRIES:
-                raise TooLarge(f"label {label} is in more than {MAX_ENTRIES} blocks, the limit")
-            full = len(rows) == READ_TOGETHER
-            rows = await self._read(query.where(_row.block > rows[-1].block)) if full else []
-        return Entries(_blocks(b"".join(keys)), np.concatenate(counts))
+        query = self._place.blocks(_row.label == number_of(label)).limit(MAX_ENTRIES + 1)
+        found = await self._database.read(lambda connection: _entries(connection, query))
+        if len(found) > MAX_ENTRIES:
+            raise TooLarge(f"label {label} is in more than {MAX_ENTRIES} blocks, which is the limit")
+        return found
 
     async def listing(self, start: int, number: int) -> tuple[Labels, Labels]:
-        if start > LARGEST:
-            return np.empty(0, np.uint64), np.empty(0, np.uint64)
-        after = self._place.sizes().where(_row.label >= number_of(start))
-        return _sized(await self._read(after.order_by(_row.label).limit(number)))
+        parts = [(np.empty(0, np.uint64), np.empty(0, np.uint64))]
+        first = number_of(start)
+        while number > 0 and first <= LARGEST and (rows := await self._read(self._place.labels(first).limit(number))):
+            last = rows[-1].label
+            parts.append(_sized(await self._read(self._place.sizes(_row.label.between(first, last)))))
+            number -= len(parts[-1][0])
+            first = last + 1
+        labels, voxels = zip(*parts, strict=True)
+        return np.concatenate(labels), np.concatenate(voxels)
 
     async def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
         return await self._database.read(lambda connection: connection.execute(query).all())
@@ -107,29 +106,37 @@ class _Place:
     def of(cls, repository: Repository, node: Node, instance: DataInstance) -> _Place:
         return cls(instance.data_uuid, repository.versions(node.uuid, instance))
 
-    def sizes(self) -> sa.Select[Any]:
-        """Labels with the sums of their voxels."""
-        query = sa.select(_row.label, sa.func.sum(_row.voxels).label("voxels"))
-        return query.where(self._shown()).group_by(_row.label)
+    def labels(self, first: int) -> sa.Select[Any]:
+        """Those from one on that the node or an ancestor has, or had, ascending."""
+        return sa.select(_row.label).where(self._seen(), _row.label >= first).distinct().order_by(_row.label)
 
-    def blocks(self, label: int) -> sa.Select[Any]:
-        query = sa.select(_row.block, _row.voxels).where(self._shown(), _row.label == label)
-        return query.order_by(_row.block)
+    def sizes(self, wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        """Labels, ascending, with the sums of their voxels.
 
-    def _shown(self) -> sa.ColumnElement[bool]:
+        Args:
+            wanted: Of which labels. Databases find all of these first.
+        """
+        shown = self._shown(wanted)
+        query = sa.select(shown.c.label, sa.func.sum(shown.c.voxels).label("voxels"))
+        return query.group_by(shown.c.label).order_by(shown.c.label)
+
+    def blocks(self, wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        """Blocks in their order, with their voxels."""
+        shown = self._shown(wanted)
+        return sa.select(shown.c.block, shown.c.voxels).order_by(shown.c.block)
+
+    def _shown(self, wanted: sa.ColumnElement[bool]) -> sa.Subquery:
         """Rows that no newer one hides, but for those that only hide others."""
-        return self._of(label_blocks) & (_row.voxels > 0) & ~self._hidden()
-
-    def _of(self, table: sa.FromClause) -> sa.ColumnElement[bool]:
-        number = sa.select(data_instances.c.number).where(data_instances.c.data_uuid == self.data_uuid)
-        return (table.c.instance == number.scalar_subquery()) & table.c.version.in_(self.versions)
-
-    def _hidden(self) -> sa.ColumnElement[bool]:
+        query = sa.select(_row.label, _row.block, _row.voxels, _row.version).where(self._seen(), wanted)
         if len(self.versions) == 1:
-            return sa.false()
-        newer = label_blocks.alias()
-        same = (newer.c.label == _row.label) & (newer.c.block == _row.block)
-        return sa.exists().where(self._of(newer) & same & (newer.c.version > _row.version))
+            return query.subquery()
+        newest = sa.func.max(_row.version).over(partition_by=(_row.label, _row.block))
+        seen = query.add_columns(newest.label("newest")).subquery()
+        return sa.select(seen).where(seen.c.version == seen.c.newest, seen.c.voxels > 0).subquery()
+
+    def _seen(self) -> sa.ColumnElement[bool]:
+        number = sa.select(data_instances.c.number).where(data_instances.c.data_uuid == self.data_uuid)
+        return (_row.instance == number.scalar_subquery()) & _row.version.in_(self.versions)
 
     def replace(self, connection: sa.Connection, blocks: Mapping[Vec3, Counts]) -> None:
         """What the own version has of the blocks; labels of ancestors that are not in them any more are hidden."""
@@ -161,6 +168,14 @@ def _numbers(labels: Labels) -> np.ndarray[Any, np.dtype[np.int64]]:
 def _sized(rows: Sequence[Any]) -> tuple[Labels, Labels]:
     labels = np.array([row.label for row in rows], np.int64).view(np.uint64) ^ np.uint64(1 << 63)
     return labels, np.array([row.voxels for row in rows], np.uint64)
+
+
+def _entries(connection: sa.Connection, query: sa.Select[Any]) -> Entries:
+    keys, counts = [b""], [np.empty(0, np.uint32)]
+    for rows in connection.execute(query, execution_options={"yield_per": READ_TOGETHER}).partitions():
+        keys.append(b"".join(row.block for row in rows))
+        counts.append(np.array([row.voxels for row in rows], np.uint32))
+    return Entries(_blocks(b"".join(keys)), np.concatenate(counts))
 
 
 def _key(index: Vec3) -> bytes:
