@@ -23,22 +23,24 @@ RANKS = {
     "export": 3,
     "main_server": 3,
     "identity": 3,
-    "identity.opening": 5,
-    "config": 4,
+    "signatures": 4,
+    "transfer": 4,
+    "identity.opening": 6,
+    "config": 5,
     "settings": 4,
-    "dvid_config": 4,
-    "clio_config": 4,
-    "dvid_stores": 4,
-    "frontends": 4,
-    "testing": 4,
-    "inspection": 5,
-    "workers": 5,
-    "server": 5,
-    "cli": 6,
-    "": 6,
+    "dvid_config": 5,
+    "clio_config": 5,
+    "dvid_stores": 5,
+    "frontends": 5,
+    "testing": 5,
+    "inspection": 6,
+    "workers": 6,
+    "server": 6,
+    "cli": 7,
+    "": 7,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses", "ranges"}
+SHARED = {"http", "addresses", "files", "ranges"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""

@@ -73,7 +73,7 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("client", "codecs", "testing", "__pycache__")
+OTHERS = ("client", "codecs", "testing", "transfer", "__pycache__")
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -85,7 +85,8 @@ ELSEWHERE = {"webknossos"}
         ("client", ["client"]),
         ("codecs", ["codecs"]),
         ("testing", ["testing"]),
-        ("../tests", ["client", "codecs", "dev", "testing"]),
+        ("transfer", ["clahe", "onnx"]),
+        ("../tests", ["clahe", "client", "codecs", "dev", "testing"]),
         ("../benchmarks", ["client", "dev", "testing"]),
     ],
 )

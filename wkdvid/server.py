@@ -28,6 +28,7 @@ from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
+from wkdvid.backends.stored_files import open_folder
 from wkdvid.backends.workplace import Workplace
 from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.backends.written.journal import Journal
@@ -40,7 +41,8 @@ from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore
+from wkdvid.core.job_layers import JobLayers
+from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
@@ -81,6 +83,15 @@ from wkdvid.metadata.label_blocks import SqlWrittenLabels
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
+from wkdvid.signatures import job as signatures_job
+from wkdvid.signatures.folders import SignatureFolders
+from wkdvid.signatures.job import KIND as SIGNATURES
+from wkdvid.signatures.job import SignaturesKind
+from wkdvid.transfer import job as transfer_job
+from wkdvid.transfer.expiry import expire
+from wkdvid.transfer.job import KIND as TRANSFER
+from wkdvid.transfer.job import TransferKind
+from wkdvid.transfer.models import Models
 from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
@@ -96,6 +107,8 @@ BUFFER_BYTES = 4096
 END_S = 1.0
 """For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
+EXPIRE_S = 600.0
+"""Between two looks for what transfers have made and nobody needs any more."""
 JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
 
@@ -182,6 +195,7 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
+        asyncio.create_task(_expire_transfers(config), name="expire transfers"),
     ]
     for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
         following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
@@ -199,6 +213,7 @@ async def _stop(app: App) -> None:
     await asyncio.wait(app.ctx.watching)
     await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
+    app.ctx.services.values.close()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
 
@@ -234,14 +249,14 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
-    durable = open_engine(config.metadata.database_url, outlives_power=True)
-    labels = SqlWrittenLabels(durable)
+    database = open_engine(config.metadata.database_url)
+    labels = SqlWrittenLabels(database)
     return Services(
         limits=config.limits,
         catalog=catalog,
         repositories=repositories,
         volumes=_volumes(config, opener, repositories, labels, executor),
-        values=SqlValueStore(durable),
+        values=SqlValueStore(database),
         labels=labels,
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link, identities),
@@ -249,7 +264,9 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
-        jobs=Jobs(job_store, (PYRAMID, INDEX)),
+        open_files=partial(open_folder, opener),
+        admit=opener.source,
+        jobs=Jobs(job_store, (PYRAMID, INDEX, SIGNATURES, TRANSFER), _job_parameters(config)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
         executor=executor,
@@ -268,11 +285,37 @@ def make_runner(config: Config, services: Services, job_store: JobStore) -> JobR
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
+    layers = JobLayers(services.catalog, Backends(opener).open_layers)
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="job")
+    models, reader = Models(config.models_dir), Reader(config.limits, executor)
     kinds: dict[str, JobKind] = {
         PYRAMID: PyramidKind(place, services.registrar, threads),
         INDEX: IndexKind(place, services.registrar, threads, config.limits.working_bytes),
+        SIGNATURES: SignaturesKind(layers, SignatureFolders(config.signatures_dir), executor),
+        TRANSFER: TransferKind(layers, reader, models, executor, config.transfers_dir),
     }
     return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), threads)
+
+
+def _job_parameters(config: Config) -> Mapping[str, ReadParameters]:
+    return {
+        SIGNATURES: signatures_job.read_parameters,
+        TRANSFER: partial(transfer_job.read_parameters, Models(config.models_dir)),
+    }
+
+
+async def _expire_transfers(config: Config) -> None:
+    """Remove what transfers have made when it is old, or too much; until cancelled. Every worker does so."""
+    folder, keep = config.transfers_dir, config.jobs
+    while True:
+        try:
+            names = await asyncio.to_thread(expire, folder, time.time(), keep.keep_days, keep.keep_bytes)
+        except OSError as error:
+            log.warning("transfers cannot be removed: %s", error)
+        else:
+            for name in names:
+                log.info("transfer %s... has expired", name[:5])  # the whole name would let its reader see it
+        await asyncio.sleep(EXPIRE_S)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
@@ -386,7 +429,10 @@ def _limit_of(request: Request, error: Exception) -> str:
         return ""
     if "header" in str(error):
         return f" of {HEAD_BYTES} bytes, a URL that of {URL_BYTES} bytes"
-    return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
+    limits, stream = request.app.ctx.services.limits, request.stream
+    if stream is not None and stream.request_max_size == limits.written_bytes:
+        return f" of {limits.written_bytes} bytes (limits.written_bytes)"
+    return f" of {limits.body_bytes} bytes (limits.body_bytes)"
 
 
 def work(config: Config, listener: socket.socket) -> None:

@@ -24,6 +24,7 @@ VERBS = (
     "reload",
     "pyramid",
     "index",
+    "signatures",
     "register",
     "user",
     "token",

@@ -20,9 +20,14 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.metadata.databases import running_postgresql
+from tests.mesh_files import add_to_info, write_legacy
+from tests.metadata.databases import PostgreSQL, running_postgresql
 from tests.servers import Server, running
+from tests.skeleton_files import write_skeletons
+from tests.volumes import write_precomputed
 from wkdvid.codecs import keyvalue_protobuf
+from wkdvid.codecs.surface import legacy_fragment
+from wkdvid.core.entries import DatasetKey, default_uuid
 from wkdvid.core.limits import MIB
 from wkdvid.core.stored_values import KEY_BYTES
 
@@ -46,9 +51,19 @@ HOSTILE = {
 WRITERS = 100
 
 
+SEGMENTS = [7, 1000, 2**60 + 7]
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("values"), {}, workers=2) as server:
+    """With one registered segmentation, which has meshes and skeletons."""
+    folder = tmp_path_factory.mktemp("values")
+    write_precomputed(folder / "seg", [((1, 1, 1), np.ones((8, 8, 8), np.uint64))], kind="segmentation")
+    add_to_info(folder / "seg", mesh="mesh", skeletons="skeletons")
+    write_legacy(folder / "seg", SEGMENTS)
+    write_skeletons(folder / "seg" / "skeletons", SEGMENTS, sharded=False)
+    datasets = {"precomputed": {"org": {"data": {"layers": {"seg": {"source": "seg"}}}}}}
+    with running(folder, datasets, workers=2) as server:
         yield server
 
 
@@ -211,6 +226,27 @@ def test_pydvids_paths_without_an_endpoint(repo: Repo) -> None:
     assert repo.get("roi/mykey").status_code == 400
 
 
+def test_meshes_and_skeletons_of_a_segmentation_are_key_values(server: Server) -> None:
+    node = f"/api/node/{default_uuid(DatasetKey('org', 'data'))}"
+    (mesh, skeleton) = (f"{node}/seg_meshes", f"{node}/seg_skeletons")
+    found = server.get(f"{mesh}/key/7.ngmesh")
+    assert (found.status_code, found.headers["Content-Type"]) == (200, "application/octet-stream")
+    vertices, faces = legacy_fragment(found.content)
+    assert int(faces.max()) < len(vertices)
+    assert server.get(f"{mesh}/key/7.ngmesh", headers={"Range": "bytes=0-3"}).content == found.content[:4]
+    assert server.get(f"{skeleton}/key/1000_swc").text.split()[0] == "1"
+    for path in (f"{mesh}/key/8.ngmesh", f"{skeleton}/key/8_swc"):
+        assert server.get(path).status_code == requests.head(server.base + path, timeout=60).status_code == 404
+    assert requests.head(f"{server.base}{mesh}/key/7.ngmesh", timeout=60).status_code == 200
+    assert server.get(f"{mesh}/keys").json() == sorted(f"{segment}.ngmesh" for segment in SEGMENTS)
+    assert server.get(f"{skeleton}/keyrange/7/8").json() == ["7_swc"]
+    values = keyvalue_protobuf.key_values(server.get(f"{mesh}/keyrangevalues/7.ngmesh/7.ngmesh").content)
+    assert values == {"7.ngmesh": found.content}
+    answer = server.post(f"{mesh}/key/7.ngmesh", data=b"x")
+    assert (answer.status_code, "locked node" in answer.text) == (400, True)
+    assert server.get(f"{mesh}/7.ngmesh").content == found.content
+
+
 def test_each_node_has_its_own_state_and_a_committed_one_keeps_it(repo: Repo) -> None:
     repo.post("kv/key/k", b"old")
     repo.post("kvu/key/k", b"old")
@@ -261,19 +297,38 @@ def peak_memory(server: Server) -> int:
     return max(map(int, peaks)) * 1024
 
 
-def test_a_database_that_is_gone_is_said(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, PostgreSQL]]:
+    """A server of short answers, and its database."""
     with running_postgresql() as database:
-        environ = {"WKDVID_METADATA__DATABASE_URL": database.new_database()}
-        with running(tmp_path, {}, environ=environ) as server:
-            repo = Repo(server)
-            repo.post("kv/key/k", b"1")
-            repo.post("roi/roi", [[0, 0, 0, 0]])
-            database.stop()
-            for path in ("kv/key/k", "kv/keys", "kv/keyrangevalues/a/z", "roi/roi", "ann/all-elements", "ann/tag/t"):
-                assert repo.get(path).status_code == 503, path
-            assert repo.ask("POST", "kv/key/k", b"2").status_code == 503
-            database.start()
-            assert repo.get("kv/key/k").content == b"1"
+        environ = {"WKDVID_METADATA__DATABASE_URL": database.new_database(), "WKDVID_LIMITS__RESPONSE_BYTES": "1MiB"}
+        with running(tmp_path_factory.mktemp("frail"), {}, environ=environ) as server:
+            yield server, database
+
+
+def test_answers_have_an_end(frail: tuple[Server, PostgreSQL]) -> None:
+    """What is too long for one piece is broken off; what is not is refused."""
+    repo = Repo(frail[0])
+    repo.post("kv/key/k", bytes(MIB))
+    repo.post("kv/key/l", bytes(MIB // 2))
+    assert len(repo.get("kv/keyrangevalues/l/l").content) > MIB // 2
+    answer = repo.get("kv/keyrangevalues/k/k")
+    assert (answer.status_code, "limits.response_bytes" in answer.text) == (400, True)
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        repo.get("kv/keyvalues?tar=true", ["l", "k"])
+
+
+def test_a_database_that_is_gone_is_said(frail: tuple[Server, PostgreSQL]) -> None:
+    server, database = frail
+    repo = Repo(server)
+    repo.post("kv/key/k", b"1")
+    repo.post("roi/roi", [[0, 0, 0, 0]])
+    database.stop()
+    for path in ("kv/key/k", "kv/keys", "kv/keyrangevalues/a/z", "roi/roi", "ann/all-elements", "ann/tag/t"):
+        assert repo.get(path).status_code == 503, path
+    assert repo.ask("POST", "kv/key/k", b"2").status_code == 503
+    database.start()
+    assert repo.get("kv/key/k").content == b"1"
 
 
 # ---- roi ----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ MODULES = (
     "reload",
     "pyramid",
     "index",
+    "signatures",
     "register",
     "user",
     "token",

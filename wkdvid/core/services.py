@@ -19,6 +19,7 @@ from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
 from wkdvid.core.stored_values import ValueStore
+from wkdvid.core.volume import ReadsFiles
 from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.core.written_volumes import WrittenVolumes
 from wkdvid.errors import NotFound, NotShown
@@ -50,6 +51,10 @@ class Services:
     inspect: Inspect
     explore: Inspect
     """As ``inspect``, from the main server's request to what its form for remote datasets expects."""
+    open_files: Callable[[str], Awaitable[ReadsFiles]]
+    """Of an address, the files below it. Raises InvalidRequest where it is not admitted, BackendError."""
+    admit: Callable[[str], Awaitable[object]]
+    """Raises InvalidRequest where the server may not ask the host of an address."""
     jobs: Jobs
     main_server: MainServer
     passing_answers: Callable[[], int]

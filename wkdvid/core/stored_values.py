@@ -59,6 +59,10 @@ class StoredValues(Protocol):
 class ValueStore(Protocol):
     def at(self, repository: Repository, node: Node, instance: DataInstance) -> StoredValues: ...
 
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        ...
+
 
 async def key_pages(values: KeyValues, first: str, last: str | None) -> AsyncIterator[Sequence[str]]:
     """All keys of a range, in pages: a listing is never held whole, where it is stored here."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.metadata.engine import reading, transaction
+from wkdvid.metadata.shared_state import bound
 
 Result = TypeVar("Result")
 
@@ -43,6 +44,8 @@ class Asked:
     async def write(self, change: Callable[[sa.Connection], None]) -> None:
         def run() -> None:
             with transaction(self._engine) as connection:
+                if connection.dialect.name == "postgresql":
+                    bound(connection)
                 change(connection)
 
         await asyncio.get_running_loop().run_in_executor(self._writers, run)

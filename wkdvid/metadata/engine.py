@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
-def open_engine(
-    database_url: str, setting: str = "metadata.database_url", *, outlives_power: bool = False
-) -> sa.Engine:
+def open_engine(database_url: str, setting: str = "metadata.database_url") -> sa.Engine:
     """
     Args:
         database_url: ``sqlite:///PATH``, or ``postgresql://...``.
         setting: Where that stands, for messages.
-        outlives_power: What is committed is on the disk, whatever happens to the machine: for what clients have been
-            told is stored. (With SQLite it costs a few ms; PostgreSQL does so anyway.)
 
     Raises:
         ConfigError: not such a URL, or the driver is not installed. The message does not show the URL: it may hold a
@@ -59,17 +54,17 @@ def open_engine(
     if engine.dialect.name == "sqlite":
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        sa.event.listen(engine, "connect", partial(_on_connect, "FULL" if outlives_power else "NORMAL"))
+        sa.event.listen(engine, "connect", _on_connect)
         sa.event.listen(engine, "begin", _on_begin)
     return engine
 
 
-def _on_connect(synchronous: str, connection: Any, _: object) -> None:
-    """WAL lets readers and the writer be at work at a time; with it NORMAL loses nothing when a process is killed."""
+def _on_connect(connection: Any, _: object) -> None:
+    """WAL lets readers and the writer be at work at a time; with FULL what is committed outlives a loss of power."""
     for pragma in (
         f"busy_timeout = {BUSY_S * 1000}",
         "journal_mode = WAL",
-        f"synchronous = {synchronous}",
+        "synchronous = FULL",
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")

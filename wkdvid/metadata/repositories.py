@@ -115,6 +115,4 @@ def open_state(database_url: str, state_folder: Path) -> SharedState:
     Raises:
         ConfigError: as ``open_engine``.
     """
-    return SharedState(
-        open_engine(database_url, outlives_power=True), SharedCounter(state_folder / COUNTER), repositories_state
-    )
+    return SharedState(open_engine(database_url), SharedCounter(state_folder / COUNTER), repositories_state)

@@ -110,7 +110,7 @@ class SharedState:
         """One transaction, which begins by locking the state: no other writer of any host is in between."""
         with transaction(self._engine) as connection:
             if connection.dialect.name == "postgresql":
-                _bound(connection)
+                bound(connection)
             generation = self._raised(connection)
             result = change(connection, generation)
         self._counter.raise_to(generation)
@@ -123,7 +123,7 @@ class SharedState:
         return generation
 
 
-def _bound(connection: sa.Connection) -> None:
+def bound(connection: sa.Connection) -> None:
     """Neither a writer of another host, nor a host that is lost while it writes, holds up the others for long."""
     for name, seconds in (("lock_timeout", LOCK_S), ("idle_in_transaction_session_timeout", SILENCE_S)):
         connection.execute(sa.text(f"SET LOCAL {name} = '{seconds}s'"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import orjson
 
@@ -11,7 +11,6 @@ from wkdvid.core import points
 from wkdvid.core.body_cache import Body
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.repositories import DataInstance
-from wkdvid.core.stored_values import StoredValues
 from wkdvid.errors import InvalidRequest, NotFound
 from wkdvid.frontends.dvid import parse
 from wkdvid.frontends.dvid.calls import JSON, TEXT, Answer, Call, Endpoints, together
@@ -107,23 +106,22 @@ def _data(call: Call[StoredInstance]) -> DataInstance:
 
 
 async def elements(call: Call[StoredInstance]) -> Answer:
-    return _listed(call.instance.stored, points.keys_of_box(call.instance.stored, _box(call)), nothing=b"null")
+    return _listed(call, points.keys_of_box(call.instance.stored, _box(call)), nothing=b"null")
 
 
 async def blocks(call: Call[StoredInstance]) -> Answer:
     wanted = _box(call).scaled_down(points.BLOCK)
-    return _by_block(call.instance.stored, points.keys_of_blocks(call.instance.stored, wanted))
+    return _by_block(call, points.keys_of_blocks(call.instance.stored, wanted))
 
 
 async def all_elements(call: Call[StoredInstance]) -> Answer:
-    return _by_block(call.instance.stored, points.all_keys(call.instance.stored))
+    return _by_block(call, points.all_keys(call.instance.stored))
 
 
 async def tagged(call: Call[StoredInstance]) -> Answer:
     if not call.parts or not call.parts[0]:
         raise InvalidRequest("Must include tag string after 'tag' endpoint.")
-    values = call.instance.stored
-    return _listed(values, points.keys_of_tag(values, call.parts[0]), **_relations(call))
+    return _listed(call, points.keys_of_tag(call.instance.stored, call.parts[0]), relations=_with_relations(call))
 
 
 async def of_label(call: Call[StoredInstance]) -> Answer:
@@ -133,7 +131,7 @@ async def of_label(call: Call[StoredInstance]) -> Answer:
     label = parse.label(call.parts[0])
     if label == 0:
         raise InvalidRequest("Label 0 is protected background value and cannot be used for query.")
-    return _listed(call.instance.stored, _keys_of_label(call, label), **_relations(call))
+    return _listed(call, _keys_of_label(call, label), relations=_with_relations(call))
 
 
 async def _keys_of_label(call: Call[StoredInstance], label: int) -> Pages:
@@ -161,27 +159,27 @@ def _box(call: Call[StoredInstance]) -> Box:
     return parse.subvolume(call.parts[0], call.parts[1])
 
 
-def _relations(call: Call[StoredInstance]) -> dict[str, Any]:
-    return {"relations": call.query.get("relationships") == "true"}
+def _with_relations(call: Call[StoredInstance]) -> bool:
+    return call.query.get("relationships") == "true"
 
 
-def _listed(values: StoredValues, pages: Pages, *, nothing: bytes = b"[]", relations: bool = True) -> Answer:
+def _listed(call: Call[StoredInstance], pages: Pages, *, nothing: bytes = b"[]", relations: bool = True) -> Answer:
     async def parts() -> AsyncIterator[Body]:
         before = b"["
-        async for _, element in points.elements(values, pages):
+        async for _, element in points.elements(call.instance.stored, pages):
             yield before + (element if relations else points.without_relations(element))
             before = b","
         yield b"]" if before == b"," else nothing
 
-    return Answer(content_type=JSON, parts=together(parts()))
+    return Answer(content_type=JSON, parts=together(parts(), call.services.limits))
 
 
-def _by_block(values: StoredValues, pages: Pages) -> Answer:
+def _by_block(call: Call[StoredInstance], pages: Pages) -> Answer:
     """``{"x,y,z": [...], ...}``: their keys have the order of the blocks."""
 
     async def parts() -> AsyncIterator[Body]:
         last: Vec3 | None = None
-        async for key, element in points.elements(values, pages):
+        async for key, element in points.elements(call.instance.stored, pages):
             block = points.block_of(key)
             if block == last:
                 yield b"," + element
@@ -190,7 +188,7 @@ def _by_block(values: StoredValues, pages: Pages) -> Answer:
             last = block
         yield b"{}" if last is None else b"]}"
 
-    return Answer(content_type=JSON, parts=together(parts()))
+    return Answer(content_type=JSON, parts=together(parts(), call.services.limits))
 
 
 ENDPOINTS = Endpoints(

@@ -10,7 +10,9 @@ import orjson
 
 from wkdvid.core.body_cache import Body, Key
 from wkdvid.core.layers import Layer
+from wkdvid.core.limits import Limits
 from wkdvid.core.services import Services
+from wkdvid.errors import TooLarge
 from wkdvid.frontends.dvid.instances import Instance
 
 Kind_co = TypeVar("Kind_co", bound=Instance, covariant=True)
@@ -79,10 +81,17 @@ def json_answer(value: object, content_type: str = JSON) -> Answer:
     return Answer(orjson.dumps(value), content_type)
 
 
-async def together(pieces: AsyncIterator[Body]) -> AsyncIterator[Body]:
-    """Small pieces joined before they are sent."""
-    held = bytearray()
+async def together(pieces: AsyncIterator[Body], limits: Limits) -> AsyncIterator[Body]:
+    """Small pieces joined before they are sent.
+
+    Raises:
+        TooLarge: there are more bytes than an answer may have.
+    """
+    held, length = bytearray(), 0
     async for piece in pieces:
+        length += len(piece)
+        if length > limits.response_bytes:
+            raise TooLarge(f"the answer has more than {limits.response_bytes} bytes (limits.response_bytes)")
         held += piece
         if len(held) >= SENT_BYTES:
             yield bytes(held)

@@ -148,7 +148,7 @@ def _key_list(call: Call[ValuesInstance], first: str, last: str | None) -> Answe
                 before = b","
         yield b"]" if before == b"," else b"[]"
 
-    return Answer(content_type=JSON, parts=parts())
+    return Answer(content_type=JSON, parts=together(parts(), call.services.limits))
 
 
 def _bounds(call: Call[ValuesInstance]) -> tuple[str, str]:
@@ -201,12 +201,12 @@ def _json_keys(body: bytes) -> Sequence[str]:
 
 
 def _many(call: Call[ValuesInstance], found: AsyncIterator[Item]) -> Answer:
-    form = _form(call)
+    form, limits = _form(call), call.services.limits
     if form == "json":
-        return Answer(content_type=JSON, parts=together(_json(found, check=call.query.get("check") == "true")))
+        return Answer(content_type=JSON, parts=together(_json(found, check=call.query.get("check") == "true"), limits))
     if form == "tar":
-        return Answer(content_type="application/tar", parts=together(_tar(found)))
-    return Answer(content_type=OCTETS, parts=together(_protobuf(found)))
+        return Answer(content_type="application/tar", parts=together(_tar(found), limits))
+    return Answer(content_type=OCTETS, parts=together(_protobuf(found), limits))
 
 
 async def _json(found: AsyncIterator[Item], *, check: bool) -> AsyncIterator[bytes]:

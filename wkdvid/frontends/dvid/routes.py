@@ -18,7 +18,6 @@ from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, label
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
 from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
-from wkdvid.frontends.dvid.made import COMMON
 from wkdvid.frontends.dvid.repositories import routes as repositories
 from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
 from wkdvid.frontends.dvid.status import STATUS, BadCall, UnknownEndpoint, text
@@ -43,7 +42,7 @@ from wkdvid.frontends.http import (
 
 log = logging.getLogger("wkdvid.dvid")
 
-ALL = ("GET", "HEAD", "POST", "PUT", "DELETE")
+OTHERS = ("POST", "PUT", "DELETE")
 PLAIN = "text/plain"
 SEGMENTS = 5
 """Path segments after an instance's endpoint; what is more than it needs is ignored."""
@@ -77,14 +76,37 @@ def blueprint() -> Blueprint:
     _route(bp, "/api/node/<uuid>/<action>", repositories.post_node, "write", ("POST",))
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
-        _route(bp, f"/api/node/<uuid>/<name>/<endpoint>{rest}", instance, "read", ALL)
+        path = f"/api/node/<uuid>/<name>/<endpoint>{rest}"
+        _route(bp, path, instance, "read", READING)
+        _route(bp, path, instance, "read", OTHERS, stream=True)
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def _route(bp: Blueprint, path: str, handler: Callable[..., Any], access: str, methods: tuple[str, ...]) -> None:
+def _route(
+    bp: Blueprint,
+    path: str,
+    handler: Callable[..., Any],
+    access: str,
+    methods: tuple[str, ...],
+    *,
+    stream: bool = False,
+) -> None:
+    """
+    Args:
+        stream: Whether the handler itself receives the body.
+    """
     name = f"{methods[0]}_{path}".translate(str.maketrans("/<>.", "____"))
-    bp.add_route(handler, path, methods=methods, name=name, unquote=True, error_format="json", ctx_access=access)
+    bp.add_route(
+        handler,
+        path,
+        methods=methods,
+        name=name,
+        unquote=True,
+        error_format="json",
+        stream=stream,
+        ctx_access=access,
+    )
 
 
 async def _start(app: Sanic[Any, Any]) -> None:
@@ -97,25 +119,48 @@ async def _start(app: Sanic[Any, Any]) -> None:
 
 async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
     services = services_of(request)
-    if request.method not in READING:
-        await refuse_in_read_only_mode(request)
     parts = tuple(rest.values())
-    if any("\ufffd" in part for part in (name, endpoint, *parts)):
-        _require_text(request)
-    found = await find_instance(services, uuid, name, dvid_token(request))
-    endpoints = _endpoints(found)
-    handler = _handler(request, found, endpoint)
-    if request.method not in READING and endpoint not in endpoints.asking:
-        await require_writing(request, dvid_token(request), found.owner)
+    if request.method in READING:
+        found, handler = await _asked_for(request, uuid, name, endpoint, parts)
+        body = request.body
+    else:
+        found, handler, body = await _received(request, uuid, name, endpoint, parts)
     query = parse.query(request.query_string)
-    call = Call(services, found, endpoint, parts, query, request.body, request.method, request.headers.get("range"))
+    call = Call(services, found, endpoint, parts, query, body, request.method, request.headers.get("range"))
+    throttled = "throttle" in query and _is_throttled(call, ENDPOINTS[found.typename].throttled)
     try:
-        if "throttle" not in query:
-            return await _send(request, await handler(call))
-        with request.app.ctx.dvid_throttle.slot() if _is_throttled(call, endpoints.throttled) else nullcontext():
+        with request.app.ctx.dvid_throttle.slot() if throttled else nullcontext():
             return await _send(request, await handler(call))
     except UnknownEndpoint:
         raise _unknown(request, found, endpoint) from None
+
+
+async def _asked_for(
+    request: Request, uuid: str, name: str, endpoint: str, parts: tuple[str, ...]
+) -> tuple[Instance, Handler]:
+    if any("\ufffd" in part for part in (name, endpoint, *parts)):
+        _require_text(request)
+    found = await find_instance(services_of(request), uuid, name, dvid_token(request))
+    return found, _handler(request, found, endpoint)
+
+
+async def _received(
+    request: Request, uuid: str, name: str, endpoint: str, parts: tuple[str, ...]
+) -> tuple[Instance, Handler, bytes]:
+    """With a body that may be larger than others: it is kept for those who may write."""
+    stream: Any = request.stream
+    stream.request_max_size = services_of(request).limits.written_bytes
+    try:
+        await refuse_in_read_only_mode(request)
+        found, handler = await _asked_for(request, uuid, name, endpoint, parts)
+        if endpoint not in ENDPOINTS[found.typename].asking:
+            await require_writing(request, dvid_token(request), found.owner)
+    except WkdvidError:
+        async for _ in stream:  # who is still sending does not read the answer
+            pass
+        raise
+    await request.receive_body()  # type: ignore[no-untyped-call]
+    return found, handler, request.body
 
 
 def _require_text(request: Request) -> None:
@@ -128,10 +173,6 @@ def _require_text(request: Request) -> None:
         unquote_to_bytes(request.raw_url).decode()
     except UnicodeDecodeError as error:
         raise InvalidRequest("the path is not UTF-8") from error
-
-
-def _endpoints(found: Instance) -> Endpoints:
-    return COMMON if type(found) is Instance else ENDPOINTS[found.typename]
 
 
 def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
@@ -153,7 +194,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
     Raises:
         UnsupportedRequest, BadCall: there is none, or the node is locked; in DVID's words.
     """
-    endpoints = _endpoints(found)
+    endpoints = ENDPOINTS[found.typename]
     if request.method in READING:
         handler = endpoints.handlers.get(endpoint) or endpoints.others.get("GET")
         if handler is None:
@@ -165,7 +206,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
 
 
 def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
-    endpoints = _endpoints(found)
+    endpoints = ENDPOINTS[found.typename]
     if request.method not in endpoints.changing:
         raise UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
     handler = endpoints.changing[request.method].get(endpoint)
@@ -183,7 +224,7 @@ def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
 
 def _refused(request: Request, found: Instance, endpoint: str) -> WkdvidError:
     """What DVID says of another method on what only reads."""
-    endpoints = _endpoints(found)
+    endpoints = ENDPOINTS[found.typename]
     special = endpoints.post_texts.get(endpoint)
     if special is None and endpoint not in endpoints.handlers:
         return _unknown(request, found, endpoint)
