@@ -51,6 +51,7 @@ from wkdvid.core.repositories import Repositories
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.core.write_locks import WriteLocks
+from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.clio import routes as clio
@@ -78,6 +79,7 @@ from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.metadata.label_blocks import SqlWrittenLabels
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
@@ -247,12 +249,15 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
+    database = open_engine(config.metadata.database_url)
+    labels = SqlWrittenLabels(database)
     return Services(
         limits=config.limits,
         catalog=catalog,
         repositories=repositories,
-        volumes=_volumes(config, opener, repositories, executor),
-        values=SqlValueStore(open_engine(config.metadata.database_url)),
+        volumes=_volumes(config, opener, repositories, labels, executor),
+        values=SqlValueStore(database),
+        labels=labels,
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link, identities),
         reader=Reader(config.limits, executor),
@@ -268,10 +273,12 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     )
 
 
-def _volumes(config: Config, opener: Opener, repositories: Repositories, executor: Executor) -> Volumes:
+def _volumes(
+    config: Config, opener: Opener, repositories: Repositories, labels: WrittenLabels, executor: Executor
+) -> Volumes:
     arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
     locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
-    return Volumes(arrays, locks, journal, repositories, executor)
+    return Volumes(arrays, locks, journal, repositories, labels, executor)
 
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
@@ -422,7 +429,10 @@ def _limit_of(request: Request, error: Exception) -> str:
         return ""
     if "header" in str(error):
         return f" of {HEAD_BYTES} bytes, a URL that of {URL_BYTES} bytes"
-    return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
+    limits, stream = request.app.ctx.services.limits, request.stream
+    if stream is not None and stream.request_max_size == limits.written_bytes:
+        return f" of {limits.written_bytes} bytes (limits.written_bytes)"
+    return f" of {limits.body_bytes} bytes (limits.body_bytes)"
 
 
 def work(config: Config, listener: socket.socket) -> None:

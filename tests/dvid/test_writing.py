@@ -24,7 +24,8 @@ B = 64
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("writing"), {}, workers=2) as one:
+    limits = {"WKDVID_LIMITS__BODY_BYTES": "1MiB", "WKDVID_LIMITS__WRITTEN_BYTES": "3MiB"}
+    with running(tmp_path_factory.mktemp("writing"), {}, workers=2, environ=limits) as one:
         yield one
 
 
@@ -64,6 +65,17 @@ def agree(repository: Repository, posts: int) -> None:
             repository.post(path, body)
             answers = pool.map(repository.ask, ["GET"] * READERS, [path] * READERS)
             assert set(answers) == {(200, body)}
+
+
+def test_a_write_may_have_a_larger_body_than_other_requests(server: Server, repository: Repository) -> None:
+    body = noise((128, 128, 128)).tobytes()
+    path = "raw/0_1_2/128_128_128/1024_0_0"
+    repository.post(f"grey/{path}", body)
+    assert repository.get(f"grey/{path}") == body
+    assert "(limits.written_bytes)" in repository.refused(f"grey/{path}", body + bytes(2**20 + 1))
+    assert repository.get(f"grey/{path}") == body
+    assert "invalid data instance name" in repository.refused(f"nope/{path}", body)  # is read to its end first
+    assert "(limits.body_bytes)" in server.post("/api/config/dataset?dataset_name=x", data=body).text
 
 
 @pytest.mark.parametrize("compression", ["", "lz4", "gzip"])

@@ -20,6 +20,7 @@ from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
 from wkdvid.core.stored_values import ValueStore
 from wkdvid.core.volume import ReadsFiles
+from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.core.written_volumes import WrittenVolumes
 from wkdvid.errors import NotFound, NotShown
 
@@ -41,6 +42,7 @@ class Services:
     catalog: Catalog
     repositories: Repositories
     values: ValueStore
+    labels: WrittenLabels
     volumes: WrittenVolumes
     registrar: Registrar
     authorizer: Authorizer

@@ -138,6 +138,31 @@ extents = Table(
 ``written``: else it was said when the instance was made, and what is first written takes its place.
 """
 
+max_labels = Table(
+    "max_labels",
+    metadata,
+    Column("instance", ForeignKey(data_instances.c.number), primary_key=True),
+    Column("version", ForeignKey(nodes.c.version), primary_key=True),
+    Column("label", BigInteger, nullable=False),
+)
+"""The largest label that was ever written to a data instance in a node. As in ``label_blocks``."""
+
+label_blocks = Table(
+    "label_blocks",
+    metadata,
+    Column("instance", ForeignKey(data_instances.c.number), primary_key=True),
+    Column("label", BigInteger, primary_key=True, autoincrement=False),
+    Column("block", LargeBinary(12), primary_key=True),
+    Column("version", ForeignKey(nodes.c.version), primary_key=True),
+    Column("voxels", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many voxels of a block have a label. A row hides those of the same label and block in ancestors; 0 voxels: there
+are none any more. Labels are less by 2^63, so that signed numbers of 64 bits have their order. Blocks are z, y, x, each
+more by 2^31, as big-endian numbers of 32 bits, so that bytes have theirs."""
+
+Index("label_blocks_block", label_blocks.c.instance, label_blocks.c.block, label_blocks.c.version)
+
 repositories_state = Table(
     "repositories_state",
     metadata,

@@ -28,6 +28,8 @@ class Note:
     """0 for all nodes together."""
     blocks: tuple[Vec3, ...]
     """By their indices."""
+    lower: bool
+    """Whether the scales below follow."""
 
 
 class Journal:
@@ -104,7 +106,7 @@ def _sync(folder: Path) -> None:
 
 def _read(path: Path) -> Note:
     given = json.loads(path.read_bytes())
-    return Note(given["data_uuid"], given["version"], tuple((x, y, z) for x, y, z in given["blocks"]))
+    return Note(given["data_uuid"], given["version"], tuple((x, y, z) for x, y, z in given["blocks"]), given["lower"])
 
 
 def _is_mine(file: int) -> bool:
