@@ -183,8 +183,9 @@ async def query(call: Call) -> Any:
     matches, show = compiled(body), _shown(call)
     only_ids = call.flag("onlyid")
     records = _records(call, 0, await _version(call))
-    found = [record async for record in records if matches(record)]
-    return [one[id_field] for one in found if id_field in one] if only_ids else [show(one) for one in found]
+    if only_ids:
+        return [record[id_field] async for record in records if id_field in record and matches(record)]
+    return [show(record) async for record in records if matches(record)]
 
 
 # ---- writing ------------------------------------------------------------------------------------------------------
