@@ -253,7 +253,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         repositories=repositories,
         volumes=_volumes(config, opener, repositories, executor),
         values=SqlValueStore(open_engine(config.metadata.database_url)),
-        registrar=Registrar(catalog, backends.parse, backends.open_layers),
+        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link, identities),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),

@@ -126,6 +126,16 @@ async def test_without_room_for_a_whole_note_nothing_is_begun(worker: Worker) ->
     await worker.volumes.mend()
 
 
+async def test_without_locks_nothing_is_written(worker: Worker) -> None:
+    root = await worker.make()
+    locks = worker.folder / "state" / "writes.lock"
+    locks.unlink(missing_ok=True)
+    locks.mkdir()  # what cannot be opened to be written
+    with pytest.raises(UpstreamUnavailable, match="the locks of writes cannot be opened: Is a directory"):
+        await worker.write(root, (0, 0, 0), noise((B, B, B)))
+    assert files(worker.folder) == []
+
+
 async def test_a_commit_finds_its_notes_while_others_look_for_theirs(worker: Worker, tmp_path: Path) -> None:
     done = threading.Event()
 
