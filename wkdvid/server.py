@@ -258,7 +258,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, labels, executor),
         values=SqlValueStore(database),
         labels=labels,
-        registrar=Registrar(catalog, backends.parse, backends.open_layers),
+        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link, identities),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),

@@ -110,6 +110,7 @@ ENDPOINTS = Endpoints(
     },
     throttled=frozenset({"raw", "isotropic", "blocks", "index", "indices", "mappings"}),
     changing={"POST": {**instance_settings.CHANGING, "raw": post_labels, "blocks": post_label_blocks}},
+    large=frozenset({post_labels, post_label_blocks}),
     not_offered=frozenset(
         {
             "sync",

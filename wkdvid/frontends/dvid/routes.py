@@ -156,9 +156,10 @@ async def _asked_for(
 async def _received(
     request: Request, uuid: str, name: str, endpoint: str, parts: tuple[str, ...]
 ) -> tuple[Instance, Handler, bytes]:
-    """With a body that may be larger than others: it is kept for those who may write."""
+    """With its body. What is written may be larger than other bodies; it is kept for those who may write."""
     stream: Any = request.stream
-    stream.request_max_size = services_of(request).limits.written_bytes
+    limits = services_of(request).limits
+    stream.request_max_size = limits.written_bytes
     try:
         await refuse_in_read_only_mode(request)
         found, handler = await _asked_for(request, uuid, name, endpoint, parts)
@@ -168,6 +169,8 @@ async def _received(
         async for _ in stream:  # who is still sending does not read the answer
             pass
         raise
+    if handler not in ENDPOINTS[found.typename].large:
+        stream.request_max_size = limits.body_bytes
     await request.receive_body()  # type: ignore[no-untyped-call]
     return found, handler, request.body
 
