@@ -23,6 +23,8 @@ SILENCE = {
     "keepalives_count": "2",
 }
 """A PostgreSQL that is not there any more is noticed; libpq's words. What the URL says of them goes before."""
+READING = "wkdvid_reading"
+"""Execution option of a connection that writes nothing."""
 MIGRATION_LOCK = 7_243_151_902_231_460
 """A number of our own among PostgreSQL's advisory locks."""
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -70,18 +72,20 @@ def _on_connect(connection: Any, _: object) -> None:
 
 def _on_begin(connection: sa.Connection) -> None:
     """A transaction that began by reading could not wait for another one's writing: SQLite fails it at once."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READING) else "BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
-def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+def transaction(engine: sa.Engine, *, reading: bool = False) -> Iterator[sa.Connection]:
     """A connection whose work is committed at the end, or undone where it raises.
 
+    Args:
+        reading: Nothing is written. SQLite's readers then wait for no writer.
     Raises:
         DatabaseUnavailable: the database does not answer, or cannot be written.
     """
     try:
-        with engine.begin() as connection:
+        with engine.execution_options(**{READING: reading}).begin() as connection:
             yield connection
     except sa.exc.IntegrityError:
         raise  # who does what it forbids expects it

@@ -33,6 +33,15 @@ class Queries:
         """
         return await asyncio.to_thread(self._run, query)
 
+    async def read(self, query: Callable[[sa.Connection], Result]) -> Result:
+        """As ``run``, of what only reads: it waits for no writer."""
+
+        def read() -> Result:
+            with transaction(self._engine, reading=True) as connection:
+                return query(connection)
+
+        return await asyncio.to_thread(read)
+
     def _run(self, query: Callable[[sa.Connection], Result]) -> Result:
         for _ in range(TRIES):
             try:
