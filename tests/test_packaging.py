@@ -84,9 +84,10 @@ ELSEWHERE = {"webknossos"}
         *(
             (path.name, [])
             for path in (ROOT / "wkdvid").iterdir()
-            if path.name not in ("codecs", "testing", "__pycache__")
+            if path.name not in ("codecs", "export", "testing", "__pycache__")
         ),
         ("codecs", ["codecs"]),
+        ("export", ["parquet"]),
         ("testing", ["testing"]),
         ("../tests", ["codecs", "dev", "testing"]),
         ("../benchmarks", ["dev", "testing"]),

@@ -26,6 +26,7 @@ VERBS = (
     "register",
     "user",
     "token",
+    "annotations",
     "testserver",
 )
 

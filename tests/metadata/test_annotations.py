@@ -14,7 +14,7 @@ from tests.metadata.databases import PostgreSQL
 from wkdvid.core.annotations import INT64, KINDS, Annotation, Selection, bounds
 from wkdvid.core.geometry import Box
 from wkdvid.metadata.clio import annotations as module
-from wkdvid.metadata.clio.annotations import Annotations, Put
+from wkdvid.metadata.clio.annotations import Annotations, Puts
 from wkdvid.metadata.clio.cells import cell_of, ranges_of
 from wkdvid.metadata.engine import migrate, open_engine, transaction
 from wkdvid.metadata.queries import Queries
@@ -91,8 +91,7 @@ def test_what_is_put_is_there(
     empty(engine)
     model: dict[tuple[str, str], Annotation] = {}
     for merges, some in batches:
-        puts = [Put(one, merge if merges else None) for one in some]
-        assert asyncio.run(store.put(DATASET, puts, BY)) == len(some)
+        assert asyncio.run(store.put(DATASET, Puts(some, merge if merges else None), BY)) == len(some)
         for one in some:
             before = model.get((one.email, one.key))
             fields = {**before.fields, **one.fields} if merges and before else one.fields
@@ -119,7 +118,7 @@ def test_what_touches_a_box(
     engine: sa.Engine, store: Annotations, some: Sequence[Annotation], boxes: Sequence[Box]
 ) -> None:
     empty(engine)
-    asyncio.run(store.put(DATASET, [Put(one) for one in some], BY))
+    asyncio.run(store.put(DATASET, Puts(some), BY))
     for box in boxes:
         found = kept(asyncio.run(listed(store, Selection(dataset=DATASET, emails=None, box=box))))
         wanted = [one for one in some if touches(one, box)] if box.voxels else []
@@ -160,9 +159,9 @@ async def test_numbers_stay(engine: sa.Engine, store: Annotations) -> None:
     empty(engine)
     everything = Selection(dataset=DATASET, emails=None)
     points = [Annotation(email=EMAILS[0], kind="point", pos=(n, 0, 0)) for n in range(20)]
-    await store.put(DATASET, [Put(one) for one in points], BY)
+    await store.put(DATASET, Puts(points), BY)
     before = {one.key: one.number for one in await listed(store, everything)}
-    await store.put(DATASET, [Put(one) for one in points], BY)
+    await store.put(DATASET, Puts(points), BY)
     assert {one.key: one.number for one in await listed(store, everything)} == before
     number = before["Pt7_0_0"]
     assert number is not None
@@ -178,7 +177,7 @@ async def test_two_who_merge_into_nothing_lose_nothing(engine: sa.Engine, store:
 
     async def add(n: int) -> None:
         one = Annotation(email=EMAILS[0], kind="point", pos=(0, 0, 0), fields={"prop": {str(n): n}})
-        await store.put(DATASET, [Put(one, lambda a, b: {"prop": {**a["prop"], **b["prop"]}})], BY)
+        await store.put(DATASET, Puts([one], lambda a, b: {"prop": {**a["prop"], **b["prop"]}}), BY)
 
     await asyncio.gather(*map(add, range(8)))
     (found,) = await listed(store, Selection(dataset=DATASET, emails=None))
@@ -188,5 +187,6 @@ async def test_two_who_merge_into_nothing_lose_nothing(engine: sa.Engine, store:
 async def test_moving(engine: sa.Engine, store: Annotations) -> None:
     empty(engine)
     for moved_from, x in ((None, 1), ("Pt1_0_0", 2), ("Pt2_0_0", 2)):
-        await store.put(DATASET, [Put(Annotation(email=EMAILS[0], kind="point", pos=(x, 0, 0)))], BY, moved_from)
+        one = Annotation(email=EMAILS[0], kind="point", pos=(x, 0, 0))
+        await store.put(DATASET, Puts([one]), BY, moved_from)
     assert [one.key for one in await listed(store, Selection(dataset=DATASET, emails=None))] == ["Pt2_0_0"]

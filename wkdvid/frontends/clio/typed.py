@@ -15,7 +15,7 @@ from wkdvid.core.users import WRITE
 from wkdvid.errors import Forbidden, InvalidRequest
 from wkdvid.frontends.clio import points
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem, whole_number
-from wkdvid.metadata.clio.annotations import Put
+from wkdvid.metadata.clio.annotations import Merge, Puts
 
 EVERYBODY = "all"
 
@@ -107,12 +107,16 @@ async def put(call: Call) -> Any:
         if one.email != call.user.email and not call.user.has_role(WRITE, call.dataset):
             what = f"annotation for user {one.email} on dataset {call.parts['dataset']}"
             raise Forbidden(f"no permission to add {what}")
-    merge = None if call.flag("replace", default=True) else _merge(call.query.get("conditional", "").split(","))
-    await call.clio.typed.put(call.dataset, [Put(one, merge) for one in found], call.user.email, moved_from)
+    await call.clio.typed.put(call.dataset, Puts(found, merging(call)), call.user.email, moved_from)
     return {"keys": [one.key for one in found]} if many else {"key": found[0].key}
 
 
-def _merge(conditional: Sequence[str]) -> Any:
+def merging(call: Call) -> Merge | None:
+    """What becomes of fields that are stored already: ``replace``, and ``conditional``, which names those that stay."""
+    if call.flag("replace", default=True):
+        return None
+    conditional = call.query.get("conditional", "").split(",")
+
     def merge(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
         protected = {name for name in conditional if stored.get(name) not in (None, "", [], {})}
         return {**stored, **{name: value for name, value in given.items() if name not in protected}}

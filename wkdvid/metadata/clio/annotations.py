@@ -38,11 +38,16 @@ _CELL = sa.tuple_(table.c.cell, table.c.number)
 _AFTER_CELL = sa.tuple_(sa.bindparam("cell", type_=sa.BigInteger), sa.bindparam("number", type_=sa.BigInteger))
 
 
+Merge: TypeAlias = Callable[[Fields, Fields], Fields]
+"""From the fields that are stored and those that are given to those that are kept."""
+
+
 @dataclass(frozen=True, slots=True)
-class Put:
-    annotation: Annotation
-    merge: Callable[[Fields, Fields], Fields] | None = None
-    """From the fields that are stored and those that are given to those that are kept; None: replace."""
+class Puts:
+    annotations: Iterable[Annotation]
+    """Can be gone through more than once; few of them are held at a time. Of two in one place the last counts."""
+    merge: Merge | None = None
+    """None: what is stored is replaced."""
 
 
 class Annotations:
@@ -53,12 +58,10 @@ class Annotations:
 
     # ---- changes --------------------------------------------------------------------------------------------------
 
-    async def put(self, dataset: str, puts: Iterable[Put], by: str, moved_from: str | None = None) -> int:
+    async def put(self, dataset: str, puts: Puts, by: str, moved_from: str | None = None) -> int:
         """Add or change, all or none.
 
         Args:
-            puts: Can be gone through more than once; few of them are held at a time. Of two in one place the last
-                counts.
             moved_from: Key under which the only one was until now; it goes away.
         Returns:
             How many there were.
@@ -66,9 +69,9 @@ class Annotations:
 
         def put(connection: sa.Connection) -> int:
             number, first = 0, None
-            for some in _portions(puts):
-                number, first = number + len(some), first or some[0].annotation
-                _put(connection, dataset, some)
+            for some in _portions(puts.annotations):
+                number, first = number + len(some), first or some[0]
+                _put(connection, dataset, some, puts.merge)
             if moved_from is not None and first is not None and moved_from != first.key:
                 connection.execute(sa.delete(table).where(_is(dataset, first.email, moved_from)))
             keys = [] if first is None else [first.key]
@@ -119,28 +122,24 @@ class Annotations:
 # ---- changes ------------------------------------------------------------------------------------------------------
 
 
-def _portions(puts: Iterable[Put]) -> Iterator[Sequence[Put]]:
-    rest = iter(puts)
+def _portions(annotations: Iterable[Annotation]) -> Iterator[Sequence[Annotation]]:
+    rest = iter(annotations)
     while some := list(islice(rest, PAGE)):
         yield some
 
 
-def _put(connection: sa.Connection, dataset: str, puts: Sequence[Put]) -> None:
-    merged = [one.annotation for one in puts if one.merge is not None]
-    stored = _stored(connection, dataset, merged)
+def _put(connection: sa.Connection, dataset: str, some: Sequence[Annotation], merge: Merge | None) -> None:
+    fields: dict[Place, Fields] = {} if merge is None else _stored(connection, dataset, some)
+    stored = None if merge is None else set(fields)
     rows: dict[Place, dict[str, Any]] = {}
-    fields = dict(stored)
-    for one in puts:
-        given, place = one.annotation, (one.annotation.email, one.annotation.key)
-        kept = given.fields if one.merge is None or place not in fields else one.merge(fields[place], given.fields)
-        fields[place] = kept
-        rows[place] = {"dataset": dataset, **_row(given, kept)}
-    _write(
-        connection, [rows[place] for place in sorted(rows)], {(one.email, one.key) for one in merged} - stored.keys()
-    )
+    for one in some:
+        place = (one.email, one.key)
+        fields[place] = one.fields if merge is None or place not in fields else merge(fields[place], one.fields)
+        rows[place] = {"dataset": dataset, **_row(one, fields[place])}
+    _write(connection, [rows[place] for place in sorted(rows)], stored)
 
 
-def _stored(connection: sa.Connection, dataset: str, annotations: Sequence[Annotation]) -> Mapping[Place, Fields]:
+def _stored(connection: sa.Connection, dataset: str, annotations: Sequence[Annotation]) -> dict[Place, Fields]:
     keys: dict[str, list[str]] = {}
     for one in annotations:
         keys.setdefault(one.email, []).append(one.key)
@@ -152,17 +151,18 @@ def _stored(connection: sa.Connection, dataset: str, annotations: Sequence[Annot
     return found
 
 
-def _write(connection: sa.Connection, rows: Sequence[Mapping[str, Any]], new: Set[Place]) -> None:
+def _write(connection: sa.Connection, rows: Sequence[Mapping[str, Any]], stored: Set[Place] | None) -> None:
     """In the order of their places, so that two who write the same do not wait for each other.
 
     Args:
-        new: Places that were looked at and were empty: if another one has put something there meanwhile, it is an
-            IntegrityError, after which all is looked at again.
+        stored: Places that were looked at and held something; None: none was looked at. If another one has put
+            something into an empty one meanwhile, it is an IntegrityError, after which all is looked at again.
     """
     insert = _INSERT[connection.dialect.name](table)
-    changed = {name: insert.excluded[name] for name in _CHANGED}
-    for statement, is_new in ((insert, True), (insert.on_conflict_do_update(index_elements=_KEY, set_=changed), False)):
-        some = [row for row in rows if ((row["email"], row["key"]) in new) is is_new]
+    upsert = insert.on_conflict_do_update(index_elements=_KEY, set_={name: insert.excluded[name] for name in _CHANGED})
+    new = [row for row in rows if stored is not None and (row["email"], row["key"]) not in stored]
+    old = [row for row in rows if stored is None or (row["email"], row["key"]) in stored]
+    for statement, some in ((insert, new), (upsert, old)):
         if some:
             connection.execute(statement, some)
 
