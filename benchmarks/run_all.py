@@ -17,7 +17,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks import backends, cases, codecs, failing, many_datasets, pictures, servers, table
+from benchmarks import (
+    backends,
+    cases,
+    codecs,
+    downloads,
+    failing,
+    label_index,
+    many_datasets,
+    pictures,
+    servers,
+    table,
+)
 from benchmarks.cases import Case
 from benchmarks.load import WrongAnswer
 from benchmarks.measure import Bench
@@ -178,6 +189,24 @@ def run_pictures(run: Run) -> None:
         run.record(pictures.measure(name, voxels))
 
 
+def run_downloads(run: Run) -> None:
+    wanted = [source for source in downloads.SOURCES if run.only.search(downloads.case_name(source))]
+    if wanted:
+        print(f"\n{table.VERSUS_HEADING}")
+    for source in wanted:
+        with run.attempt(downloads.case_name(source)):
+            run.record(downloads.measure(run.bench.volume, source, partial(run.server, WARM_CACHE)))
+
+
+def run_label_index(run: Run) -> None:
+    wanted = [name for name in label_index.NAMES if run.only.search(name)]
+    if not wanted:
+        return
+    print(f"\n{table.VERSUS_HEADING}")
+    for name in wanted:
+        run.record(label_index.measure(name, run.bench.volume, min(run.bench.volume.side, BACKENDS_SIDE)))
+
+
 def run_failing(run: Run) -> None:
     """The source is a web server in this process, on the core of the load."""
     if not run.only.search(failing.NAME):
@@ -212,6 +241,8 @@ def run_all(run: Run, medulla: Path | None) -> None:
     run_label_block(run, medulla)
     run_backends(run)
     run_pictures(run)
+    run_downloads(run)
+    run_label_index(run)
     run_failing(run)
     print(f"\n{table.summary(run.results)}")
 

@@ -162,11 +162,10 @@ ASKED = {"", f"/data/v{OLD_VERSIONS[0]}", f"/data/v{VERSIONS[0]}"}
 ROUTES = sorted(
     (method, uri, access) for (method, uri), (access, _) in DECLARED.items() if (VERSION.match(uri) or [""])[0] in ASKED
 )
-LISTING = [(method, uri) for method, uri, access in ROUTES if access != "administrate" and not names_one(uri)]
-READING = [(method, uri) for method, uri, access in ROUTES if access == "read" and names_one(uri)]
-ADMINISTRATING = [(method, uri) for method, uri, access in ROUTES if access == "administrate"]
-CHANGING = [(method, uri) for method, uri in ADMINISTRATING if "<uuid" not in uri]
-"""The others say that the node is locked, whoever asks."""
+CHANGES = {"write", "administrate"}
+LISTING = [(method, uri) for method, uri, access in ROUTES if access not in CHANGES and not names_one(uri)]
+READING = [(method, uri) for method, uri, access in ROUTES if access in {"read", "write"} and names_one(uri)]
+CHANGING = [(method, uri) for method, uri, access in ROUTES if access in CHANGES]
 
 
 def path_of(uri: str, dataset: str) -> str:
@@ -184,7 +183,7 @@ def path_of(uri: str, dataset: str) -> str:
         **{axis: f"{axis}0" for axis in "xyz"},
         "path": "info",
         "endpoint": "raw" if "<part0" in uri else "info",
-        "action": "status",
+        "action": "note",
         "branch": "master",
         "domain": "mag",
         "typename": "uint8blk",
@@ -231,7 +230,7 @@ def test_every_version_of_a_route_is_the_same() -> None:
 
 
 def test_every_route_declares_its_access() -> None:
-    assert {access for access, _ in DECLARED.values()} == {"public", "read", "administrate"}
+    assert {access for access, _ in DECLARED.values()} == {"public", "read", "write", "administrate"}
     assert [uri for _, uri, access in ROUTES if access == "public" and names_one(uri)] == []
     assert {method for method, _ in LISTING} == {"GET", "HEAD"}
 
@@ -269,11 +268,11 @@ def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: s
         assert default_uuid(KEYS["hidden"])[:24] not in text
 
 
-@pytest.mark.parametrize(("method", "uri"), ADMINISTRATING)
+@pytest.mark.parametrize(("method", "uri"), CHANGING)
 @pytest.mark.parametrize(
     ("mode", "headers"), [("guarded", {}), ("guarded", {"X-Auth-Token": "wrong"}), ("shared", ALICE)]
 )
-def test_administration_needs_the_token(
+def test_changes_need_the_token(
     request: pytest.FixtureRequest, mode: str, method: str, uri: str, headers: dict[str, str]
 ) -> None:
     server: Server = request.getfixturevalue(mode)

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import cases, failing, pictures, table
+from benchmarks import cases, downloads, failing, label_index, pictures, servers, table
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
@@ -195,6 +196,23 @@ def test_pictures_are_measured_beside_a_script(name: str, volume: Volume) -> Non
     found = pictures.measure(name, volume.voxels("grey", Box((0, 0, 0), (SIDE, SIDE, SIDE))))
     assert min(*found.ours_us, *found.theirs_us) > 0
     assert pictures.LIBRARY in table.line(found)
+
+
+def test_the_client_is_measured_beside_a_loop(volume: Volume, tmp_path: Path) -> None:
+    core = sorted(os.sched_getaffinity(0))[0]
+    found = cases.datasets(lambda name: str(volume.folder / name))
+    with servers.wkdvid(tmp_path / "data", found, core=core, file_root=volume.folder, cache_mib=64) as server:
+        for source in downloads.SOURCES:
+            measured = downloads.measure(volume, source, lambda: nullcontext(server))
+            assert min(*measured.ours_us, *measured.theirs_us) > 0
+            assert downloads.LIBRARY in table.line(measured)
+
+
+@pytest.mark.parametrize("name", label_index.NAMES)
+def test_the_label_index_is_measured_beside_a_script(name: str, volume: Volume) -> None:
+    found = label_index.measure(name, volume, SIDE)
+    assert min(*found.ours_us, *found.theirs_us) > 0
+    assert label_index.LIBRARY in table.line(found)
 
 
 def test_pictures_that_differ_are_noticed() -> None:

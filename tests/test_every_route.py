@@ -128,6 +128,7 @@ OF_IMAGES = (
     ),
     Case("blocks", "/api/node/{uuid}/layer/blocks/{b}_0_0/2"),
     Case("blocks", "/api/node/{uuid}/layer_1/blocks/{b2}_0_0/1"),
+    Case("arb", "/api/node/{uuid}/layer/arb/{x}_0_3/{x}_19_5/{x}_0_19/1.5"),
 )
 OF_LABELS = (
     *OF_ANY,
@@ -146,6 +147,7 @@ OF_LABELS = (
             ("blocks", "blocks/64_64_64/{x2}_0_0?scale=1"),
         )
     ),
+    Case("pseudocolor", "/api/node/{uuid}/layer/pseudocolor/xz/20_20/{x}_0_0"),
     Case("label", "/api/node/{uuid}/layer/label/{x}_5_5"),
     Case("label", "/api/node/{uuid}/layer/label/{x2}_5_5?scale=1"),
     Case("labels", "/api/node/{uuid}/layer/labels", '[["X", 5, 5], [500, 5, 5]]'),

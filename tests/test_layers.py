@@ -14,6 +14,7 @@ RANKS = {
     "logs": 0,
     "core.geometry": 0,
     "codecs": 1,
+    "client": 2,
     "core": 2,
     "tissue": 3,
     "sample": 3,
@@ -37,9 +38,11 @@ RANKS = {
     "": 6,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses", "ranges"}
+SHARED = {"http", "addresses", "files", "ranges"}
 """What all front ends may use beside their own modules."""
-SANIC_ALLOWED = ("server", "frontends.http", "cli.serve")
+CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
+"""What the client may import of this package: it is installed where there is no server."""
+SANIC_ALLOWED = ("server", "frontends.http", "frontends.dvid.callers", "cli.serve")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -88,6 +91,18 @@ def test_front_ends_know_neither_each_other_nor_a_backend() -> None:
             target = imported.split(".")
             foreign = target[:2] == ["wkdvid", "frontends"] and target[2] not in {parts[1], *SHARED}
             if foreign or target[:2] == ["wkdvid", "backends"]:
+                breaches.append(f"{name} imports {imported}")
+    assert not breaches
+
+
+def test_the_client_knows_nothing_of_the_server_nor_the_server_of_the_client() -> None:
+    breaches = []
+    for name, tree in modules():
+        of_client = name.partition(".")[0] == "client"
+        for imported in imports(tree):
+            if of_client and imported.startswith("wkdvid.") and not imported.startswith(CLIENT_USES):
+                breaches.append(f"{name} imports {imported}")
+            if not of_client and imported.startswith("wkdvid.client"):
                 breaches.append(f"{name} imports {imported}")
     assert not breaches
 

@@ -73,7 +73,7 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("codecs", "testing", "__pycache__")
+OTHERS = ("client", "codecs", "export", "testing", "__pycache__")
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -81,16 +81,13 @@ ELSEWHERE = {"webknossos"}
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        *(
-            (path.name, [])
-            for path in (ROOT / "wkdvid").iterdir()
-            if path.name not in ("codecs", "export", "testing", "__pycache__")
-        ),
+        *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in OTHERS),
+        ("client", ["client"]),
         ("codecs", ["codecs"]),
         ("export", ["parquet"]),
         ("testing", ["testing"]),
-        ("../tests", ["codecs", "dev", "testing"]),
-        ("../benchmarks", ["dev", "testing"]),
+        ("../tests", ["client", "codecs", "dev", "testing"]),
+        ("../benchmarks", ["client", "dev", "testing"]),
     ],
 )
 def test_every_import_is_of_a_requirement_that_is_named(folder: str, extras: list[str]) -> None:

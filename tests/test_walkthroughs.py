@@ -13,7 +13,7 @@ import pytest
 from tests.servers import Server, running
 from wkdvid.sample import SAMPLE_ENTRY, write_sample
 
-PAGES = (Path(__file__).parents[1] / "docs" / "dvid.md",)
+PAGES = tuple(Path(__file__).parents[1] / "docs" / page for page in ("client.md", "dvid.md", "label-index.md"))
 SHOWN = "http://127.0.0.1:8000"
 SIZE = 132
 """Of the sample: the least that has three levels. What is shown is the same for the size that it has by itself."""
@@ -46,8 +46,13 @@ def test_commands_print_what_is_shown(server: Server, page: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_prints_what_is_shown(server: Server, page: Path) -> None:
-    session = "\n".join(_PYTHON.findall(page.read_text())).replace(SHOWN, server.base)
+def test_python_prints_what_is_shown(
+    server: Server, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = "\n".join(_PYTHON.findall(page.read_text())).replace(
+        SHOWN.removeprefix("http://"), server.base.removeprefix("http://")
+    )
     test = doctest.DocTestParser().get_doctest(session, {}, page.name, str(page), 0)
     said: list[str] = []
     assert test.examples or not session

@@ -29,10 +29,13 @@ from wkdvid.dvid_config import (
     is_dvid_key,
     ngprecomputed_stores,
 )
-from wkdvid.errors import ConfigError
+from wkdvid.errors import ConfigError, InvalidRequest
 from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, is_loopback, nearest
 
 AccessMode: TypeAlias = Literal["open", "token", "webknossos", "clio"]
+
+WRITABLE = ("file", "s3", "gs")
+"""Schemes of addresses that voxels can be written to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,9 @@ class ServerConfig:
     """How the main server of webKnossos reaches this one, where that is another way than the clients'."""
     workers: WholeNumber = 0
     """Processes; 0 means one per core."""
+    rwmode: Literal["readwrite", "readonly", "fullwrite"] = "readwrite"
+    """``readonly``: DVID's API changes nothing. DVID's ``fullwrite`` is accepted, but committed nodes stay as they
+    are."""
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
 
@@ -141,6 +147,14 @@ class MetadataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VolumesConfig:
+    """``[volumes]``: voxels that clients write."""
+
+    url: str | None = None
+    """Folder of a bucket (``s3://``, ``gs://``), or a path; None: ``volumes/repos`` in the data directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobsConfig:
     """``[jobs]``."""
 
@@ -158,6 +172,7 @@ class Config:
     datasets: DatasetsConfig = field(default_factory=DatasetsConfig)
     webknossos: WebknossosConfig = field(default_factory=WebknossosConfig)
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
+    volumes: VolumesConfig = field(default_factory=VolumesConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
     clio: ClioConfig = field(default_factory=ClioConfig)
     limits: Limits = field(default_factory=Limits)
@@ -218,6 +233,7 @@ SCHEMA = Schema(
         "datasets": DatasetsConfig,
         "webknossos": WebknossosConfig,
         "metadata": MetadataConfig,
+        "volumes": VolumesConfig,
         "jobs": JobsConfig,
         "clio": ClioConfig,
         "limits": Limits,
@@ -345,9 +361,21 @@ def _check(config: Config) -> None:
         )
     _check_main_server(config)
     check_clio(config.clio, reachable=not is_loopback(host))
+    _check_volumes(config.volumes)
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")
+
+
+def _check_volumes(volumes: VolumesConfig) -> None:
+    if volumes.url is None:
+        return
+    try:
+        scheme = read_source(volumes.url).scheme
+    except InvalidRequest as error:
+        raise ConfigError(f"volumes.url: {error}") from None
+    if scheme not in WRITABLE:
+        raise ConfigError(f"volumes.url: {scheme} cannot be written to; a path, or {', '.join(WRITABLE)}")
 
 
 def _check_main_server(config: Config) -> None:

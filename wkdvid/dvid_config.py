@@ -15,7 +15,7 @@ from wkdvid.settings import fold, is_loopback
 DVID_SECTIONS = ("backend", "logging", "mutations", "cache", "groupcache", "kafka", "mirror", "email")
 """Sections without meaning here. Not ``[auth]``: to skip it in silence would open what it closed."""
 DVID_SERVER_KEYS = (
-    *("rpcAddress", "webClient", "host", "note", "rwmode", "allowTiming", "webRedirectPath", "webDefaultFile"),
+    *("rpcAddress", "webClient", "host", "note", "allowTiming", "webRedirectPath", "webDefaultFile"),
     *("pidFile", "blockListFile", "startWebhook", "instance_id_gen", "instance_id_start", "min_mutation_id_start"),
     *("interactiveOpsBeforeBlock", "shutdownDelay"),
 )
@@ -47,6 +47,11 @@ class NgprecomputedStore:
         if self.ref.startswith(VAST):
             return f"s3://{self.ref.removeprefix(VAST).partition('/')[2]}"
         return self.ref if self.ref.startswith("/") or ":" in self.ref else f"gs://{self.ref}"
+
+    @property
+    def vast_host(self) -> str | None:
+        """Host and port of the ``vast://`` store that it is in; None: it is in another one."""
+        return self.ref.removeprefix(VAST).partition("/")[0] if self.ref.startswith(VAST) else None
 
     @property
     def source(self) -> Source:
@@ -81,13 +86,12 @@ def credentials_of(stores: Sequence[NgprecomputedStore], http_hosts: frozenset[s
     granted: dict[str, Credential] = {}
     for store in stores:
         if store.source.scheme in ("s3", "gs"):
-            endpoint = _endpoint(store.ref, http_hosts) if store.ref.startswith(VAST) else None
+            endpoint = _endpoint(store.vast_host, http_hosts) if store.vast_host is not None else None
             granted[store.source.url] = Credential(prefix=store.address, environment=True, endpoint=endpoint)
     return tuple(granted.values())
 
 
-def _endpoint(ref: str, http_hosts: frozenset[str]) -> str:
-    authority = ref.removeprefix(VAST).partition("/")[0]
+def _endpoint(authority: str, http_hosts: frozenset[str]) -> str:
     host = urlsplit(f"//{authority}").hostname or ""
     is_plain = is_loopback(host) or not http_hosts.isdisjoint({host, authority.lower()})
     return f"{'http' if is_plain else 'https'}://{authority}"
@@ -120,15 +124,8 @@ def _store(where: str, alias: str, table: Mapping[str, object]) -> Ngprecomputed
 
 def _check(store: NgprecomputedStore, where: str) -> None:
     try:
-        if store.ref.startswith(VAST):
-            _check_vast(store.ref)
+        if store.vast_host is not None:
+            read_source(f"https://{store.vast_host}/")
         store.source  # noqa: B018 - raises
     except InvalidRequest as error:
         raise ConfigError(f"{where}.ref: {str(error).removeprefix('source: ')}") from None
-
-
-def _check_vast(ref: str) -> None:
-    authority, _, bucket = ref.removeprefix(VAST).partition("/")
-    read_source(f"https://{authority}/")
-    if not bucket:
-        raise InvalidRequest(f"{ref!r} names no bucket; write vast://host/bucket/folder")

@@ -18,10 +18,14 @@ def document_of(stores: Sequence[NgprecomputedStore]) -> Document:
     """The stores in the form of datasets.json: each is a layer of its dataset.
 
     Raises:
-        ConfigError: a name or UUID that none can have, or two stores of one dataset with one name or two UUIDs.
+        ConfigError: a name or UUID that none can have, two stores of one dataset with one name or two UUIDs, or two
+            endpoints for one bucket and folder.
     """
     datasets: Document = {}
+    places: dict[str, str | None] = {}
     for store in stores:
+        if places.setdefault(store.source.url, store.vast_host) != store.vast_host:
+            raise ConfigError(f"store.{store.alias}.ref: another store has this bucket and folder at another endpoint")
         key = _key(store)
         entry = datasets.setdefault(key.organization, {}).setdefault(key.dataset, {"layers": {}})
         if store.instance in entry["layers"]:

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -22,10 +22,17 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.backends.failures import passing_answers
+from wkdvid.backends.label_index.job import KIND as INDEX
+from wkdvid.backends.label_index.job import IndexKind
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.pyramid_job import KIND as PYRAMID
 from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
+from wkdvid.backends.stored_files import open_folder
+from wkdvid.backends.workplace import Workplace
+from wkdvid.backends.written.arrays import Arrays, place_of_volumes
+from wkdvid.backends.written.journal import Journal
+from wkdvid.backends.written.volumes import Volumes
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
@@ -34,13 +41,15 @@ from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.jobs import JobRunner, Jobs, JobStore
+from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
+from wkdvid.core.repositories import Repositories
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
+from wkdvid.core.write_locks import WriteLocks
 from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.clio import routes as clio
@@ -68,7 +77,9 @@ from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
+from wkdvid.metadata.values import SqlValueStore
 from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
@@ -116,6 +127,7 @@ def create_app(config: Config) -> App:
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
+    app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
@@ -162,16 +174,17 @@ async def _start(config: Config, app: App) -> None:
     app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
+        await services.repositories.catch_up()
     runner = make_runner(config, services, job_store)
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
+        asyncio.create_task(services.volumes.mend(), name="mend writes"),
     ]
-    if config.shares_catalog:
-        lock = HostLock(config.state_dir / "catalog.follower.lock")
-        following = services.catalog.follow(lock)
-        app.ctx.watching.append(asyncio.create_task(following, name="follow other hosts"))
+    for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
+        following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+        app.ctx.watching.append(asyncio.create_task(following, name=f"follow the {name}"))
 
 
 async def _let_watchers_go(app: App) -> None:
@@ -219,28 +232,43 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     )
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
+    repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
     return Services(
         limits=config.limits,
         catalog=catalog,
+        repositories=repositories,
+        volumes=_volumes(config, opener, repositories, executor),
+        values=SqlValueStore(open_engine(config.metadata.database_url, outlives_power=True)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
         authorizer=_authorizer(config, link, identities),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
-        jobs=Jobs(job_store, (PYRAMID,)),
+        open_files=partial(open_folder, opener),
+        admit=opener.source,
+        jobs=Jobs(job_store, (PYRAMID, INDEX)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
         executor=executor,
     )
 
 
+def _volumes(config: Config, opener: Opener, repositories: Repositories, executor: Executor) -> Volumes:
+    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
+    locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
+    return Volumes(arrays, locks, journal, repositories, executor)
+
+
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
-    pyramids = PyramidKind(config.data_dir, opener, services.catalog, services.registrar, config.jobs.workers)
-    lock = HostLock(config.state_dir / "jobs.lock")
-    return JobRunner(job_store, {PYRAMID: pyramids}, lock, config.jobs.workers)
+    place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
+    kinds: dict[str, JobKind] = {
+        PYRAMID: PyramidKind(place, services.registrar, threads),
+        INDEX: IndexKind(place, services.registrar, threads, config.limits.working_bytes),
+    }
+    return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), threads)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:

@@ -58,4 +58,4 @@ async def open_all(double: BossDouble, backends: Backends | None = None, **optio
     backends = backends or backends_for(double)
     entries, problems = backends.parse({"boss": {"lab": {"data": entry(double, **options)}}})
     assert not problems, problems
-    return {volume.info.name: volume for _, volume in await backends.open_layers(entries[0])}
+    return {one.volume.info.name: one.volume for one in await backends.open_layers(entries[0])}

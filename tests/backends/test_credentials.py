@@ -380,8 +380,8 @@ async def own_volume(
         raise InvalidEntry(problems)
     assert SECRET not in repr(entries)
     assert "PRIVATE KEY" not in repr(entries)
-    ((_, volume),) = await backends.open_layers(entries[0])
-    return volume
+    (opened,) = await backends.open_layers(entries[0])
+    return opened.volume
 
 
 async def own_refusal(backends: Backends, credentials: object, source: str = "gs://bucket/em") -> str:
@@ -415,7 +415,7 @@ async def test_layers_are_found_with_the_key(tmp_path: Path, key: rsa.RSAPrivate
         backends = own_backends(server)
         entry = {"source": "gs://bucket/d", "credentials": account_key(server, key)}
         entries, _ = backends.parse({"wkw": {"lab": {"own": entry}}})
-        assert [volume.info.name for _, volume in await backends.open_layers(entries[0])] == ["em"]
+        assert [one.volume.info.name for one in await backends.open_layers(entries[0])] == ["em"]
         found = await Inspector(backends._opener).inspect({"backend": "wkw", **entry})
         assert [layer.info.name for layer in found.layers] == ["em"]
 

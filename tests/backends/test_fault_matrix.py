@@ -86,7 +86,8 @@ async def test_where_a_hole_is_refused(tmp_path: Path, kind: str) -> None:
         backends = make_backends(http_hosts=[server.host])
         entry = {"absent_status": 403, "layers": {"v": {"source": f"{server.url}v"}}}
         (parsed,), _ = backends.parse({backend_of(kind): {"lab": {"brain": entry}}})
-        ((_, volume),) = await backends.open_layers(parsed)
+        (opened,) = await backends.open_layers(parsed)
+        volume = opened.volume
         server.fault = on(str(chunk), 401)
         assert isinstance(volume, TellsRefusal)
         assert [type(one) for one in await volume.read_all(0, [whole.extent])] == [AuthRejected]

@@ -161,10 +161,10 @@ async def test_one_member_wrong(tmp_path: Path, write: Callable[[Path], str]) ->
     for document in (original, *odd_documents(original)):
         path.write_text(json.dumps(document))
         try:
-            for _, volume in await backends.open_layers(entry):
-                assert min(min(level.extent.size) for level in volume.info.levels) > 0
+            for one in await backends.open_layers(entry):
+                assert min(min(level.extent.size) for level in one.volume.info.levels) > 0
                 served += 1
-                check_sendable("".join(volume.info.notes))
+                check_sendable("".join(one.volume.info.notes))
         except WkdvidError as error:
             check_sendable(str(error))
             refused += 1

@@ -351,7 +351,7 @@ async def test_layers_of_a_folder(tmp_path: Path) -> None:
     for options in ({}, {"path": "binary/lab/data"}, {"source": f"{folder}/"}):
         entries, problems = backends.parse({"tiff": {"lab": {"data": {"scale": [4, 4], **options}}}})
         assert not problems
-        volumes = [volume.info for _, volume in await backends.open_layers(entries[0])]
+        volumes = [one.volume.info for one in await backends.open_layers(entries[0])]
         assert [(info.name, info.category) for info in volumes] == [
             ("color", "color"),
             ("segmentation_1", "segmentation"),

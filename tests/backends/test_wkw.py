@@ -146,7 +146,7 @@ async def open_entry(root: Path, entry: dict[str, Any]) -> dict[str, Volume]:
     backends = make_backends([root])
     entries, problems = backends.parse({"wkw": {"lab": {"data": entry}}})
     assert not problems
-    return {volume.info.name: volume for _, volume in await backends.open_layers(entries[0])}
+    return {one.volume.info.name: one.volume for one in await backends.open_layers(entries[0])}
 
 
 async def test_a_dataset_of_the_webknossos_package() -> None:
@@ -176,9 +176,9 @@ async def test_a_dataset_of_the_webknossos_package_over_http() -> None:
     with FileServer(REAL) as server:
         backends = make_backends(http_hosts=[server.host])
         entries, _ = backends.parse({"wkw": {"lab": {"data": {"source": f"{server.url}?token=1"}}}})
-        for _, volume in await backends.open_layers(entries[0]):
-            place = Box.at((12, 22, 31), (1, 1, 1)).scaled_down(volume.info.levels[0].mag)
-            assert (await volume.read(0, place)).all()
+        for one in await backends.open_layers(entries[0]):
+            place = Box.at((12, 22, 31), (1, 1, 1)).scaled_down(one.volume.info.levels[0].mag)
+            assert (await one.volume.read(0, place)).all()
 
 
 # Which layer is meant

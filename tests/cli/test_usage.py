@@ -23,6 +23,7 @@ VERBS = (
     "remove",
     "reload",
     "pyramid",
+    "index",
     "register",
     "user",
     "token",

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
 import lz4.block
 import numpy as np
 import requests
+from PIL import Image
 
 from tests.clients.neuclease import xyz
 from tests.dvid_wire import BLOCK, Corner, jpeg_block, label_block, records
@@ -23,8 +25,15 @@ RAW_BLOCK = 8 * BLOCK**3
 
 class Libdvid:
     def __init__(self, server: str, uuid: str) -> None:
-        self._node = f"{server}/api/node/{uuid}"
+        self._server, self._node = server, f"{server}/api/node/{uuid}"
         self._user = {"u": "somebody", "app": "tests"}
+
+    def find_server(self) -> None:
+        """As a connection begins, and as NeuTu looks now and then whether it is there."""
+        assert requests.get(f"{self._server}/api/server/info", params=self._user, timeout=60).json()["DVID Version"]
+        assert requests.get(f"{self._server}/api/heartbeat", params=self._user, timeout=60).text == "OK"
+        load = requests.get(f"{self._server}/api/load", timeout=60).json()
+        assert all(isinstance(figure, int) for figure in load.values())
 
     def _get(self, path: str, body: Any = None, **query: str) -> bytes:
         response = requests.get(f"{self._node}/{path}", params={**query, **self._user}, json=body, timeout=60)
@@ -39,6 +48,14 @@ class Libdvid:
     def get_gray3d(self, instance: str, size: Corner, start: Corner) -> Voxels:
         body = self._get(f"{instance}/raw/0_1_2/{xyz(size)}/{xyz(start)}", throttle="on")
         return np.frombuffer(body, np.uint8).reshape(size)
+
+    def get_slice(self, instance: str, axes: str, size: tuple[int, int], start: Corner) -> Voxels:
+        """A picture (height, width), as NeuTu shows it: ``axes`` are 0_1, 0_2 or 1_2, ``size`` is (width, height)."""
+        box = f"{size[0]}_{size[1]}/{xyz(start)}"
+        raw = np.asarray(Image.open(BytesIO(self._get(f"{instance}/raw/{axes}/{box}/png"))))
+        isotropic = np.asarray(Image.open(BytesIO(self._get(f"{instance}/isotropic/{axes}/{box}/png"))))
+        np.testing.assert_array_equal(isotropic, raw)  # for voxels of three equal sides
+        return raw
 
     def get_labels3d(self, instance: str, size: Corner, start: Corner) -> Voxels:
         path = f"{instance}/raw/0_1_2/{xyz(size)}/{xyz(start)}"

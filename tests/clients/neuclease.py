@@ -42,6 +42,10 @@ class Neuclease:
         assert version.startswith("v")
         return tuple(int(part) for part in version[1:].replace("-", ".").split(".")[:4])
 
+    def fetch_repos_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = self._get(f"{self._server}/api/repos/info").json()
+        return info
+
     def fetch_repo_info(self) -> dict[str, Any]:
         info: dict[str, Any] = self._get(f"{self._repo}/info").json()
         return info
@@ -65,6 +69,13 @@ class Neuclease:
 
     def fetch_commit(self) -> bool:
         return bool(self._get(f"{self._node}/commit").json()["Locked"])
+
+    def fetch_note(self) -> str:
+        return str(self._get(f"{self._node}/note").json()["note"])
+
+    def fetch_log(self) -> list[str]:
+        found: list[str] = self._get(f"{self._node}/log").json()["log"]
+        return found
 
     def fetch_instance_info(self, instance: str) -> dict[str, Any]:
         info: dict[str, Any] = self._get(f"{self._node}/{instance}/info").json()

@@ -140,10 +140,12 @@ def neuclease(server: Server) -> Neuclease:
 
 def test_neuclease_knows_where_it_is(neuclease: Neuclease) -> None:
     assert neuclease.fetch_server_version() >= LEAST_VERSION
+    assert [*neuclease.fetch_repos_info()] == [UUID]
     assert neuclease.expand_uuid("c11e") == UUID
     assert neuclease.fetch_branch_nodes() == [UUID]
     assert neuclease.fetch_branch_nodes("other") == []
     assert neuclease.fetch_commit()
+    assert (neuclease.fetch_note(), neuclease.fetch_log()) == ("", [])
     types = neuclease.fetch_repo_instances()
     assert {types[name] for name in ("grey", "grey_1", "plain")} == {"uint8blk"}
     assert (types["deep"], types["segmentation"]) == ("uint16blk", "labelmap")
@@ -232,10 +234,18 @@ def libdvid(server: Server) -> Libdvid:
 
 
 def test_libdvid_reads_boxes(libdvid: Libdvid, arrays: Mapping[str, Voxels], labels: Voxels) -> None:
+    libdvid.find_server()
     assert libdvid.block_size("grey") == BLOCK
     place = (slice(40, 120), slice(30, 120), slice(20, 120))
     np.testing.assert_array_equal(libdvid.get_gray3d("grey", (80, 90, 100), (40, 30, 20)), arrays["grey"].T[place])
     np.testing.assert_array_equal(libdvid.get_labels3d("segmentation", (80, 90, 100), (40, 30, 20)), labels[place])
+
+
+def test_neutu_shows_slices(libdvid: Libdvid, arrays: Mapping[str, Voxels]) -> None:
+    grey = arrays["plain"].T
+    np.testing.assert_array_equal(libdvid.get_slice("plain", "0_1", (30, 20), (7, 5, 3)), grey[7, 5:25, 3:33])
+    np.testing.assert_array_equal(libdvid.get_slice("plain", "0_2", (30, 20), (7, 5, 3)), grey[7:27, 5, 3:33])
+    np.testing.assert_array_equal(libdvid.get_slice("plain", "1_2", (30, 20), (7, 5, 3)), grey[7:27, 5:35, 3])
 
 
 @pytest.mark.parametrize("compression", ["lz4", "blocks"])

@@ -14,8 +14,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import BITSPERSAMPLE, STRIPBYTECOUNTS, STRIPOFFSETS, TiffImageFile
 
 from tests.codecs.pictures import cells, gray
-from wkdvid.codecs.images import SliceFormat, encode_slice, parse_format
-from wkdvid.errors import InvalidRequest, UnsupportedRequest
+from wkdvid.codecs.images import SliceFormat, decode_slice, encode_slice, parse_format
+from wkdvid.errors import CorruptChunk, InvalidRequest, UnsupportedRequest
 
 PNG, JPEG, TIFF, BMP = (SliceFormat("png"), SliceFormat("jpeg"), SliceFormat("tiff"), SliceFormat("bmp"))
 
@@ -196,3 +196,41 @@ def test_unknown_format(text: str) -> None:
 def test_bad_quality(text: str) -> None:
     with pytest.raises(InvalidRequest, match="the quality must be a number from 1 to 100"):
         parse_format(text)
+
+
+PNG = SliceFormat("png")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "float32", "uint64"])
+def test_png_is_decoded_exactly(dtype: str) -> None:
+    voxels = np.random.default_rng(1).integers(0, 256, (7, 5, np.dtype(dtype).itemsize)).astype(np.uint8)
+    bits = np.ascontiguousarray(voxels).view(dtype)[..., 0]
+    decoded = decode_slice(encode_slice(bits, PNG), (7, 5), np.dtype(dtype))
+    assert decoded.dtype == bits.dtype
+    assert decoded.tobytes() == bits.tobytes()
+
+
+@pytest.mark.parametrize("image_format", [PNG, SliceFormat("jpeg", 95)])
+def test_rgba_is_decoded(image_format: SliceFormat) -> None:
+    colors = np.full((40, 30, 4), (200, 100, 50, 255), np.uint8)
+    decoded = decode_slice(encode_slice(colors, image_format), (40, 30), np.dtype(np.uint8), 4)
+    assert np.abs(decoded.astype(int) - colors).max() <= (0 if image_format is PNG else 4)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_images_that_are_not_the_slice_are_refused(kind: Any) -> None:
+    """Cut short, of another size or kind of pixels, or none at all; a size is only believed if it is the right one."""
+    good = encode_slice(gray((40, 30, 1))[..., 0], SliceFormat(kind))
+    assert decode_slice(good, (40, 30), np.dtype(np.uint8)).shape == (40, 30)
+    wrong: list[tuple[bytes, tuple[int, int], str, int]] = [
+        *((good[:end], (40, 30), "uint8", 1) for end in (0, 3, 20, len(good) // 2)),
+        *((good, size, "uint8", 1) for size in ((30, 40), (40, 31), (39, 30))),
+        *((good, (40, 30), dtype, 1) for dtype in ("uint16", "uint32", "uint64")),
+        (bytes(100), (40, 30), "uint8", 1),
+    ]
+    if kind == "png":
+        wrong.append((good[:16] + struct.pack(">II", 2**31 - 1, 2**31 - 1) + good[24:], (40, 30), "uint8", 1))
+        wrong.append((good, (40, 30), "uint8", 4))
+    for data, size, dtype, channels in wrong:
+        with pytest.raises(CorruptChunk):
+            decode_slice(data, size, np.dtype(dtype), channels)

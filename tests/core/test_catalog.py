@@ -14,9 +14,9 @@ from wkdvid.core.catalog import TOKEN_S, Catalog, State
 from wkdvid.core.catalog_store import FileCatalogStore
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, remove_entry
 from wkdvid.core.guard import Guard
+from wkdvid.core.layers import Opened
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.core.service_account import LEAST_LEFT
-from wkdvid.core.volume import Volume
 
 DOCUMENT = {"precomputed": {"org": {name: {"layers": {"em": {"source": name}}} for name in ("a", "b")}}}
 
@@ -27,7 +27,7 @@ def parse(document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
 
 
 def make_catalog(folder: Path, refresh_s: float = 600) -> Catalog:
-    async def mistaken(entry: DatasetEntry) -> Sequence[tuple[str | None, Volume]]:
+    async def mistaken(entry: DatasetEntry) -> Sequence[Opened]:
         raise KeyError(entry.key.dataset)
 
     return Catalog(FileCatalogStore(folder / "datasets.json", folder / "state"), parse, mistaken, refresh_s)

@@ -10,7 +10,7 @@ from typing import Any
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import Backends
 from wkdvid.core.catalog_store import read_document, write_document
-from wkdvid.core.entries import DatasetEntry, DatasetKey, put_entry, put_pyramid
+from wkdvid.core.entries import DatasetEntry, DatasetKey, put_entry, put_made
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import MIB, Limits
 
@@ -104,7 +104,7 @@ def test_what_is_written_back_is_what_was_sent(tmp_path: Path) -> None:
     kept = {"source": "$FOLDER/p"}
     (entry,) = parse({"zarr": {"o": {"d": {"pyramids": {"b": "$FOLDER/b"}, "layers": {"z": kept, "a": kept}}}}})
     put_entry(written, entry)
-    put_pyramid(written, entry, "a", "volumes/a")
+    put_made(written, entry, "pyramids", "a", "volumes/a")
     expected = {"layers": {"z": kept, "a": kept}, "pyramids": {"b": "$FOLDER/b", "a": "volumes/a"}}
     write_document(tmp_path / "datasets.json", written)
     stored = json.loads((tmp_path / "datasets.json").read_text())

@@ -11,26 +11,30 @@ from sanic import Sanic
 
 from wkdvid.config import Config
 from wkdvid.frontends.dvid.calls import Endpoints
-from wkdvid.frontends.dvid.routes import ENDPOINTS, NODE_ACTIONS
+from wkdvid.frontends.dvid.instances import VALUE_TYPES
+from wkdvid.frontends.dvid.repositories.routes import NODE_ANSWERS
+from wkdvid.frontends.dvid.routes import ENDPOINTS
 from wkdvid.server import create_app
 
-PAGE = (Path(__file__).parents[2] / "docs" / "dvid.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "dvid.md").read_text()
+VALUES_PAGE = (DOCS / "dvid-values.md").read_text()
 CHANGING = ("POST", "PUT", "DELETE")
 BELOW_INSTANCES = re.compile(r"/api/node/<uuid.*?>/<name")
-COLUMNS: Mapping[str, str] = {kind: "images" if kind.endswith("blk") else kind for kind in ENDPOINTS}
-"""Of each type of instance."""
+COLUMNS: Mapping[str, str] = {kind: "images" for kind in ENDPOINTS if kind.endswith("blk")} | {"labelmap": "labelmap"}
+"""Of each type of voxels."""
 
 
-def tables() -> Iterator[list[dict[str, str]]]:
+def tables(page: str) -> Iterator[list[dict[str, str]]]:
     """Each as rows of cells by the heading of their column."""
-    for table in re.findall(r"(?:^\|.*\|\n)+", PAGE, re.MULTILINE):
+    for table in re.findall(r"(?:^\|.*\|\n)+", page, re.MULTILINE):
         heading, _, *rows = [[cell.strip() for cell in line[1:-1].split(" |")] for line in table.splitlines()]
         yield [dict(zip(heading, row, strict=True)) for row in rows]
 
 
-def table(first: str) -> list[dict[str, str]]:
+def table(first: str, page: str = PAGE) -> list[dict[str, str]]:
     """The one that begins with a column of this name."""
-    (found,) = [rows for rows in tables() if next(iter(rows[0])) == first]
+    (found,) = [rows for rows in tables(page) if next(iter(rows[0])) == first]
     return found
 
 
@@ -62,7 +66,7 @@ def test_each_route_has_a_row() -> None:
         if not any(method == m and fits(route, path) for m, path in DOCUMENTED)
     }
     assert missing == set()
-    assert {f"/api/node/UUID/{action}" for action in NODE_ACTIONS} <= {path for m, path in DOCUMENTED if m == "GET"}
+    assert {f"/api/node/UUID/{action}" for action in NODE_ANSWERS} <= {path for m, path in DOCUMENTED if m == "GET"}
 
 
 def test_each_row_is_a_route() -> None:
@@ -91,10 +95,10 @@ def names(endpoints: Endpoints) -> set[str]:
     return {*endpoints.handlers, *changing, *endpoints.asking, *endpoints.not_offered}
 
 
-@pytest.mark.parametrize("kind", ENDPOINTS)
+@pytest.mark.parametrize("kind", COLUMNS)
 def test_each_endpoint_of_an_instance_has_a_row(kind: str) -> None:
-    endpoints = ENDPOINTS[kind]
-    rows = {row["endpoint"].strip("`"): row[COLUMNS[kind]] for row in table("endpoint")}
+    endpoints, page = ENDPOINTS[kind], VALUES_PAGE if kind in VALUE_TYPES else PAGE
+    rows = {row["endpoint"].strip("`"): row[COLUMNS[kind]] for row in table("endpoint", page)}
     assert {name: cell for name, cell in rows.items() if cell} == {
         name: offered(endpoints, name) for name in names(endpoints)
     }

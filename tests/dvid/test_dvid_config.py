@@ -18,9 +18,12 @@ from tests.servers import Server, running
 from tests.skeleton_files import write_skeletons
 from tests.volumes import Voxels, write_precomputed
 from wkdvid.config import Config, load_config
+from wkdvid.core.catalog import configured_entries
 from wkdvid.core.geometry import Vec3
+from wkdvid.core.layers import arrange_layers
 from wkdvid.dvid_stores import document_of
-from wkdvid.errors import ConfigError
+from wkdvid.errors import ConfigError, InvalidEntry
+from wkdvid.testing.volume_suite import make_backends
 
 PAGE = Path(__file__).parents[2] / "docs" / "dvid-config.md"
 SAMPLE = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
@@ -185,6 +188,17 @@ def test_only_the_stores_own_places_are_opened_to_others(others: Server, tmp_pat
     assert (answer.status_code, "outside the directories" in answer.text) == (400, True)
 
 
+async def test_volumes_that_share_no_grid_need_datasets_of_their_own(tmp_path: Path) -> None:
+    for size in (3, 4):
+        array = np.ones((8, 8, 8), np.uint8)
+        write_precomputed(tmp_path / f"v{size}", [((1, 1, 1), array)], voxel_size_nm=(size, size, size))
+    backends = make_backends(roots=[tmp_path])
+    stores = config_of(tmp_path, store(f"{tmp_path}/v3") + store(f"{tmp_path}/v4", alias="b")).stores
+    (entry,) = configured_entries(backends.parse, document_of(stores))
+    with pytest.raises(InvalidEntry, match=r"layers.b: voxel size .* give its store a 'dataset' of its own"):
+        arrange_layers(entry, await backends.open_layers(entry))
+
+
 def config_of(folder: Path, text: str) -> Config:
     (folder / "config.toml").write_text(text)
     return load_config(folder / "config.toml", {}, {})
@@ -236,7 +250,7 @@ def test_hosts_and_folders_of_stores_are_allowed(tmp_path: Path) -> None:
     [
         (store("ftp://host/em"), "store.a.ref: scheme 'ftp' is not offered"),
         (store("s3://bucket/../em"), "holds '..'"),
-        (store("vast://host"), "names no bucket"),
+        (store("vast://host"), "does not name a bucket"),
         (store("vast:///bucket"), "store.a.ref"),
         (store("Bucket Of Mine/em"), "store.a.ref"),
         (store("s3://bucket/em", "colour = 3"), "store.a.colour: not engine, ref"),
@@ -256,6 +270,10 @@ def test_what_no_store_can_be(tmp_path: Path, text: str, message: str) -> None:
         (store("/em", 'dataset = "a/b/c"'), "dataset: 'b/c' is not a name"),
         (store("/em", 'uuid = "x/y"'), "store.a.uuid: 'x/y' is no UUID"),
         (store("/em") + store("/em2", 'instance = "a"', "b"), "store.b: dvid/main has an instance 'a' already"),
+        (
+            store("vast://x/lab/em") + store("vast://y/lab/em", alias="b"),
+            "store.b.ref: another store has this bucket and",
+        ),
         (store("/em", 'uuid = "12"') + store("/e", 'uuid = "13"', "b"), "store.b.uuid: dvid/main has another UUID"),
     ],
 )

@@ -193,3 +193,24 @@ def test_server_documents(shelf: Shelf) -> None:
     assert shelf.server.get("/api/server/token").status_code == 400
     assert shelf.server.get("/api/help/nope").status_code == 400
     assert shelf.server.get("/api/help").headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "text"),
+    [
+        ("GET", "/interface", "this API is not described as RAML; see /docs"),
+        ("GET", "/api/server/config", "the configuration is not shown: it may hold secrets"),
+        ("GET", "/api/server/groupcache", "there is no groupcache"),
+        ("GET", "/api/storage", "what is stored where is not shown; see /api/repos/info"),
+        ("GET", "/api/user-latencies?u=me", "heartbeats of users are not kept"),
+        ("POST", "/api/server/reload-auth", "there is no authorization file to be read again"),
+        ("POST", "/api/server/reload-blocklist", "there is no block list to be read again"),
+    ],
+)
+def test_what_dvid_has_and_this_server_does_not(shelf: Shelf, method: str, path: str, text: str) -> None:
+    answer = requests.request(method, shelf.server.base + path, timeout=60)
+    assert (answer.status_code, answer.text) == (400, f"{text} ({path.partition('?')[0]}).\n")
+
+
+def test_nobody_has_a_latency(shelf: Shelf) -> None:
+    assert shelf.server.get("/api/user-latencies").json() == {}

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import pytest
 import requests
 
 from tests.cli.program import command, wkdvid
+from tests.jobs.watching import comes_to, ended, has_done, runner
 from tests.servers import Server, running
-from tests.soak.processes import complaints, kill, processes
+from tests.soak.processes import complaints, kill
 from tests.volumes import write_precomputed
 
 LAYER = "org/data/layers/em"
@@ -62,41 +63,6 @@ def submit(server: Server) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     job: dict[str, Any] = answer.json()
     return job
-
-
-def comes_to(server: Server, job_id: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        job: dict[str, Any] = server.get(f"/api/jobs/{job_id}").json()
-        if wanted(job):
-            return job
-        time.sleep(0.02)
-    raise AssertionError(f"the job is still {job}")
-
-
-def runner(server: Server) -> int:
-    """The worker that runs jobs: the one process that has its lock open."""
-    (found,) = (
-        process
-        for process in processes(server)
-        if any(_target(link).endswith("jobs.lock") for link in Path(f"/proc/{process}/fd").iterdir())
-    )
-    return found
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:  # closed meanwhile
-        return ""
-
-
-def has_done(tasks: int, job: dict[str, Any]) -> bool:
-    return bool(job["done"] > tasks)
-
-
-def ended(job: dict[str, Any]) -> bool:
-    return job["state"] in ("done", "failed", "cancelled")
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.soak)])

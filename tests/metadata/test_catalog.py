@@ -14,8 +14,9 @@ from tests.metadata.databases import PostgreSQL
 from wkdvid.core.catalog_store import EVERYTHING, SharedCounter
 from wkdvid.core.entries import DatasetKey, Document, remove_entry
 from wkdvid.errors import ConfigError, DatabaseUnavailable, InvalidRequest
-from wkdvid.metadata.catalog import SqlCatalogStore
+from wkdvid.metadata.catalog import SqlCatalogStore, open_catalog
 from wkdvid.metadata.engine import migrate, open_engine
+from wkdvid.metadata.schema import catalog_state
 
 MANY = 20
 
@@ -31,8 +32,8 @@ def engine(postgresql: PostgreSQL) -> Iterator[sa.Engine]:
 
 @pytest.fixture
 def hosts(engine: sa.Engine, tmp_path: Path) -> tuple[SqlCatalogStore, SqlCatalogStore]:
-    one, two = (SqlCatalogStore(engine, SharedCounter(tmp_path / name / "counter")) for name in ("one", "two"))
-    return one, two
+    one, two = (SharedCounter(tmp_path / name / "counter") for name in ("one", "two"))
+    return SqlCatalogStore(engine, one, catalog_state), SqlCatalogStore(engine, two, catalog_state)
 
 
 def putting(name: str, **options: object) -> Callable[[Document], None]:
@@ -108,17 +109,17 @@ async def test_what_was_written_by_hand_spoils_nothing_else(
 def test_a_file_is_taken_over_once(hosts: tuple[SqlCatalogStore, SqlCatalogStore], tmp_path: Path) -> None:
     path = tmp_path / "datasets.json"
     one, two = hosts
-    assert one.begin(path) == 0  # there is none yet
+    assert one.fill(path) == 0  # there is none yet
     path.write_text(json.dumps({"zarr": {}}))
-    assert one.begin(path) == 0
+    assert one.fill(path) == 0
     path.write_text(json.dumps({"zarr": {"org": {"b": {}, "a": 5}, "odd": 3}, "n5": {"org": {"a": {}}}}))
-    assert one.begin(path) == 2
+    assert one.fill(path) == 2
     path.write_text("no JSON, and not read")
-    assert two.begin(path) == 0
+    assert two.fill(path) == 0
     read = asyncio.run(two.load())
     assert (read.document, read.generation, two.generation()) == ({"zarr": {"org": {"b": {}, "a": 5}}}, 1, 1)
     asyncio.run(one.update(lambda document: document.clear(), []))
-    assert one.begin(path) == 0, "a catalog that was emptied stays empty"
+    assert one.fill(path) == 0, "a catalog that was emptied stays empty"
 
 
 def test_a_counter_that_is_ahead_of_its_database_begins_anew(
@@ -126,7 +127,7 @@ def test_a_counter_that_is_ahead_of_its_database_begins_anew(
 ) -> None:
     """The data directory has been used with another database, or this one comes from a backup."""
     SharedCounter(tmp_path / "one" / "counter").set(1000)
-    hosts[0].begin(tmp_path / "none.json")
+    hosts[0].fill(tmp_path / "none.json")
     assert hosts[0].generation() == 0
 
 
@@ -134,7 +135,7 @@ async def test_a_database_that_hangs_is_not_waited_for(
     hosts: tuple[SqlCatalogStore, SqlCatalogStore], engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, _ = hosts
-    monkeypatch.setattr("wkdvid.metadata.catalog.ANSWER_S", 0.2)
+    monkeypatch.setattr("wkdvid.metadata.shared_state.ANSWER_S", 0.2)
     with engine.begin() as connection:
         connection.execute(sa.text("LOCK TABLE catalog_state IN ACCESS EXCLUSIVE MODE"))
         for asking in (one.refresh(), one.load()):
@@ -146,7 +147,7 @@ async def test_a_database_that_hangs_is_not_waited_for(
 
 
 async def test_a_database_that_does_not_answer_is_asked_once_for_all(tmp_path: Path) -> None:
-    store = SqlCatalogStore(open_engine(f"postgresql://user:secret@/db?host={tmp_path}"), SharedCounter(tmp_path / "c"))
+    store = open_catalog(f"postgresql://user:secret@/db?host={tmp_path}", tmp_path)
     refused = await asyncio.gather(*(store.refresh() for _ in range(MANY)), return_exceptions=True)
     assert {type(error) for error in refused} == {DatabaseUnavailable}
     assert "secret" not in str(refused)
@@ -165,7 +166,7 @@ async def test_keys_of_accounts_stay_out_of_the_database(
     document = {"zarr": {"org": {"a": {"layers": {"em": {"credentials": {"private_key": "hush"}}}}}}}
     path.write_text(json.dumps(document))
     with pytest.raises(ConfigError, match=r"datasets\.json: org/a: credentials: several servers") as refused:
-        one.begin(path)
+        one.fill(path)
     assert "hush" not in str(refused.value)
     with pytest.raises(InvalidRequest, match="org/a: credentials: several servers share this catalog"):
         await one.update(putting("a", credentials={"private_key": "hush"}), [])

@@ -128,6 +128,25 @@ def test_two_that_register_at_the_same_time_lose_nothing(hosts: tuple[Server, Se
     assert comes_to(lambda: layers(hosts[0], "same") == layers(hosts[1], "same"))
 
 
+def test_repositories_are_the_same_on_both(hosts: tuple[Server, Server]) -> None:
+    one, two = hosts
+    assert one.post("/api/repos", json={"root": "shared"}).json() == {"root": "shared"}
+    assert {two.get("/api/node/shared/status").text for _ in range(READERS)} == {'{"Locked":false}'}
+    with ThreadPoolExecutor(READERS) as pool:
+        for action, body in (("commit", {}), ("newversion", {}), ("tag", {"tag": "v1"})):
+            asked = [(hosts[n % 2], f"/api/node/shared/{action}") for n in range(READERS)]
+            answers = pool.map(lambda one, body=body: one[0].post(one[1], json=body), asked)
+            assert sorted(answer.status_code for answer in answers) == [200, *[400] * (READERS - 1)], action
+    assert two.get("/api/node/v1/status").json() == {"Locked": True}
+    for server in hosts:
+        assert comes_to(lambda server=server: len(nodes(server)) == 3)  # type: ignore[misc]
+
+
+def nodes(server: Server) -> dict[str, object]:
+    found: dict[str, object] = server.get("/api/repo/shared/info").json()["DAG"]["Nodes"]
+    return found
+
+
 def test_without_the_database_what_was_opened_is_served(hosts: tuple[Server, Server], postgresql: PostgreSQL) -> None:
     one, two = hosts
     register(one, "kept")
@@ -149,9 +168,13 @@ def test_without_the_database_what_was_opened_is_served(hosts: tuple[Server, Ser
                 assert refused.status_code == 503
                 assert "the database cannot be used" in refused.json()["messages"][0]["error"]
             assert server.get("/api/node/ffff/image/info").status_code == 503
+            assert server.post("/api/repos", json={"root": "lost"}).status_code == 503
+            assert len(nodes(server)) == 3
     finally:
         postgresql.start()
     assert comes_to(lambda: layers(one, "lost") is None)
+    assert two.post("/api/repos", json={"root": "after"}).status_code == 200
+    assert one.get("/api/node/after/status").json() == {"Locked": False}
     register(two, "after")
     assert layers(one, "after") == ["image"]
     assert layers(one, "kept") == ["image"]

@@ -6,17 +6,14 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import tensorstore as ts
 
 from wkdvid.backends.failures import translate
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.outcomes import FAILURES, finished
-from wkdvid.backends.registry import Backends
 from wkdvid.backends.stored_pyramid import (
     MANIFEST,
     array_metadata,
@@ -26,9 +23,9 @@ from wkdvid.backends.stored_pyramid import (
     placed,
     with_pyramid,
 )
-from wkdvid.core.catalog import Catalog
+from wkdvid.backends.workplace import NothingToDo, Workplace
 from wkdvid.core.catalog_store import write_document
-from wkdvid.core.entries import DatasetEntry, DatasetKey, LayerEntry
+from wkdvid.core.entries import DatasetEntry, LayerEntry
 from wkdvid.core.geometry import Box
 from wkdvid.core.jobs import Job, Stage, Work
 from wkdvid.core.joined_volume import join
@@ -36,7 +33,6 @@ from wkdvid.core.missing_levels import MissingLevel, missing_levels
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.volume import Volume
-from wkdvid.errors import NotFound
 
 KIND = "pyramid"
 VOLUMES = "volumes"
@@ -46,15 +42,11 @@ Finish = Callable[[], Awaitable[str]]
 
 
 class PyramidKind:
-    """Its sources are opened apart from those that are served: what it reads does not push out what clients read."""
-
-    def __init__(self, data_dir: Path, opener: Opener, catalog: Catalog, registrar: Registrar, threads: int) -> None:
-        self._data_dir = data_dir
-        self._opener = opener
-        self._backends = Backends(opener)
-        self._catalog = catalog
+    def __init__(self, workplace: Workplace, registrar: Registrar, threads: int) -> None:
+        self._workplace = workplace
+        self._opener = workplace.opener
         self._registrar = registrar
-        self._reader = Reader(opener.limits, ThreadPoolExecutor(threads, thread_name_prefix="job"))
+        self._reader = Reader(self._opener.limits, ThreadPoolExecutor(threads, thread_name_prefix="job"))
 
     async def prepare(self, job: Job) -> Work:
         """
@@ -63,33 +55,21 @@ class PyramidKind:
             InvalidRequest: the dataset stands in the server's configuration, where no pyramid can be noted.
             InvalidEntry, BackendError: a source of the dataset cannot be opened.
         """
-        await self._catalog.look_again()
-        self._catalog.refuse_configured(_key(job))
-        entry = self._catalog.find(_key(job)).entry
-        layer, volume = await self._source(entry, job.layer)
+        entry = await self._workplace.entry(job)
+        layer, volume = await self._workplace.source(entry, job.layer)
         levels = missing_levels(volume.info)
         plan = manifest(layer, volume.info)
         if not levels or await self._is_made(entry, layer, volume):
-            return _Nothing(plan, volume)
+            return NothingToDo(plan, volume, "no level is missing")
         self._opener.check_levels(len(volume.info.levels) + len(levels), job.layer)
-        folder = _folder(job)
+        folder = self._workplace.folder(job, VOLUMES)
 
         async def register() -> str:
             await self._registrar.add_pyramid(entry, job.layer, folder)
             return f"mags {', '.join(mag_name(one.level.mag) for one in levels)} are served from now on"
 
-        return _Making(plan, self._data_dir / folder, volume, levels, self._opener, self._reader, register)
-
-    async def _source(self, entry: DatasetEntry, name: str) -> tuple[LayerEntry, Volume]:
-        found: tuple[LayerEntry, Volume] | None = None
-        for layer, volume in await self._backends.open_sources(entry):
-            if volume.info.name == name:
-                found = layer, volume
-            else:
-                await volume.aclose()
-        if found is None:
-            raise NotFound(f"dataset {entry.key} has no layer {name!r}")
-        return found
+        place = self._workplace.data_dir / folder
+        return _Making(plan, place, volume, levels, self._opener, self._reader, register)
 
     async def _is_made(self, entry: DatasetEntry, layer: LayerEntry, volume: Volume) -> bool:
         folder = entry.pyramids.get(volume.info.name)
@@ -99,43 +79,8 @@ class PyramidKind:
         return len(joined.info.levels) > len(volume.info.levels)
 
     async def discard(self, job: Job) -> None:
-        """Unless it was finished in the moment in which it was cancelled: then it is served."""
-        await self._catalog.catch_up()
-        dataset = self._catalog.by_key.get(_key(job))
-        if dataset is not None and dataset.entry.pyramids.get(job.layer) == _folder(job):
-            return
-        await asyncio.to_thread(shutil.rmtree, self._data_dir / _folder(job), ignore_errors=True)
-
-
-def _key(job: Job) -> DatasetKey:
-    return DatasetKey(*job.dataset.split("/"))
-
-
-def _folder(job: Job) -> str:
-    """Of its own for each job, relative to the data directory: what is served meanwhile is left alone."""
-    names = (*_key(job), job.layer, job.id)
-    return "/".join((VOLUMES, *(quote(name, safe=" $@") for name in names)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Nothing:
-    """The work on a layer that lacks no level."""
-
-    plan: Mapping[str, Any]
-    source: Volume
-    stages: Sequence[Stage] = ()
-
-    async def begin(self, *, anew: bool) -> None:
-        """Nothing is made."""
-
-    async def do(self, stage: int, box: Box) -> None:
-        """Never called: there are no tasks."""
-
-    async def finish(self) -> str:
-        return "nothing to do: no level is missing"
-
-    async def aclose(self) -> None:
-        await self.source.aclose()
+        entry = await self._workplace.named_in(job)
+        await self._workplace.discard(job, VOLUMES, entry.pyramids if entry is not None else {})
 
 
 class _Making:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TypeAlias
 
+from wkdvid.backends.label_index.source import open_index
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
 from wkdvid.backends.stored_pyramid import with_pyramid
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
+from wkdvid.core.layers import Opened
 from wkdvid.core.refused_holes import with_refused_holes
 from wkdvid.core.volume import Volume
 from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
@@ -101,19 +103,21 @@ class Backends:
         entries = parser.parse(document)
         return entries, parser.problems
 
-    async def open_layers(self, entry: DatasetEntry) -> Sequence[tuple[str | None, Volume]]:
-        """Open every layer of an entry; each comes with the compression that the entry chose for DVID.
+    async def open_layers(self, entry: DatasetEntry) -> Sequence[Opened]:
+        """Open every layer of an entry, with what was made of it.
 
         Raises:
             InvalidEntry: with the JSON path of the layer that the source does not fit.
             BackendError: a source cannot be read.
         """
-        opened: list[tuple[str | None, Volume]] = []
-        for layer, volume in await self.open_sources(entry):
-            pyramid = entry.pyramids.get(volume.info.name)
-            joined = volume if pyramid is None else await with_pyramid(volume, layer, pyramid, self._opener.of(layer))
-            opened.append((layer.compression, joined))
-        return opened
+        return [await self._with_made(entry, layer, volume) for layer, volume in await self.open_sources(entry)]
+
+    async def _with_made(self, entry: DatasetEntry, layer: LayerEntry, volume: Volume) -> Opened:
+        info = volume.info
+        pyramid, folder = entry.pyramids.get(info.name), entry.indexes.get(info.name)
+        index, notes = (None, ()) if folder is None else await open_index(layer, info, folder, self._opener)
+        joined = volume if pyramid is None else await with_pyramid(volume, layer, pyramid, self._opener.of(layer))
+        return Opened(layer.compression, joined, index, notes)
 
     async def open_sources(self, entry: DatasetEntry) -> Sequence[tuple[LayerEntry, Volume]]:
         """The layers of an entry as their sources have them, without pyramids that are stored apart.

@@ -23,23 +23,21 @@ _KEYS: Mapping[FileFormat, str] = {
 }
 """What an array's metadata and chunks are called. Nothing else is handed out, whatever lies beside them."""
 
+ANY_KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[^/\x00-\x1f][^\x00-\x1f]{0,1023}")
+"""Nothing that leads out of the folder."""
 
-class LevelFiles:
-    """Reads whole files, or parts of them, each within the deadline. Names in the store are those of the format."""
 
-    def __init__(self, file_format: FileFormat, folder: str, axes: str, objects: StoredObjects, opener: Opener) -> None:
+class Files:
+    """Reads whole files of a folder, or parts of them, each within the deadline."""
+
+    def __init__(self, objects: StoredObjects, opener: Opener, keys: re.Pattern[str] = ANY_KEY) -> None:
         """
         Args:
-            folder: Of the array, below that of ``objects``: "", or the key of a precomputed scale.
-            axes: One letter for each dimension of the array.
+            keys: Of the files that are handed on.
         """
-        self.format: FileFormat = file_format
-        self.folder = folder
-        self.place = objects.source.name
-        self.axes = axes
         self._objects = objects
         self._opener = opener
-        self._keys = re.compile(_KEYS[file_format].format(folder=re.escape(folder)))
+        self._keys = keys
 
     async def length(self, key: str) -> int | None:
         return await self._within(self._objects.length(key)) if self._is_ours(key) else None
@@ -68,6 +66,32 @@ class LevelFiles:
         except TimeoutError as error:
             what = f"{self._objects.source.name}: no answer within {self._opener.deadline_s:g} s"
             raise UpstreamUnavailable(what) from error
+
+
+class LevelFiles(Files):
+    """Those of one array. Names in the store are those of the format."""
+
+    def __init__(self, file_format: FileFormat, folder: str, axes: str, objects: StoredObjects, opener: Opener) -> None:
+        """
+        Args:
+            folder: Of the array, below that of ``objects``: "", or the key of a precomputed scale.
+            axes: One letter for each dimension of the array.
+        """
+        super().__init__(objects, opener, re.compile(_KEYS[file_format].format(folder=re.escape(folder))))
+        self.format: FileFormat = file_format
+        self.folder = folder
+        self.place = objects.source.name
+        self.axes = axes
+
+
+async def open_folder(opener: Opener, address: str) -> Files:
+    """All files below an address.
+
+    Raises:
+        InvalidRequest: it is not admitted.
+        BackendError: the store cannot be opened.
+    """
+    return Files(await open_objects(await opener.source(address), opener.context), opener)
 
 
 async def open_files(opener: Opener, source: Source, file_format: FileFormat, axes: str) -> LevelFiles:

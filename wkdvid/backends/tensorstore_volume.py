@@ -54,11 +54,15 @@ class TensorStoreVolume:
         extent = self.info.levels[level].extent
         insides = [box if extent.contains(box) else extent.intersect(box) for box in boxes]
         wanted = [inside for inside in insides if inside is not None]
-        found = iter(await outcomes(partial(self._begin, self._stores[level]), wanted, self._deadline_s))
+        found = iter(await self._found(level, wanted))
         return [
             self._zeros(box) if inside is None else self._result(level, box, inside, next(found))
             for box, inside in zip(boxes, insides, strict=True)
         ]
+
+    async def _found(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | Exception]:
+        """The voxels of boxes inside the extent, or what TensorStore raises."""
+        return await outcomes(partial(self._begin, self._stores[level]), boxes, self._deadline_s)
 
     async def absent(self, level: int, boxes: Sequence[Box], context: ts.Context) -> Sequence[bool] | None:
         """Of boxes that lie within one chunk each: whether that was never written. None: the format does not tell.

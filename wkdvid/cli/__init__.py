@@ -22,6 +22,7 @@ MODULES = (
     "remove",
     "reload",
     "pyramid",
+    "index",
     "register",
     "user",
     "token",

@@ -103,12 +103,14 @@ def _prepare_database(config: Config) -> None:
     """Bring it up to date, and the catalog into it where it is to be there."""
     from wkdvid.metadata.catalog import open_catalog
     from wkdvid.metadata.engine import migrate
+    from wkdvid.metadata.repositories import open_state
 
     migrate(config.metadata.database_url)
+    open_state(config.metadata.database_url, config.state_dir).begin()
     if not config.shares_catalog:
         return
     path = config.datasets.path
-    taken_over = open_catalog(config.metadata.database_url, config.state_dir).begin(path)
+    taken_over = open_catalog(config.metadata.database_url, config.state_dir).fill(path)
     if taken_over:
         print(f"{path}: {taken_over} datasets taken over into the database; this file is not read again")
     elif path.exists():

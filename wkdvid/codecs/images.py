@@ -8,17 +8,22 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import imagecodecs
+import mmh3
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from wkdvid.codecs import jpeg
-from wkdvid.errors import InvalidRequest, UnsupportedRequest
+from wkdvid.errors import CorruptChunk, InvalidRequest, UnsupportedRequest
 
 Kind: TypeAlias = Literal["png", "jpeg", "tiff", "bmp"]
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
+_PNG = b"\x89PNG"
 _LARGEST_PNG_SIDE = 1_000_000
 """libpng's limit in pixels."""
+MIXED_AT_A_TIME = 1 << 20
+"""Pixels that are reckoned with in float64."""
 _KINDS: dict[str, Kind] = {
     "": "png",
     "png": "png",
@@ -83,6 +88,87 @@ def pixels_from_voxels(voxels: NDArray[Any]) -> Samples:
     sample = {1: "u1", 2: "<u2", 4: "u1", 8: ">u2"}[voxels.itemsize]
     samples = np.ascontiguousarray(voxels).view(sample).astype(np.dtype(sample).newbyteorder("="), copy=False)
     return samples.reshape(*voxels.shape, 4) if voxels.itemsize > 2 else samples
+
+
+def decode_slice(data: bytes, size: tuple[int, int], dtype: np.dtype[Any], channels: int = 1) -> NDArray[Any]:
+    """The inverse of ``encode_slice`` for PNG, and for JPEG of uint8, which has losses.
+
+    Args:
+        size: (height, width) that the image must have.
+    Returns:
+        Voxels (height, width), or (height, width, channels).
+    Raises:
+        CorruptChunk: not such an image.
+    """
+    voxels = np.empty((*size, channels) if channels > 1 else size, dtype)
+    pixels = np.empty_like(pixels_from_voxels(voxels))
+    try:
+        if data.startswith(_PNG):
+            imagecodecs.png_decode(data, out=pixels)
+        elif dtype == np.uint8:
+            _decode_jpeg(data, pixels)
+        else:
+            raise ValueError(f"of {dtype} only PNG carries every bit")
+    except (ValueError, imagecodecs.PngError) as error:
+        raise CorruptChunk(f"image of {size[1]} x {size[0]} voxels: {error}") from None
+    if voxels.ndim == pixels.ndim:
+        return pixels
+    samples = pixels.astype(">u2") if pixels.dtype == np.uint16 else pixels
+    return samples.reshape(-1).view(dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(size)
+
+
+def _decode_jpeg(data: bytes, pixels: Samples) -> None:
+    """Gray, or RGB into pixels whose alpha becomes 255."""
+    height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+    if (height, width) != pixels.shape[:2] or (colors == "Gray") != (pixels.ndim == 2):
+        raise ValueError(f"jpeg: {colors} of {width} x {height} pixels")
+    if pixels.ndim == 2:
+        pixels[...] = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
+    else:
+        pixels[..., :3], pixels[..., 3] = simplejpeg.decode_jpeg(data, "RGB"), 255
+
+
+def pseudocolors(labels: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Labels (height, width) -> RGB (height, width, 3): the first bytes of each label's murmurhash3 (x86, 32 bits, seed
+    0, of its 8 little-endian bytes), the high one first. So DVID colours them.
+    """
+    known, places = np.unique(labels, return_inverse=True)
+    hashes = [mmh3.hash(label.to_bytes(8, "little"), 0, signed=False) for label in known.tolist()]
+    colors = np.array(hashes, ">u4").view(np.uint8).reshape(-1, 4)[:, :3]
+    pixels: NDArray[np.uint8] = colors[places].reshape(*labels.shape, 3)
+    return pixels
+
+
+def resized(pixels: NDArray[Any], height: int, width: int, *, smooth: bool) -> NDArray[Any]:
+    """Pixels (height, width[, channels]) as an image of another size over the same area.
+
+    Args:
+        smooth: Whether to interpolate between pixels, bilinearly; else the nearest one is taken.
+    """
+    for axis, length in enumerate((height, width)):
+        if pixels.shape[axis] != length:
+            pixels = _resized_along(pixels, axis, length, smooth)
+    return pixels
+
+
+def _resized_along(pixels: NDArray[Any], axis: int, length: int, smooth: bool) -> NDArray[Any]:
+    old = pixels.shape[axis]
+    centers = (np.arange(length) + 0.5) * (old / length)
+    lines = np.moveaxis(pixels, axis, 0)
+    out = np.empty((length, *lines.shape[1:]), pixels.dtype)
+    if not smooth:
+        out[...] = lines[np.minimum(centers.astype(np.int64), old - 1)]
+        return np.moveaxis(out, 0, axis)
+    places = np.clip(centers - 0.5, 0, old - 1)
+    before = places.astype(np.int64)
+    after = np.minimum(before + 1, old - 1)
+    share = (places - before).reshape(-1, *[1] * (pixels.ndim - 1))
+    step = max(MIXED_AT_A_TIME // length, 1)
+    for start in range(0, lines.shape[1], step):
+        some = lines[:, start : start + step].astype(np.float64)
+        mixed = some[before] * (1 - share) + some[after] * share
+        out[:, start : start + step] = mixed if pixels.dtype.kind == "f" else np.floor(mixed + 0.5)
+    return np.moveaxis(out, 0, axis)
 
 
 def _eight_bit(pixels: Samples) -> NDArray[np.uint8]:

@@ -64,14 +64,15 @@ def swc(
 
     Neuroglancer reads plain decimals alone. Edges that would close a circle are left out: SWC is a forest.
     """
-    radius = np.zeros(len(positions)) if radii is None else np.nan_to_num(radii, posinf=0, neginf=0).clip(0)
-    kind = np.zeros(len(positions), np.int64) if types is None else types.clip(0)
+    count = len(positions)
+    radius = np.zeros(count) if radii is None else np.nan_to_num(radii, posinf=0, neginf=0).clip(0)
+    kind = np.zeros(count, np.int64) if types is None else types.clip(0)
+    points = list(zip(kind.tolist(), *positions.T.tolist(), radius.tolist(), strict=True))
     lines = []
-    number: dict[int, int] = {ROOT: ROOT}
-    for point, parent in _forest(len(positions), edges):
-        number[point] = len(number)
-        x, y, z = positions[point].tolist()
-        lines.append(f"{number[point]} {kind[point]} {x:.3f} {y:.3f} {z:.3f} {radius[point]:.3f} {number[parent]}\n")
+    number = [0] * count + [ROOT]  # the last is the parent of those that have none
+    for i, (point, parent) in enumerate(_forest(count, edges), 1):
+        number[point] = i
+        lines.append("%d %d %.3f %.3f %.3f %.3f %d\n" % (i, *points[point], number[parent]))  # noqa: UP031 - faster
     return "".join(lines).encode()
 
 

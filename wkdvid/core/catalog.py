@@ -16,18 +16,17 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias
 
+from wkdvid.core.agreement import InStep
 from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
-from wkdvid.core.host_lock import HostLock
-from wkdvid.core.layers import Layer, arrange_layers
+from wkdvid.core.layers import Layer, Opened, arrange_layers
 from wkdvid.core.releases import release_chains
 from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.service_account import LEAST_LEFT
-from wkdvid.core.volume import TellsRefusal, Volume
+from wkdvid.core.volume import TellsRefusal
 from wkdvid.errors import (
     ConfigError,
-    DatabaseUnavailable,
     InvalidEntry,
     InvalidRequest,
     NotFound,
@@ -43,13 +42,11 @@ RETRY_S = 30.0
 """Between two tries of a source that failed."""
 TOKEN_S = LEAST_LEFT.total_seconds() / 2
 """Age at which sources that are read with accounts of their own are opened again at the latest: tokens expire."""
-FOLLOW_S = 0.5
-"""Between two looks at what other hosts have changed, so that it is seen within a second."""
 
 ParseEntries: TypeAlias = Callable[[Document], tuple[Sequence[DatasetEntry], Sequence[str]]]
 """Entries of a document, and every problem of it with its JSON path."""
-OpenLayers: TypeAlias = Callable[[DatasetEntry], Awaitable[Sequence[tuple[str | None, Volume]]]]
-"""Opens every layer of an entry; each comes with the compression that the entry chose for DVID.
+OpenLayers: TypeAlias = Callable[[DatasetEntry], Awaitable[Sequence[Opened]]]
+"""Opens every layer of an entry.
 
 Raises:
     InvalidEntry: with the JSON path of each layer that could not be opened.
@@ -134,7 +131,7 @@ class Dataset:
         return layer
 
 
-class Catalog:
+class Catalog(InStep):
     """All datasets of the server, in step with the store."""
 
     def __init__(
@@ -151,6 +148,7 @@ class Catalog:
             refresh_s: Age at which a dataset's sources are opened again, so that changes are seen.
             configured: Datasets beside those of the document, which cannot be changed.
         """
+        super().__init__(store, "the catalog")
         self._store = store
         self._parse = parse
         self._open_layers = open_layers
@@ -160,10 +158,6 @@ class Catalog:
         """A DatasetKey is equal to its plain tuple."""
         self._problems: frozenset[str] = frozenset()
         """Of the document as it was last read, each logged once."""
-        self._seen = -1
-        self._cut_off = False
-        """Whether the store did not answer when it was last asked."""
-        self._catching_up = asyncio.Lock()
         self.by_id: dict[str, Dataset] = {}
         self.by_uuid: dict[str, Dataset] = {}
         self._chains: Mapping[DatasetKey, Sequence[DatasetKey]] = {}
@@ -175,64 +169,8 @@ class Catalog:
 
     # ---- looking up -----------------------------------------------------------------------------------------------
 
-    @property
-    def current(self) -> bool:
-        """Whether this process has seen every acknowledged change."""
-        return self._seen == self._store.generation()
-
-    @property
-    def generation(self) -> int:
-        """Of the last change that this process has seen."""
-        return self._seen
-
-    async def catch_up(self) -> None:
-        """See every change acknowledged before this call. Cheap when there is none.
-
-        While the store does not answer, what is known of it stays.
-
-        Raises:
-            DatabaseUnavailable: nothing is known yet.
-        """
-        if self._behind:
-            async with self._catching_up:
-                if self._behind:
-                    await self._load()
-
-    @property
-    def _behind(self) -> bool:
-        return not (self.current or self._cut_off)
-
     async def _load(self) -> None:
-        try:
-            snapshot = await self._store.load()
-        except DatabaseUnavailable as error:
-            if self._seen < 0:
-                raise
-            self._lost(error)
-        else:
-            await self._apply(snapshot, {})
-
-    async def look_again(self) -> None:
-        """See also every change that other hosts have acknowledged before this call.
-
-        Raises:
-            DatabaseUnavailable: that cannot be known now.
-        """
-        try:
-            await self._store.refresh()
-        except DatabaseUnavailable as error:
-            self._lost(error)
-            raise
-        if self._cut_off:
-            log.warning("the catalog's database answers again")
-        self._cut_off = False
-        await self.catch_up()
-
-    def _lost(self, error: DatabaseUnavailable) -> None:
-        """Requests do not ask again and again: ``follow`` does."""
-        if self._seen >= 0 and not self._cut_off:
-            log.warning("the catalog stays as it is known: %s", error)
-            self._cut_off = True
+        await self._apply(await self._store.load(), {})
 
     def datasets(self) -> Sequence[Dataset]:
         return tuple(self.by_key.values())
@@ -397,21 +335,6 @@ class Catalog:
             now = time.monotonic()
             await self._open_all([d for d in self.by_key.values() if self._is_due(d, now)])
             await asyncio.sleep(1.0)
-
-    async def follow(self, lock: HostLock) -> None:
-        """See what other hosts change, until cancelled.
-
-        Args:
-            lock: Held by the worker that asks for all of this host; they learn from it by the shared counter.
-        """
-        try:
-            while True:
-                if self._cut_off or lock.acquire():
-                    with contextlib.suppress(WkdvidError):  # said where it began
-                        await self.look_again()
-                await asyncio.sleep(FOLLOW_S)
-        finally:
-            lock.release()
 
     def _is_due(self, dataset: Dataset, now: float) -> bool:
         has_own = any(layer.credentials is not None for layer in dataset.entry.layers)

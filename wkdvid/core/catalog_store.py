@@ -9,13 +9,14 @@ import json
 import mmap
 import os
 import struct
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from wkdvid.core.agreement import Generations
+from wkdvid.core.durable import replaced
 from wkdvid.core.entries import Document, dataset_names
 from wkdvid.core.own_accounts import FOLDER, files_of, put_away
 from wkdvid.errors import ConfigError, InvalidRequest
@@ -38,22 +39,10 @@ class Snapshot:
     generation: int
 
 
-class CatalogStore(Protocol):
+class CatalogStore(Generations, Protocol):
     """One document, changed by one writer at a time, with a generation that every change raises."""
 
-    def generation(self) -> int:
-        """Compared on each request: cheap, no await. Every worker sees a change as soon as it is acknowledged."""
-        ...
-
     async def load(self) -> Snapshot: ...
-
-    async def refresh(self) -> None:
-        """Have ``generation`` count what other hosts have changed before this call.
-
-        Raises:
-            DatabaseUnavailable: that cannot be known now.
-        """
-        ...
 
     async def update(self, change: Callable[[Document], None], renew: Iterable[str]) -> Snapshot:
         """Load, change, save durably and raise the generation, with no other writer in between.
@@ -213,20 +202,5 @@ def _no_number(name: str) -> None:
 
 def write_document(path: Path, document: Document) -> None:
     """Replace the file in one step, durably; readers see the old or the new one, never half. Mode 0600."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file, indent=4)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with replaced(path) as file:
+        file.write(f"{json.dumps(document, indent=4)}\n".encode())

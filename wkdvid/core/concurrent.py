@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -48,3 +48,20 @@ def begin_shared(work: Coroutine[Any, Any, Result], name: str) -> asyncio.Task[R
 def _ask_why(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
         task.exception()
+
+
+async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """What a coroutine gives. Who cancels the caller waits until it has ended: it must not go on unguarded."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+async def all_ended(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all at a time. The first failure is raised when none runs any more."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if outcome is not None:
+            raise outcome

@@ -49,6 +49,7 @@ DATASET_OPTIONS = frozenset(
         "releases",
         "public",
         "pyramids",
+        "indexes",
         "absent_status",
         "credentials",
     }
@@ -103,6 +104,8 @@ class DatasetEntry:
     """What clio's clients call it."""
     pyramids: Mapping[str, str] = field(default_factory=dict)
     """Layer -> the source that holds levels of it that its own source lacks; ``wkdvid pyramid`` makes them."""
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    """Layer -> the folder of its label index; ``wkdvid index`` makes it."""
     options: Mapping[str, Any] = field(repr=False)
     """The entry exactly as it was written, variables too; with the key of its account, if it is written there."""
     note: str = ""
@@ -200,7 +203,8 @@ class EntryParser:
             dataset_id=self._text(path, options, "dataset_id", r"[0-9a-f]{24}") or default_uuid(key)[:24],
             public=self._flag(path, options, "public", default=True),
             clio_name=self._text(path, options, "clio_name", r"[A-Za-z0-9._:-]{1,128}"),
-            pyramids=self._pyramids(path, options.get("pyramids", {})),
+            pyramids=self._folders(path, options, "pyramids"),
+            indexes=self._folders(path, options, "indexes"),
             note=self._text(path, options, "note", rf"(?s).{{0,{MOST_NOTE}}}") or "",
             releases=self._releases(path, key, options.get("releases", [])),
             options=written,
@@ -292,10 +296,11 @@ class EntryParser:
         self._problem(f"{path}.{name}", f"expected text of the form {pattern}, got {value!r}")
         return None
 
-    def _pyramids(self, path: str, pyramids: object) -> Mapping[str, str]:
-        if isinstance(pyramids, dict) and all(isinstance(source, str) for source in pyramids.values()):
-            return pyramids
-        self._problem(f"{path}.pyramids", "expected an object of layers, each with the path or URL of a folder")
+    def _folders(self, path: str, options: Mapping[str, Any], name: str) -> Mapping[str, str]:
+        folders = options.get(name, {})
+        if isinstance(folders, dict) and all(isinstance(source, str) for source in folders.values()):
+            return folders
+        self._problem(f"{path}.{name}", "expected an object of layers, each with the path or URL of a folder")
         return {}
 
     def _releases(self, path: str, own: DatasetKey, releases: object) -> tuple[DatasetKey, ...]:
@@ -375,16 +380,18 @@ def put_entry(document: Document, entry: DatasetEntry) -> None:
     place[entry.key.dataset] = dict(entry.options)
 
 
-def put_pyramid(document: Document, entry: DatasetEntry, layer: str, source: str) -> None:
-    """Note where levels of a layer are stored.
+def put_made(document: Document, entry: DatasetEntry, option: str, layer: str, source: str) -> None:
+    """Note where something is stored that was made of a layer.
 
+    Args:
+        option: ``pyramids`` or ``indexes``.
     Raises:
         InvalidRequest: the dataset is gone, or is not what the entry says any more.
     """
     place = document.get(entry.backend, {}).get(entry.key.organization, {}).get(entry.key.dataset)
     if place != dict(entry.options):
         raise InvalidRequest(f"{entry.key} was removed or registered anew meanwhile")
-    place["pyramids"] = {**place.get("pyramids", {}), layer: source}
+    place[option] = {**place.get(option, {}), layer: source}
 
 
 def remove_entry(document: Document, key: DatasetKey) -> bool:

@@ -91,6 +91,12 @@ class Box:
             return None
         return Box(start, stop)
 
+    def join(self, other: Box) -> Box:
+        """The smallest box that holds both."""
+        a, b, c, d = self.start, self.stop, other.start, other.stop
+        start = (min(a[0], c[0]), min(a[1], c[1]), min(a[2], c[2]))
+        return Box(start, (max(b[0], d[0]), max(b[1], d[1]), max(b[2], d[2])))
+
     def scaled_up(self, factors: Vec3) -> Box:
         """The same region in voxels that are ``factors`` times smaller."""
         return Box(multiply(self.start, factors), multiply(self.stop, factors))

@@ -7,12 +7,25 @@ from dataclasses import dataclass, replace
 
 from wkdvid.core.entries import DatasetEntry
 from wkdvid.core.geometry import Float3, Vec3, multiply
+from wkdvid.core.label_index import LabelIndex
 from wkdvid.core.pyramid import Scale, halved_scales, mag_scales, plan_scale
 from wkdvid.core.volume import LayerInfo, StoresChunks, Volume
 from wkdvid.errors import InvalidEntry
 
 MAG_TOLERANCE = 0.02
 """How far a ratio of voxel sizes may be from a whole number: sources round their nanometres."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A layer of an entry, open."""
+
+    compression: str | None
+    """What the entry chose DVID to be told."""
+    volume: Volume
+    index: LabelIndex | None = None
+    notes: tuple[str, ...] = ()
+    """What is odd about it, besides the volume's own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +47,8 @@ class Layer:
     """Index k: the finest level halved k times on every axis; of an image of a DVID's store, the stored level k."""
     lasting: bool = True
     """Whether what is read of it stays true, so that it may be kept."""
+    index: LabelIndex | None = None
+    """Of the labels of the finest level, if one was made."""
 
     def scale(self, mag: Vec3) -> Scale | None:
         """The scale of exactly this mag, stored or computed; None if it cannot be made from a stored one."""
@@ -45,26 +60,29 @@ class Layer:
         return found
 
 
-def arrange_layers(entry: DatasetEntry, opened: Sequence[tuple[str | None, Volume]]) -> dict[str, Layer]:
+def arrange_layers(entry: DatasetEntry, opened: Sequence[Opened]) -> dict[str, Layer]:
     """Put the layers of a dataset on one grid: that of the finest voxel size among them.
 
     Raises:
         InvalidEntry: voxel sizes that are no whole multiples of the finest, or names that clash over DVID.
     """
-    finest = _finest_size([volume.info for _, volume in opened])
+    finest = _finest_size([one.volume.info for one in opened])
     problems: list[str] = []
     layers: dict[str, Layer] = {}
-    for compression, volume in opened:
+    for one in opened:
+        compression, volume = one.compression, one.volume
         path = f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}.layers.{volume.info.name}"
         ratio = _ratio(volume.info.voxel_size_nm, finest)
         if ratio is None:
-            problems.append(f"{path}: voxel size {volume.info.voxel_size_nm} nm is no whole multiple of {finest} nm")
+            help_text = "; give its store a 'dataset' of its own" if entry.is_configured else ""
+            size = volume.info.voxel_size_nm
+            problems.append(f"{path}: voxel size {size} nm is no whole multiple of {finest} nm{help_text}")
         elif volume.info.name in layers:
             problems.append(f"{path}: a second layer of this name")
         elif (unfit := _unfit(volume.info, compression)) is not None:
             problems.append(f"{path}: {unfit}")
         else:
-            layers[volume.info.name] = _layer(volume, ratio, finest, compression, entry.is_configured)
+            layers[volume.info.name] = _layer(one, ratio, finest, entry.is_configured)
     problems += _clashing_names(entry, layers)
     if problems:
         raise InvalidEntry(problems)
@@ -92,13 +110,15 @@ def _ratio(size: Float3, finest: Float3) -> Vec3 | None:
     return (whole[0], whole[1], whole[2])
 
 
-def _layer(volume: Volume, ratio: Vec3, finest: Float3, compression: str | None, is_dvids: bool) -> Layer:
+def _layer(one: Opened, ratio: Vec3, finest: Float3, is_dvids: bool) -> Layer:
     """
     Args:
         is_dvids: Whether a DVID's configuration names it, whose clients know its images' levels as they are stored.
     """
+    volume = one.volume
     levels = tuple(replace(level, mag=multiply(level.mag, ratio)) for level in volume.info.levels)
-    info = replace(volume.info, levels=levels, voxel_size_nm=finest)
+    notes = (*volume.info.notes, *one.notes)
+    info = replace(volume.info, levels=levels, voxel_size_nm=finest, notes=notes)
     by_mag = mag_scales(levels)
     if is_dvids and info.category == "color":
         halvings = by_mag[: len(levels)]
@@ -109,10 +129,11 @@ def _layer(volume: Volume, ratio: Vec3, finest: Float3, compression: str | None,
         info,
         volume,
         volume if isinstance(volume, StoresChunks) else None,
-        compression,
+        one.compression,
         scales,
         tuple(scale.mag for scale in by_mag),
         tuple(scales[scale.mag] for scale in halvings),
+        index=one.index,
     )
 
 

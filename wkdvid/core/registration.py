@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from wkdvid.core.catalog import OPENINGS, Catalog, OpenLayers, ParseEntries
 from wkdvid.core.concurrent import for_each
-from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, put_pyramid, remove_entry
+from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, put_made, remove_entry
 from wkdvid.core.layers import Layer, arrange_layers
 from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
 
@@ -80,7 +80,11 @@ class Registrar:
         Raises:
             InvalidRequest: the dataset is gone, or is not what ``entry`` says any more.
         """
-        await self._catalog.update(lambda stored: put_pyramid(stored, entry, layer, source), {})
+        await self._catalog.update(lambda stored: put_made(stored, entry, "pyramids", layer, source), {})
+
+    async def add_index(self, entry: DatasetEntry, layer: str, source: str) -> None:
+        """Have the label index that is stored in a folder used for a layer, by every worker; errors as above."""
+        await self._catalog.update(lambda stored: put_made(stored, entry, "indexes", layer, source), {})
 
     async def reload(self, key: DatasetKey | None) -> None:
         """Open the sources of one dataset afresh, or of all, in every worker.

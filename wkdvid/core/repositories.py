@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from wkdvid.core.entries import DatasetEntry, DatasetKey
 from wkdvid.core.geometry import Box
+from wkdvid.core.host_lock import HostLock
 
 ORGANIZATION = "repos"
 """Of repositories, where access is decided by ``organization/dataset``."""
@@ -122,10 +123,11 @@ def repository_of(releases: Sequence[DatasetEntry]) -> Repository:
 
 
 class Repositories(Protocol):
-    """All repositories, in step with the store. Changes are acknowledged when every worker of the host sees them.
+    """All repositories, in step with the store. A change is acknowledged when every worker of the host sees it.
 
     Methods that change raise DatabaseUnavailable where the change could not be stored, and RequestError where it is
-    not allowed, in DVID's words; then nothing is changed.
+    not allowed, in DVID's words; then nothing is changed. Whether it is allowed is decided where it is stored: of two
+    workers or hosts that take the same name one is refused.
     """
 
     @property
@@ -133,42 +135,108 @@ class Repositories(Protocol):
         """Whether this process has seen every acknowledged change. Cheap: asked on each request."""
         ...
 
+    @property
+    def generation(self) -> int:
+        """Of the last change that this process has seen."""
+        ...
+
     async def catch_up(self) -> None:
-        """See every change acknowledged on this host before this call."""
+        """See every change acknowledged on this host before this call. While the store does not answer, what is known
+        stays.
+
+        Raises:
+            DatabaseUnavailable: nothing is known yet.
+        """
+        ...
+
+    async def look_again(self) -> None:
+        """See also what other hosts have acknowledged before this call.
+
+        Raises:
+            DatabaseUnavailable: that cannot be known now.
+        """
+        ...
+
+    async def follow(self, lock: HostLock) -> None:
+        """See what other hosts change, until cancelled.
+
+        Args:
+            lock: Held by the worker that asks for all of this host.
+        """
         ...
 
     @property
     def by_root(self) -> Mapping[str, Repository]: ...
 
+    def with_uuid(self, uuid: str) -> tuple[Repository, Node] | None:
+        """The node of this UUID."""
+        ...
+
     def with_uuid_prefix(self, prefix: str) -> Sequence[tuple[Repository, Node]]:
         """Nodes whose UUID begins so, or is exactly this."""
         ...
 
-    async def create(self, root: str | None, alias: str, description: str) -> Repository: ...
-
-    async def describe(self, root: str, alias: str | None, description: str | None) -> None: ...
-
-    async def append_log(self, root: str, uuid: str | None, messages: Sequence[str]) -> None:
-        """To the log of a node, or of the repository (None)."""
+    async def create(self, root: str | None, alias: str, description: str) -> str:
+        """
+        Args:
+            root: None: a new one is made up.
+        Returns:
+            The UUID of the root.
+        """
         ...
 
-    async def set_note(self, uuid: str, note: str) -> None: ...
-
-    async def commit(self, uuid: str, note: str | None, messages: Sequence[str]) -> None: ...
-
-    async def add_child(self, parent: str, *, uuid: str | None, branch: str, note: str, locked: bool = False) -> Node:
-        """A new version of a locked node."""
+    async def describe(self, root: str, alias: str | None, description: str | None) -> None:
+        """What is None stays."""
         ...
 
-    async def add_instance(self, uuid: str, instance: DataInstance) -> None: ...
+    async def append_log(self, root: str, messages: Sequence[str]) -> None:
+        """To the repository's."""
+        ...
 
-    async def set_tags(self, data_uuid: str, tags: Mapping[str, str] | None) -> None: ...
+    async def annotate(self, uuid: str, note: str | None, messages: Sequence[str]) -> None:
+        """Of an open node: replace the note (None: it stays), and append to the log."""
+        ...
 
-    async def set_settings(self, data_uuid: str, changed: Mapping[str, Any]) -> None: ...
+    async def commit(self, uuid: str, note: str | None, messages: Sequence[str]) -> None:
+        """As ``annotate``; the node is immutable from now on."""
+        ...
+
+    async def add_child(
+        self, parent: str, *, uuid: str | None, branch: str | None, note: str, locked: bool = False
+    ) -> str:
+        """A new version of a locked node.
+
+        Args:
+            uuid: None: a new one is made up.
+            branch: One that the repository does not have yet; None: the parent's, if nothing follows there.
+        Returns:
+            Its UUID.
+        """
+        ...
+
+    async def add_instance(self, uuid: str, instance: DataInstance, extent: Box | None = None) -> None:
+        """
+        Args:
+            uuid: The node, an open one, in which it is made.
+            extent: Where its voxels are said to be; what is first written takes its place.
+        """
+        ...
+
+    async def set_tags(self, data_uuid: str, tags: Mapping[str, str], *, replace: bool) -> None:
+        """
+        Args:
+            replace: Whether those that are not named go.
+        """
+        ...
+
+    async def set_settings(self, data_uuid: str, changed: Mapping[str, Any]) -> None:
+        """Those that are not named stay."""
+        ...
 
     async def set_extent(self, data_uuid: str, version: int, extent: Box, *, grow: bool) -> None:
         """
         Args:
+            version: Of the node that sees it; all see that of an unversioned instance.
             grow: Join it with the extent that the node sees, which another writer may have changed meanwhile.
         """
         ...

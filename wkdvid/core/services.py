@@ -17,6 +17,10 @@ from wkdvid.core.limits import Limits
 from wkdvid.core.main_server import MainServer
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
+from wkdvid.core.repositories import Repositories
+from wkdvid.core.stored_values import ValueStore
+from wkdvid.core.volume import ReadsFiles
+from wkdvid.core.written_volumes import WrittenVolumes
 from wkdvid.errors import NotFound, NotShown
 
 Result = TypeVar("Result")
@@ -35,6 +39,9 @@ SETTLE_S = 2.0
 class Services:
     limits: Limits
     catalog: Catalog
+    repositories: Repositories
+    values: ValueStore
+    volumes: WrittenVolumes
     registrar: Registrar
     authorizer: Authorizer
     reader: Reader
@@ -42,6 +49,10 @@ class Services:
     inspect: Inspect
     explore: Inspect
     """As ``inspect``, from the main server's request to what its form for remote datasets expects."""
+    open_files: Callable[[str], Awaitable[ReadsFiles]]
+    """Of an address, the files below it. Raises InvalidRequest where it is not admitted, BackendError."""
+    admit: Callable[[str], Awaitable[object]]
+    """Raises InvalidRequest where the server may not ask the host of an address."""
     jobs: Jobs
     main_server: MainServer
     passing_answers: Callable[[], int]
@@ -79,14 +90,19 @@ class Services:
         Raises:
             NotFound, DatabaseUnavailable: as ``dataset``.
         """
-        seen = self.catalog.generation
+        seen = self._generations
         try:
             return await find()
         except NotFound:
             await self.catalog.look_again()
-            if self.catalog.generation == seen:
+            await self.repositories.look_again()
+            if self._generations == seen:
                 raise
         return await find()
+
+    @property
+    def _generations(self) -> tuple[int, int]:
+        return self.catalog.generation, self.repositories.generation
 
     async def find_by_id(self, dataset_id: str) -> Dataset | None:
         """The dataset that has this id here or at the main server, whoever asks.

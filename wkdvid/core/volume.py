@@ -112,6 +112,20 @@ class StoresChunks(Protocol):
 
 
 @runtime_checkable
+class TellsAbsence(Protocol):
+    """The power to tell what was never written from what is zero. Asked for by type."""
+
+    async def never_written(self, level: int, boxes: Sequence[Box]) -> Sequence[bool]:
+        """
+        Args:
+            boxes: Inside the extent, each within one chunk.
+        Raises:
+            BackendError: as ``Volume.read``.
+        """
+        ...
+
+
+@runtime_checkable
 class TellsRefusal(Protocol):
     """The power to tell that the source does not let itself be read. Asked for by type."""
 
@@ -121,7 +135,31 @@ class TellsRefusal(Protocol):
         ...
 
 
-class StoredFiles(Protocol):
+class ReadsFiles(Protocol):
+    """Files of a folder, wherever it is."""
+
+    async def length(self, key: str) -> int | None:
+        """Bytes of a file; None: there is none of this name, or none that is handed on.
+
+        Raises:
+            BackendError: it could not be judged whether it is there.
+        """
+        ...
+
+    async def read(self, key: str, start: int, stop: int) -> bytes | None:
+        """Bytes ``start`` to ``stop`` (exclusive) of a file that is no shorter; None and errors as ``length``."""
+        ...
+
+    async def read_whole(self, key: str, limit: int) -> bytes | None:
+        """All bytes of a file; None and errors as ``length``.
+
+        Raises:
+            TooLarge: it has more than ``limit``.
+        """
+        ...
+
+
+class StoredFiles(ReadsFiles, Protocol):
     """The files of one level as they are stored: metadata and chunks or shards of one array."""
 
     @property
@@ -140,26 +178,6 @@ class StoredFiles(Protocol):
     @property
     def axes(self) -> str:
         """One letter for each dimension of the array: x, y, z, c."""
-        ...
-
-    async def length(self, key: str) -> int | None:
-        """Bytes of a file; None: there is none of this name, or none that belongs to the array.
-
-        Raises:
-            BackendError: it could not be judged whether it is there.
-        """
-        ...
-
-    async def read(self, key: str, start: int, stop: int) -> bytes | None:
-        """Bytes ``start`` to ``stop`` (exclusive) of a file that is no shorter; None and errors as ``length``."""
-        ...
-
-    async def read_whole(self, key: str, limit: int) -> bytes | None:
-        """All bytes of a file; None and errors as ``length``.
-
-        Raises:
-            TooLarge: it has more than ``limit``.
-        """
         ...
 
 

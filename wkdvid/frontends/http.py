@@ -140,12 +140,12 @@ def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | No
 
 
 async def send_bytes(
-    request: Request, body: Body, content_type: str, headers: Mapping[str, str] | None = None
+    request: Request, body: Body, content_type: str, headers: Mapping[str, str] | None = None, status: int = 200
 ) -> HTTPResponse | None:
     """Answer with one body of any size; a large one is not copied."""
     if len(body) < SEND_WHOLE:
-        return reply(body, content_type, 200, headers)
-    return await send_parts(request, _one(body), content_type, len(body), headers)
+        return reply(body, content_type, status, headers)
+    return await send_parts(request, _one(body), content_type, len(body), headers, status)
 
 
 async def send_object(request: Request, body: Body, content_type: str) -> HTTPResponse | None:
@@ -170,6 +170,7 @@ async def send_parts(
     content_type: str,
     length: int | None,
     headers: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> HTTPResponse | None:
     """Stream an answer. What fails before the first part is answered as an error; later it breaks the connection off.
 
@@ -181,8 +182,8 @@ async def send_parts(
     rest = aiter(parts)
     first = await anext(rest, b"")
     if request.method == "HEAD":
-        return HTTPResponse(headers=head, content_type=content_type)
-    response = await request.respond(headers=head, content_type=content_type)
+        return HTTPResponse(status=status, headers=head, content_type=content_type)
+    response = await request.respond(status=status, headers=head, content_type=content_type)
     if response is None:
         return None
     try:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wkdvid.core.catalog import Dataset, State
-from wkdvid.core.layers import Layer, arrange_layers
+from wkdvid.core.layers import Layer, Opened, arrange_layers
 from wkdvid.core.volume import StoredFiles, StoresFiles
 from wkdvid.errors import BackendError, InvalidEntry, InvalidRequest, RequestError
 from wkdvid.frontends.webknossos.documents import ENVELOPES_SINCE, data_source
@@ -82,7 +82,7 @@ def _folder(address: str) -> str:
 
 def _data_source(found: Sequence[Inspection], report: list[str]) -> dict[str, Any] | None:
     """All layers on one grid; None if there is nothing that the main server could name."""
-    opened = [(None, layer.volume) for inspection in found for layer in inspection.layers]
+    opened = [Opened(None, layer.volume) for inspection in found for layer in inspection.layers]
     if not opened:
         return None
     entry = found[0].dataset.entry

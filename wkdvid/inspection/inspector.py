@@ -11,7 +11,7 @@ from wkdvid.backends.registry import ALIASES, Backend, Backends, load_backends
 from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, LayerEntry
-from wkdvid.core.layers import Layer, arrange_layers
+from wkdvid.core.layers import Layer, Opened, arrange_layers
 from wkdvid.core.volume import LayerInfo, Volume
 from wkdvid.errors import BackendError, InvalidEntry, InvalidRequest, RequestError
 from wkdvid.inspection.problems import layer_problems, sample_problems
@@ -110,7 +110,7 @@ class Inspector:
         layers, more = _arranged(entry, opened)
         dataset = Dataset(entry, 0, State.OPEN, layers)
         time_s = TIME_S / len(opened)
-        inspected = [await self._look_at(volume, layers.get(volume.info.name), time_s) for _, volume in opened]
+        inspected = [await self._look_at(one.volume, layers.get(one.volume.info.name), time_s) for one in opened]
         return Inspection(backend=backend, dataset=dataset, layers=inspected, problems=[*problems, *more])
 
     def _entry(self, backend: str, options: Mapping[str, Any]) -> DatasetEntry:
@@ -119,20 +119,20 @@ class Inspector:
             raise InvalidEntry([plain(problem, backend) for problem in problems])
         return entries[0]
 
-    async def _open(self, entry: DatasetEntry) -> tuple[list[tuple[str | None, Volume]], list[str]]:
+    async def _open(self, entry: DatasetEntry) -> tuple[list[Opened], list[str]]:
         """The layers that can be opened, as ``arrange_layers`` takes them, and what is wrong with the others.
 
         Raises:
             InvalidRequest, BackendError: there is none.
         """
         layers = await self._found(entry.layers)
-        opened: list[tuple[str | None, Volume]] = []
+        opened: list[Opened] = []
         failures: dict[str, Exception] = {}
         for layer, found in zip(layers, await for_each(self._open_layer, layers), strict=True):
             if isinstance(found, Exception):
                 failures[layer.name] = found
             else:
-                opened += [(layer.compression, volume) for volume in found]
+                opened += [Opened(layer.compression, volume) for volume in found]
         if not opened:
             raise next(iter(failures.values()), InvalidRequest("source: there is no layer"))
         return opened, [f"Layer {name} cannot be served: {error}." for name, error in failures.items()]
@@ -158,9 +158,7 @@ def _place(backend: Backend) -> str:
     return next((name for name in SOURCE_OPTIONS if name in backend.options), "source")
 
 
-def _arranged(
-    entry: DatasetEntry, opened: Sequence[tuple[str | None, Volume]]
-) -> tuple[Mapping[str, Layer], Sequence[str]]:
+def _arranged(entry: DatasetEntry, opened: Sequence[Opened]) -> tuple[Mapping[str, Layer], Sequence[str]]:
     """The layers as they would be served, and why a registration would refuse them: then those that are well alone."""
     try:
         return arrange_layers(entry, opened), ()

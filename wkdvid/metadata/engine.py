@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,23 @@ SILENCE = {
     "keepalives_count": "2",
 }
 """A PostgreSQL that is not there any more is noticed; libpq's words. What the URL says of them goes before."""
-READING = "wkdvid_reading"
-"""Execution option of a connection that writes nothing."""
+ONLY_READS = "only_reads"
+"""Option of a connection."""
 MIGRATION_LOCK = 7_243_151_902_231_460
 """A number of our own among PostgreSQL's advisory locks."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
-def open_engine(database_url: str, setting: str = "metadata.database_url") -> sa.Engine:
+def open_engine(
+    database_url: str, setting: str = "metadata.database_url", *, outlives_power: bool = False
+) -> sa.Engine:
     """
     Args:
         database_url: ``sqlite:///PATH``, or ``postgresql://...``.
         setting: Where that stands, for messages.
+        outlives_power: What is committed is on the disk, whatever happens to the machine: for what clients have been
+            told is stored. (With SQLite it costs a few ms; PostgreSQL does so anyway.)
 
     Raises:
         ConfigError: not such a URL, or the driver is not installed. The message does not show the URL: it may hold a
@@ -54,17 +59,17 @@ def open_engine(database_url: str, setting: str = "metadata.database_url") -> sa
     if engine.dialect.name == "sqlite":
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        sa.event.listen(engine, "connect", _on_connect)
+        sa.event.listen(engine, "connect", partial(_on_connect, "FULL" if outlives_power else "NORMAL"))
         sa.event.listen(engine, "begin", _on_begin)
     return engine
 
 
-def _on_connect(connection: Any, _: object) -> None:
+def _on_connect(synchronous: str, connection: Any, _: object) -> None:
     """WAL lets readers and the writer be at work at a time; with it NORMAL loses nothing when a process is killed."""
     for pragma in (
         f"busy_timeout = {BUSY_S * 1000}",
         "journal_mode = WAL",
-        "synchronous = NORMAL",
+        f"synchronous = {synchronous}",
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
@@ -72,20 +77,24 @@ def _on_connect(connection: Any, _: object) -> None:
 
 def _on_begin(connection: sa.Connection) -> None:
     """A transaction that began by reading could not wait for another one's writing: SQLite fails it at once."""
-    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READING) else "BEGIN IMMEDIATE")
+    only_reads = connection.get_execution_options().get(ONLY_READS)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
+
+
+def reading(engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connection]:
+    """As ``transaction``, of one that only reads: with SQLite too, it waits for no writer."""
+    return transaction(engine.execution_options(**{ONLY_READS: True}))
 
 
 @contextlib.contextmanager
-def transaction(engine: sa.Engine, *, reading: bool = False) -> Iterator[sa.Connection]:
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection whose work is committed at the end, or undone where it raises.
 
-    Args:
-        reading: Nothing is written. SQLite's readers then wait for no writer.
     Raises:
         DatabaseUnavailable: the database does not answer, or cannot be written.
     """
     try:
-        with engine.execution_options(**{READING: reading}).begin() as connection:
+        with engine.begin() as connection:
             yield connection
     except sa.exc.IntegrityError:
         raise  # who does what it forbids expects it

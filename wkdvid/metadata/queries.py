@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from wkdvid.errors import DatabaseUnavailable
-from wkdvid.metadata.engine import transaction
+from wkdvid.metadata.engine import reading, transaction
 
 Result = TypeVar("Result")
 
@@ -37,7 +37,7 @@ class Queries:
         """As ``run``, of what only reads: it waits for no writer."""
 
         def read() -> Result:
-            with transaction(self._engine, reading=True) as connection:
+            with reading(self._engine) as connection:
                 return query(connection)
 
         return await asyncio.to_thread(read)

@@ -157,7 +157,7 @@ async def open_with(backends: Backends, backend: str, options: Mapping[str, Any]
     """As ``open_layers``, what was opened before being known."""
     entries, problems = backends.parse({backend: {"lab": {"data": {"layers": {"layer": dict(options)}}}}})
     assert not problems, problems
-    return [volume for _, volume in await backends.open_layers(entries[0])]
+    return [one.volume for one in await backends.open_layers(entries[0])]
 
 
 class ReadingSuite:

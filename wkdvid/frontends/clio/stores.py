@@ -18,6 +18,7 @@ from wkdvid.metadata.clio.datasets import COUNTER, Datasets
 from wkdvid.metadata.clio.neurons import Neurons
 from wkdvid.metadata.clio.points import Points
 from wkdvid.metadata.clio.values import Values
+from wkdvid.metadata.clio.volumes import SiteReports, Volumes
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.queries import Queries
 
@@ -66,6 +67,8 @@ class Clio:
     atlas: Points
     values: Values
     neurons: Neurons
+    volumes: Volumes
+    site_reports: SiteReports
 
     @property
     def users(self) -> Users:
@@ -86,4 +89,6 @@ def open_clio(config: Config, catalog: Catalog, identities: Identities, login: L
         atlas=Points(queries, "atlas"),
         values=Values(queries),
         neurons=Neurons(queries),
+        volumes=Volumes(queries),
+        site_reports=SiteReports(queries),
     )

@@ -7,7 +7,8 @@ zero: clients take a block that is left out as zeros.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import itertools
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from wkdvid.core.geometry import Box, Vec3, divide_down, multiply, volume_of
 from wkdvid.core.layers import Layer
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
-from wkdvid.core.volume import Array, StoresChunks, has_data
+from wkdvid.core.volume import Array, StoresChunks, TellsAbsence, has_data
 from wkdvid.errors import BackendError
 from wkdvid.frontends.dvid import parse, wire
 from wkdvid.frontends.dvid.calls import Answer, keep, ready
@@ -227,7 +228,7 @@ async def one_box(blocks: Blocks, box: Box, index: Vec3) -> Answer:
 
 
 async def span_answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
-    """Voxels of each block after the other, without headers; zeros for a block that is empty.
+    """Voxels of each block after the other, without headers; the background for a block that was never written.
 
     Raises:
         TooLarge, BackendError: as ``answer``.
@@ -239,6 +240,20 @@ async def span_answer(blocks: Blocks, indices: Sequence[Vec3]) -> Answer:
 
 async def _voxels(blocks: Blocks, indices: Sequence[Vec3]) -> AsyncIterator[memoryview]:
     zeros = memoryview(bytes(blocks.decoded_bytes))
+    background = memoryview(bytes([blocks.instance.background]) * blocks.decoded_bytes)
     for batch in _batches(blocks, indices):
-        for record in await read_records(blocks, batch):
-            yield memoryview(record)[16:] if record else zeros
+        records = await read_records(blocks, batch)
+        empty = [index for index, record in zip(batch, records, strict=True) if not record]
+        unwritten = await _never_written(blocks, empty) if blocks.instance.background else ()
+        for index, record in zip(batch, records, strict=True):
+            yield memoryview(record)[16:] if record else (background if index in unwritten else zeros)
+
+
+async def _never_written(blocks: Blocks, indices: Sequence[Vec3]) -> Collection[Vec3]:
+    volume, extent = blocks.layer.volume, blocks.scale.extent
+    if not isinstance(volume, TellsAbsence):
+        return ()
+    outside = [index for index in indices if not extent.contains(blocks.box(index))]
+    inside = [index for index in indices if extent.contains(blocks.box(index))]
+    absent = await volume.never_written(blocks.scale.level, [blocks.box(index) for index in inside])
+    return {*outside, *itertools.compress(inside, absent)}

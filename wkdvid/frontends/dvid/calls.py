@@ -18,6 +18,7 @@ Kind_co = TypeVar("Kind_co", bound=Instance, covariant=True)
 OCTETS = "application/octet-stream"
 JSON = "application/json"
 TEXT = "text/plain"
+SENT_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,19 @@ class Call(Generic[Kind_co]):
     """Path segments after the endpoint, percent-decoded."""
     query: Mapping[str, str]
     body: bytes
+    method: str = "GET"
+    byte_range: str | None = None
+    """The Range header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status 200 with one body, or with parts that are sent as they come."""
+    """One body, or parts that are sent as they come."""
 
     body: Body = b""
     content_type: str = OCTETS
+    status: int = 200
+    """Of one body."""
     parts: AsyncIterator[Body] | None = None
     """Instead of ``body``. A failure before the first is told as an error, a later one breaks the connection off."""
     length: int | None = None
@@ -63,12 +69,25 @@ class Endpoints:
     """For POST too, but they only read."""
     not_offered: frozenset[str] = frozenset()
     """Those that DVID takes a POST on, and that are not offered here."""
+    others: Mapping[str, Handler] = field(default_factory=dict)
+    """By method, for endpoints that are none of those above. They may raise ``status.UnknownEndpoint``."""
     post_texts: Mapping[str, str] = field(default_factory=dict)
     """What is said of a POST on those that only read, where it is something special."""
 
 
 def json_answer(value: object, content_type: str = JSON) -> Answer:
     return Answer(orjson.dumps(value), content_type)
+
+
+async def together(pieces: AsyncIterator[Body]) -> AsyncIterator[Body]:
+    """Small pieces joined before they are sent."""
+    held = bytearray()
+    async for piece in pieces:
+        held += piece
+        if len(held) >= SENT_BYTES:
+            yield bytes(held)
+            held.clear()
+    yield bytes(held)
 
 
 def ready(services: Services, layer: Layer, key: Key) -> Body | None:

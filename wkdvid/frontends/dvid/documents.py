@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from wkdvid.core.geometry import Box
-from wkdvid.core.repositories import Node, Repository
-from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance, VoxelInstance
+from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.regions import Spans, extent_of
+from wkdvid.core.repositories import DataInstance, Node, Repository
+from wkdvid.frontends.dvid.instances import VALUE_TYPES, VOXEL_BYTES, Instance, VoxelInstance
 
 UNKNOWN_TIME = "0001-01-01T00:00:00Z"
 """Go's zero time: sources do not say when they were made."""
@@ -16,15 +17,19 @@ MUTATION = 1000000000
 """DVID's first mutation id. Mutations are not counted here."""
 ND_DATA = "application/vnd.dvid-nd-data+json"
 _TYPES_URL = "github.com/janelia-flyem/dvid/datatype"
+ROI_BLOCK = 32
+"""Where a region was made without one."""
 _COMPRESSIONS = {
     "lz4": "LZ4 compression, level -1",
     "none": "No compression, level -1",
+    "snappy": "Go Snappy compression, level -1",
+    "gzip": "gzip compression, level -1",
 }
 
 
 def types() -> dict[str, str]:
     """What is offered; the last two are what pydvid looks for."""
-    known = {name: _type_url(name) for name in (*VOXEL_BYTES, "keyvalue")}
+    known = {name: _type_url(name) for name in (*VOXEL_BYTES, *VALUE_TYPES)}
     return {**known, "grayscale8": _type_url("uint8blk")}
 
 
@@ -74,7 +79,7 @@ def _node(repository: Repository, node: Node) -> dict[str, Any]:
 
 def instance(one: Instance) -> dict[str, Any]:
     if not isinstance(one, VoxelInstance):
-        return {"Base": _base(one), "Extended": {}}
+        return {"Base": _base(one), "Extended": _roi_properties(one.data) if one.data and one.typename == "roi" else {}}
     properties = _properties(one)
     if one.is_labels:
         properties |= _label_properties(one)
@@ -83,6 +88,45 @@ def instance(one: Instance) -> dict[str, Any]:
         "Extended": properties,
         "Extents": {"MinPoint": properties["MinPoint"], "MaxPoint": properties["MaxPoint"]},
     }
+
+
+def _roi_properties(data: DataInstance) -> dict[str, Any]:
+    """An empty region's least z is above its greatest, as in DVID."""
+    low, high = data.settings.get("min_z"), data.settings.get("max_z")
+    return {
+        "BlockSize": [roi_block(data)] * 3,
+        "MinZ": 2**31 - 1 if low is None else low,
+        "MaxZ": -(2**31) if high is None else high,
+    }
+
+
+def roi_block(data: DataInstance) -> int:
+    """Side of a block in voxels."""
+    return int(data.settings.get("block_size", ROI_BLOCK))
+
+
+def partition(spans: Spans, boxes: Sequence[tuple[Box, int]], block: Vec3) -> dict[str, Any]:
+    """
+    Args:
+        boxes: Of blocks, with how many of them are inside the region.
+    """
+    return {
+        "NumTotalBlocks": sum(box.voxels for box, _ in boxes),
+        "NumActiveBlocks": sum(inside for _, inside in boxes),
+        "NumSubvolumes": len(boxes),
+        "ROI": _chunks(extent_of(spans)),
+        "Subvolumes": [_subvolume(box, inside, block) for box, inside in boxes],
+    }
+
+
+def _chunks(box: Box) -> dict[str, Any]:
+    return {"MinChunk": list(box.start), "MaxChunk": [n - 1 for n in box.stop]}
+
+
+def _subvolume(box: Box, inside: int, block: Vec3) -> dict[str, Any]:
+    voxels = box.scaled_up(block)
+    corners = {"MinPoint": list(voxels.start), "MaxPoint": [n - 1 for n in voxels.stop]}
+    return {**corners, **_chunks(box), "TotalBlocks": box.voxels, "ActiveBlocks": inside}
 
 
 def _base(one: Instance) -> dict[str, Any]:
@@ -96,7 +140,7 @@ def _base(one: Instance) -> dict[str, Any]:
         "RepoUUID": one.repository.root,
         "Compression": _compression(one),
         "Checksum": "No checksum",
-        "Syncs": [],
+        "Syncs": list(one.data.settings.get("syncs", ())) if one.data is not None else [],
         "Versioned": one.data is None or one.data.versioned,
         "KVStore": f"wkdvid {one.layer.info.format}" if isinstance(one, VoxelInstance) else "wkdvid",
         "LogStore": "no mutation log set",
@@ -105,11 +149,18 @@ def _base(one: Instance) -> dict[str, Any]:
 
 
 def _compression(one: Instance) -> str:
-    if not isinstance(one, VoxelInstance):
-        return _COMPRESSIONS["lz4"]
-    if one.is_labels:
-        return "gzip compression, level -1"
-    return f"jpeg compression, level {one.block}" if one.compression == "jpeg" else _COMPRESSIONS[one.compression]
+    if isinstance(one, VoxelInstance) and one.is_labels:
+        return _COMPRESSIONS["gzip"]
+    kind, _, level = _chosen_compression(one).partition(":")
+    if isinstance(one, VoxelInstance) and kind == "jpeg":
+        return f"jpeg compression, level {one.block}"
+    return f"{kind} compression, level {level}" if level else _COMPRESSIONS[kind]
+
+
+def _chosen_compression(one: Instance) -> str:
+    if one.data is not None:
+        return str(one.data.settings.get("compression", "lz4"))
+    return one.compression if isinstance(one, VoxelInstance) else "lz4"
 
 
 def _properties(one: VoxelInstance) -> dict[str, Any]:
@@ -149,12 +200,12 @@ def _extents(extent: Box, block: int) -> dict[str, Any]:
 
 
 def _label_properties(one: VoxelInstance) -> dict[str, Any]:
-    largest = one.layer.info.largest_segment_id
+    largest = one.max_label
     return {
         "MaxLabel": {} if largest is None else {str(one.node.version): largest},
         "MaxRepoLabel": largest or 0,
         "NextLabel": 0,
-        "IndexedLabels": False,
+        "IndexedLabels": one.layer.index is not None,
         "MaxDownresLevel": len(one.layer.halvings) - 1,
     }
 
@@ -191,7 +242,6 @@ def server_info(*, version: str, host: str, cores: int, open_files: int, now: st
         "Note": f"wkdvid {version}",
         "TOML location": "config.toml",
         "Max Open Files": str(open_files),
-        "Mode": "read only",
         "DVID datastore": "0.9",
         "Storage driver": "wkdvid",
     }

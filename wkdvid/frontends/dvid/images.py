@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from wkdvid.core.geometry import divide_down
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
-from wkdvid.frontends.dvid import blocks, documents, parse
+from wkdvid.frontends.dvid import blocks, documents, instance_settings, parse
 from wkdvid.frontends.dvid.blocks import Blocks
 from wkdvid.frontends.dvid.calls import TEXT, Answer, Call, Endpoints, json_answer
 from wkdvid.frontends.dvid.instances import VoxelInstance
+from wkdvid.frontends.dvid.oblique import arb
 from wkdvid.frontends.dvid.raw import raw
 from wkdvid.frontends.dvid.wire import IMAGE_ENCODINGS
+from wkdvid.frontends.dvid.writing import post_image, post_span
 
 HELP = """\
 {name}: an image of type {typename}, read only. GET below /api/node/<uuid>/{name}/
 
-    info | metadata
+    info | metadata | tags
     raw/0_1_2/<size>/<offset>[/jpeg]          x_y_z voxels; binary, x fastest, little-endian; zeros outside
     raw/<xy|xz|yz>/<w_h>/<offset>[/<format>]  png, jpg[:quality], tif, bmp
-    isotropic/...                             as raw
+    isotropic/...                             as raw; slices stretched where voxels are longer along one axis
+    arb/<tl>/<tr>/<bl>/<res>[/<format>]       a slice at any angle: corners x_y_z and res in nanometres; interpolated
     specificblocks?blocks=x,y,z,...           blocks of 64 x 64 x 64; compression=jpeg or uncompressed
     subvolblocks/<size>/<offset>              likewise
     blocks/<bx_by_bz>/<spanX>                 uncompressed blocks along x
@@ -95,14 +98,16 @@ ENDPOINTS = Endpoints(
         "info": info,
         "metadata": metadata,
         "help": help_text,
+        "tags": instance_settings.tags,
         "raw": raw_image,
         "isotropic": raw_image,
+        "arb": arb,
         "specificblocks": specificblocks,
         "subvolblocks": subvolblocks,
         "blocks": span,
     },
-    throttled=frozenset({"raw", "isotropic", "subvolblocks"}),
-    not_offered=frozenset({"raw", "blocks", "extents", "resolution"}),
+    throttled=frozenset({"raw", "isotropic", "subvolblocks", "arb"}),
+    changing={"POST": {**instance_settings.CHANGING, "raw": post_image, "blocks": post_span}},
     post_texts={
         "isotropic": "can only POST 'raw' not 'isotropic' images",
         "subvolblocks": "DVID does not accept the post action on the 'blocks' endpoint",

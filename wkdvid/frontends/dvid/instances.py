@@ -24,6 +24,7 @@ from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.repositories import DataInstance, Node, Repository
 from wkdvid.core.segments import StoresSegments
+from wkdvid.core.stored_values import StoredValues
 from wkdvid.core.volume import LayerInfo
 from wkdvid.errors import UnsupportedRequest
 
@@ -42,6 +43,8 @@ VOXEL_BYTES: Mapping[str, int] = {
     "labelmap": 8,
 }
 """Every type that is offered, with the bytes of a voxel as it is sent."""
+VALUE_TYPES = ("keyvalue", "roi", "annotation")
+"""Of what clients store that is no voxels."""
 _IMAGE_TYPES: Mapping[tuple[str, int], str] = {
     **{(np.dtype(name).str, 1): f"{name}blk" for name in ("uint8", "uint16", "uint32", "uint64", "float32")},
     (np.dtype("uint8").str, 3): "rgba8blk",
@@ -97,6 +100,12 @@ class VoxelInstance(Instance):
         return self.typename == "labelmap"
 
     @property
+    def max_label(self) -> int | None:
+        """The largest label of a labelmap, as far as it is known."""
+        index = self.layer.index
+        return self.layer.info.largest_segment_id if index is None else index.max_label
+
+    @property
     def scale(self) -> Scale:
         return self.layer.halvings[self.level]
 
@@ -127,6 +136,19 @@ class SegmentsInstance(Instance):
 def voxel_sides(layer: Layer, scale: Scale) -> Float3:
     (x, y, z), (a, b, c) = layer.info.voxel_size_nm, scale.mag
     return (x * a, y * b, z * c)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredInstance(Instance):
+    """Values that clients store by keys, or what is made of such: a region of interest, annotations."""
+
+    stored: StoredValues
+
+    def values(self, _: Limits) -> KeyValues:
+        return self.stored
+
+
+ValuesInstance: TypeAlias = SegmentsInstance | StoredInstance
 
 
 def type_of(info: LayerInfo) -> str | None:

@@ -15,7 +15,7 @@ import orjson
 from wkdvid.core.geometry import Box, Vec3, divide_down
 from wkdvid.core.limits import GIB, Limits
 from wkdvid.core.pyramid import Scale
-from wkdvid.errors import InvalidRequest, TooLarge
+from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
 
 LARGEST_PAYLOAD = 3 * GIB
 """Bytes of an answer that DVID allows."""
@@ -148,6 +148,16 @@ def subvolume(size_text: str, offset_text: str, illegal: str = "Illegal") -> Box
     return Box.at(offset, size)
 
 
+def refuse_roi(values: Mapping[str, str]) -> None:
+    """Of a request that writes.
+
+    Raises:
+        UnsupportedRequest: a region of interest is named.
+    """
+    if values.get("roi"):
+        raise UnsupportedRequest("roi= is taken of GET only: a box is stored whole")
+
+
 def check_payload(size: int, limits: Limits) -> None:
     """
     Raises:
@@ -231,31 +241,45 @@ def check_count(count: int, limits: Limits) -> None:
         raise TooLarge(f"{count} blocks in one request, the limit is {limits.blocks} (limits.blocks)")
 
 
-def scale_of(values: Mapping[str, str], scales: Sequence[Scale]) -> Scale:
-    """The ``scale=`` of a labelmap's request."""
+def scale_number(values: Mapping[str, str]) -> int:
+    """As ``scale=`` has it, of scales that are there or not."""
     text = values.get("scale")
-    if not text:
-        return scales[0]
     try:
-        number = integer(text, "Atoi")
+        return integer(text, "Atoi") if text else 0
     except InvalidRequest as error:
         raise InvalidRequest(f"bad scale specified: {error}") from None
+
+
+def scale_of(values: Mapping[str, str], scales: Sequence[Scale]) -> Scale:
+    """The ``scale=`` of a labelmap's request."""
+    number = scale_number(values)
     if not 0 <= number < len(scales):
         raise InvalidRequest(f"scale {number} is not there; scales are 0 to {len(scales) - 1}")
     return scales[number]
+
+
+def bounds(values: Mapping[str, str]) -> Box:
+    """``minx`` to ``maxz``, inclusive, each of them optional; a box without voxels if nothing lies in them."""
+    try:
+        low = [integer(values.get(f"min{axis}") or str(_INT32.start)) for axis in "xyz"]
+        high = [integer(values.get(f"max{axis}") or str(_INT32.stop - 1)) for axis in "xyz"]
+    except InvalidRequest as error:
+        raise InvalidRequest(f"Error parsing bounds from query string: {error}\n") from None
+    stop = [max(first, last + 1) for first, last in zip(low, high, strict=True)]
+    return Box((low[0], low[1], low[2]), (stop[0], stop[1], stop[2]))
 
 
 def label(text: str) -> int:
     return integer(text, "ParseUint", _UINT64)
 
 
-def points(body: bytes, values: Mapping[str, str]) -> list[Vec3]:
-    """The JSON list of ``[x, y, z]`` that ``labels`` takes."""
-    items = _hashed_list(body, values, "labels")
+def points(body: bytes, values: Mapping[str, str], endpoint: str = "labels") -> list[Vec3]:
+    """The JSON list of ``[x, y, z]`` that ``labels`` and ``ptquery`` take."""
+    items = _hashed_list(body, values, endpoint)
     for item in items:
         if type(item) is not list or len(item) != 3 or not all(_is_in(n, _INT32) for n in item):
             raise InvalidRequest(
-                f"Bad labels request JSON: {_short(repr(item))} is not a point [x, y, z] of 32-bit numbers"
+                f"Bad {endpoint} request JSON: {_short(repr(item))} is not a point [x, y, z] of 32-bit numbers"
             )
     return [(x, y, z) for x, y, z in items]
 

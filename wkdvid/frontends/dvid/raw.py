@@ -1,20 +1,26 @@
-"""``raw`` and ``isotropic``: boxes and slices of any scale, for images and labels alike."""
+"""``raw``, ``isotropic`` and ``pseudocolor``: boxes and slices of any scale, for images and labels alike."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
 
 from wkdvid.codecs import images
 from wkdvid.core.body_cache import Body
+from wkdvid.core.geometry import Box
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
+from wkdvid.core.regions import Spans, mask
 from wkdvid.core.volume import Array
-from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest
+from wkdvid.errors import TooLarge, UnsupportedRequest
 from wkdvid.frontends.dvid import parse, wire
 from wkdvid.frontends.dvid.calls import OCTETS, Answer, Call, keep, ready
 from wkdvid.frontends.dvid.instances import VoxelInstance
 from wkdvid.frontends.dvid.parse import Region
+from wkdvid.frontends.dvid.roi import region_of
+
+ReadBox: TypeAlias = Callable[[Box], Awaitable[Array]]
 
 CACHED_BYTES = 1 << 20
 """Bodies up to this size are kept ready; larger ones come from the pool of decoded chunks as fast as they are sent."""
@@ -36,19 +42,22 @@ async def raw(call: Call[VoxelInstance], scale: Scale, region: Region, compressi
         BackendError: it could not be read.
     """
     _refuse(call, scale, region)
+    spans = await region_of(call) if "roi" in call.query else None
     media_type = _media_type(region)
-    key = (scale.id, "raw", region.axes, region.box.start, region.box.stop, region.format, compression)
+    way = call.endpoint if region.is_slice else "raw"
+    key = (scale.id, way, region.axes, region.box.start, region.box.stop, region.format, compression)
     headers = {"Content-Encoding": "gzip"} if compression == "googlegzip" else None
-    body = ready(call.services, call.instance.layer, key)
+    body = ready(call.services, call.instance.layer, key) if spans is None else None
     if body is not None:
         return Answer(body, media_type, headers=headers)
     _check(call, scale, region, compression)
     length = region.box.voxels * call.instance.voxel_bytes
     whole_bytes = min(SLAB_BYTES, call.services.limits.working_bytes // 2)
+    read = partial(_read, call, scale, spans)
     if media_type == OCTETS and not compression and length > whole_bytes:
-        return Answer(parts=_slabs(call, scale, region), length=length)
-    body = await _whole(call, scale, region, compression)
-    if len(body) <= CACHED_BYTES:
+        return Answer(parts=_slabs(call, read, region), length=length)
+    body = await _whole(call, read, scale, region, compression)
+    if len(body) <= CACHED_BYTES and spans is None:
         keep(call.services, call.instance.layer, key, body)
     return Answer(body, media_type, headers=headers)
 
@@ -61,12 +70,8 @@ def _media_type(region: Region) -> str:
 
 def _refuse(call: Call[VoxelInstance], scale: Scale, region: Region) -> None:
     """What is not offered, whatever is in the cache."""
-    if call.query.get("roi"):
-        raise InvalidRequest(f'Can\'t get ROI with name "{call.query["roi"][:80]}": invalid data instance name')
-    if call.endpoint == "isotropic" and region.is_slice:
-        sides = call.instance.voxel_sides(scale)
-        if sides[region.axes[0]] != sides[region.axes[1]]:
-            raise UnsupportedRequest("isotropic slices across voxels of unequal sides are not offered; ask for raw")
+    if call.query.get("roi") and scale.mag != call.instance.layer.halvings[call.instance.level].mag:
+        raise UnsupportedRequest("roi= is offered at scale 0 only")
 
 
 def _check(call: Call[VoxelInstance], scale: Scale, region: Region, compression: str) -> None:
@@ -90,34 +95,62 @@ def _image_size(region: Region) -> tuple[int, int]:
     return (size[region.axes[0]], size[region.axes[1]]) if region.is_slice else (size[0], size[1] * size[2])
 
 
-async def _whole(call: Call[VoxelInstance], scale: Scale, region: Region, compression: str) -> Body:
-    array = await call.services.reader.read(call.instance.layer, scale, region.box)
-    loop, executor = asyncio.get_running_loop(), call.services.executor
-    if compression or region.is_slice or _media_type(region) != OCTETS:
-        return await loop.run_in_executor(executor, _encoded, array, call.instance.typename, region, compression)
+def _box_to_read(call: Call[VoxelInstance], scale: Scale, region: Region) -> Box:
+    """Of an isotropic slice across voxels of unequal sides fewer along the longer one: its image is stretched."""
+    box = region.box
+    if call.endpoint != "isotropic" or not region.is_slice:
+        return box
+    sides, size = call.instance.voxel_sides(scale), list(box.size)
+    finest = min(sides[axis] for axis in region.axes)
+    for axis in region.axes:
+        size[axis] = max(round(size[axis] * finest / sides[axis]), 1)
+    return Box.at(box.start, (size[0], size[1], size[2]))
+
+
+async def _read(call: Call[VoxelInstance], scale: Scale, spans: Spans | None, box: Box) -> Array:
+    """What is not inside the region of interest, if there is one, is 0."""
+    array = await call.services.reader.read(call.instance.layer, scale, box)
+    if spans is None:
+        return array
+    return await call.services.apart(_masked, array, spans, call.instance.block, box)
+
+
+def _masked(array: Array, spans: Spans, block: int, box: Box) -> Array:
+    """By whole blocks in the grid of the image itself, whatever the region's block size is, as DVID does."""
+    out = array.copy(order="F")
+    out[:, ~mask(spans, (block, block, block), box)] = 0
+    return out
+
+
+async def _whole(call: Call[VoxelInstance], read: ReadBox, scale: Scale, region: Region, compression: str) -> Body:
+    array = await read(_box_to_read(call, scale, region))
+    typename = call.instance.typename
+    if region.is_slice:
+        return await call.services.apart(_drawn, array, typename, region, call.endpoint == "pseudocolor")
+    if compression or region.format:
+        return await call.services.apart(_encoded, array, typename, compression)
     if call.instance.voxel_bytes == call.instance.layer.info.voxel_bytes:
         return wire.buffer(array)
-    return wire.buffer(await loop.run_in_executor(executor, wire.as_sent, array, call.instance.typename))
+    return wire.buffer(await call.services.apart(wire.as_sent, array, typename))
 
 
-def _encoded(array: Array, typename: str, region: Region, compression: str) -> bytes:
+def _drawn(array: Array, typename: str, region: Region, colored: bool) -> bytes:
     sent = wire.as_sent(array, typename)
-    if region.is_slice:
-        return wire.slice_image(sent, region.axes, images.parse_format(region.format))
-    if region.format and not compression:
-        return wire.tall_jpeg(sent)
-    return bytes(wire.LABEL_VOLUMES[compression](sent))
+    return wire.slice_image(sent, region.axes, _image_size(region), images.parse_format(region.format), colored=colored)
 
 
-async def _slabs(call: Call[VoxelInstance], scale: Scale, region: Region) -> AsyncIterator[Body]:
+def _encoded(array: Array, typename: str, compression: str) -> bytes:
+    sent = wire.as_sent(array, typename)
+    return bytes(wire.LABEL_VOLUMES[compression](sent)) if compression else wire.tall_jpeg(sent)
+
+
+async def _slabs(call: Call[VoxelInstance], read: ReadBox, region: Region) -> AsyncIterator[Body]:
     """The body in pieces that follow each other along z."""
     instance, (width, height, _) = call.instance, region.box.size
     wanted = max(SLAB_BYTES, width * height * instance.voxel_bytes * SLAB_DEPTH)
     slab_bytes = min(wanted, call.services.limits.working_bytes // 4)
     for slab in slabs(region.box, instance.voxel_bytes, slab_bytes, SLAB_DEPTH):
-        array = await call.services.reader.read(instance.layer, scale, slab)
+        array = await read(slab)
         if instance.voxel_bytes != instance.layer.info.voxel_bytes:
-            array = await asyncio.get_running_loop().run_in_executor(
-                call.services.executor, wire.as_sent, array, instance.typename
-            )
+            array = await call.services.apart(wire.as_sent, array, instance.typename)
         yield wire.buffer(array)

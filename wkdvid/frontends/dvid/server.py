@@ -6,27 +6,31 @@ import asyncio
 import os
 import resource
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from wkdvid import __version__
 from wkdvid.errors import InvalidRequest, NotFound
-from wkdvid.frontends.dvid import documents, images, labels, parse
-from wkdvid.frontends.dvid.instances import VOXEL_BYTES
+from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, labels, parse, roi
+from wkdvid.frontends.dvid.instances import VALUE_TYPES, VOXEL_BYTES
 from wkdvid.frontends.dvid.throttle import Throttle
 
 HELP = f"""\
 <!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>wkdvid: DVID API</title></head><body>
 <h1>DVID API of wkdvid {__version__}</h1>
-<p>Read only. Each dataset is a repository of one locked node, each layer a data instance of it.</p>
+<p>Each dataset is a repository of locked nodes, each layer a data instance of it. Repositories that are made here
+have nodes that can be written to until they are committed.</p>
 <ul>
 <li><a href="/api/server/info">/api/server/info</a>, <a href="/api/server/types">/api/server/types</a></li>
 <li><a href="/api/repos/info">/api/repos/info</a>, /api/repo/&lt;uuid&gt;/info</li>
-<li>/api/node/&lt;uuid&gt;/status</li>
+<li>POST /api/repos; /api/repo/&lt;uuid&gt;/instance, log, branch-versions/&lt;branch&gt;</li>
+<li>/api/node/&lt;uuid&gt;/status, note, log; POST commit, newversion, branch, tag</li>
 <li>/api/node/&lt;uuid&gt;/&lt;instance&gt;/help, for each instance; /api/help/&lt;type&gt; for the types
-{", ".join(VOXEL_BYTES)}</li>
+{", ".join((*VOXEL_BYTES, *VALUE_TYPES))}</li>
 </ul></body></html>
 """
+VALUE_HELP: Mapping[str, str] = {"keyvalue": keyvalue.HELP, "roi": roi.HELP, "annotation": annotation.HELP}
 _COUNTERS = (
     "file bytes read",
     "file bytes written",
@@ -46,11 +50,10 @@ def help_of_type(typename: str) -> str:
     Raises:
         NotFound: no such type.
     """
-    if typename not in VOXEL_BYTES:
-        raise NotFound(f'no data type "{typename[:80]}"; there are {", ".join(VOXEL_BYTES)}')
-    if typename == "labelmap":
-        return labels.HELP.format(name="<instance>", last="MaxDownresLevel")
-    return images.HELP.format(name="<instance>", typename=typename)
+    known = {**dict.fromkeys(VOXEL_BYTES, images.HELP), "labelmap": labels.HELP, **VALUE_HELP}
+    if typename not in known:
+        raise NotFound(f'no data type "{typename[:80]}"; there are {", ".join(known)}')
+    return known[typename].format(name="<instance>", typename=typename, last="MaxDownresLevel", block="BlockSize")
 
 
 def load(throttled: int, passing_answers: int) -> dict[str, int]:
@@ -63,13 +66,14 @@ def load(throttled: int, passing_answers: int) -> dict[str, int]:
     }
 
 
-def info(host: str, started: float) -> dict[str, str]:
+def info(host: str, started: float, *, read_only: bool) -> dict[str, str]:
     """
     Args:
         host: As the caller wrote it.
         started: ``time.time()`` of the worker's start.
     """
-    return dict(
+    mode = {"Mode": "read only"} if read_only else {}
+    return mode | dict(
         documents.server_info(
             version=__version__,
             host=host,

@@ -19,6 +19,12 @@ class BadCall(RequestError):
     code = "bad_call"
 
 
+class UnknownEndpoint(RequestError):
+    """Raised by a handler that takes any: nothing has this name."""
+
+    code = "unknown_endpoint"
+
+
 class Busy(RequestError):
     """All slots for throttled requests are taken; clients wait and try again."""
 

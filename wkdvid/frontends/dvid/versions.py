@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Sequence
 
 from wkdvid.core.access import Action, allowed
 from wkdvid.core.catalog import Dataset
-from wkdvid.core.repositories import repository_of
+from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound
 from wkdvid.frontends.dvid.instances import Instance, Version, find
+from wkdvid.frontends.dvid.made import made_instance
 
 RUNTIME = "runtime"
 """The organization of the datasets that ``/api/config/dataset`` makes."""
@@ -60,10 +63,15 @@ async def _known_instance(services: Services, spec: str, name: str, token: str |
         if runtime is None:
             raise
         at = shown(runtime)
-    instance = find(at, at.dataset, name) if at.dataset is not None else None
+    instance = await _made(services, at, name) if at.dataset is None else find(at, at.dataset, name)
     if instance is None:
         raise NotFound("invalid data instance name")
     return instance
+
+
+async def _made(services: Services, at: Version, name: str) -> Instance | None:
+    data = at.repository.instances.get(name)
+    return None if data is None else await made_instance(services, at, data)
 
 
 def shown(dataset: Dataset) -> Version:
@@ -84,31 +92,52 @@ async def version_of(services: Services, dataset: Dataset, token: str | None) ->
     return Version(repository, repository.nodes[dataset.entry.uuid], dataset)
 
 
+def at_root(repository: Repository) -> Version:
+    return Version(repository, repository.nodes[repository.root])
+
+
+async def visible_repositories(services: Services, token: str | None) -> Sequence[Repository]:
+    """All that clients have made and that this one may read."""
+    await services.repositories.catch_up()
+    made = services.repositories.by_root.values()
+    return [one for one in made if await allowed(services.authorizer, token, Action.READ, one)]
+
+
 async def _exact(services: Services, uuid: str, token: str | None) -> Version | None:
     if not services.catalog.current:
         await services.catalog.catch_up()
     dataset = services.catalog.by_uuid.get(uuid)
-    if dataset is None:
+    if dataset is not None:
+        with contextlib.suppress(NotFound):  # not to be seen by this caller: goes on as if it were not there
+            return await version_of(services, await services.known_dataset(dataset.key, token), token)
+    if not services.repositories.current:
+        await services.repositories.catch_up()
+    made = services.repositories.with_uuid(uuid)
+    if made is None or not await allowed(services.authorizer, token, Action.READ, made[0]):
         return None
-    try:
-        return await version_of(services, await services.known_dataset(dataset.key, token), token)
-    except NotFound:  # not to be seen by this caller: goes on as if it were not there
-        return None
+    return Version(*made)
 
 
 async def _by_prefix(services: Services, prefix: str, token: str | None, has_branch: bool) -> Version:
     if not prefix and not has_branch:
         raise NotFound("could not find UUID with partial match to ")
-    candidates = services.catalog.with_uuid_prefix(prefix)
-    seen = [d for d in candidates if await allowed(services.authorizer, token, Action.READ, d)]
+    datasets = services.catalog.with_uuid_prefix(prefix)
+    datasets = [one for one in datasets if await allowed(services.authorizer, token, Action.READ, one)]
+    made = services.repositories.with_uuid_prefix(prefix)
+    made = [one for one in made if await allowed(services.authorizer, token, Action.READ, one[0])]
     if not prefix:
-        seen = list({services.catalog.releases(dataset)[-1].key: dataset for dataset in seen}.values())
-    if len(seen) == 1:
-        return await version_of(services, await services.known_dataset(seen[0].key, token), token)
+        datasets = [*{services.catalog.releases(one)[-1].key: one for one in datasets}.values()]
+        made = [*{one[0].root: one for one in made}.values()]
+    if len(datasets) + len(made) == 1:
+        if made:
+            return Version(*made[0])
+        return await version_of(services, await services.known_dataset(datasets[0].key, token), token)
     if not prefix:
         raise NotFound("UUID must be specified if more than one repo exists")
     raise NotFound(
-        f"more than one UUID matches {prefix}" if seen else f"could not find UUID with partial match to {prefix}"
+        f"more than one UUID matches {prefix}"
+        if datasets or made
+        else f"could not find UUID with partial match to {prefix}"
     )
 
 

@@ -15,11 +15,15 @@ Encode: TypeAlias = Callable[[Array], payload.Buffer]
 """An array as it is sent (see ``as_sent``) -> payload, which may be a view of the array."""
 
 
+LARGEST_MIXED = 8
+"""Bytes of a voxel from which on none are mixed: floating point does not hold them all, and labels have no mean."""
+
+
 def as_sent(array: Array, typename: str) -> Array:
     """RGB with an alpha of 255, labels as uint64, all else as it is."""
     if typename == "labelmap":
         return array if array.dtype == np.uint64 else array.astype(np.uint64, order="F")
-    if typename == "rgba8blk":
+    if typename == "rgba8blk" and len(array) == 3:
         rgba = np.full((4, *array.shape[1:]), 255, np.uint8, order="F")
         rgba[:3] = array
         return rgba
@@ -46,8 +50,21 @@ def slice_pixels(array: Array, axes: tuple[int, ...]) -> Array:
     return pixels
 
 
-def slice_image(array: Array, axes: tuple[int, ...], image_format: images.SliceFormat) -> bytes:
-    return images.encode_slice(slice_pixels(array, axes), image_format)
+def slice_image(
+    array: Array, axes: tuple[int, ...], size: tuple[int, int], image_format: images.SliceFormat, *, colored: bool
+) -> bytes:
+    """A box that is one voxel thick as an image.
+
+    Args:
+        axes: Of width and height.
+        size: Width and height of the image, which the box is stretched to.
+        colored: Whether voxels are labels that are to be shown in colours of their own.
+    """
+    pixels = slice_pixels(array, axes)
+    smooth = pixels.itemsize < LARGEST_MIXED
+    width, height = size
+    drawn = images.pseudocolors(pixels) if colored else pixels
+    return images.encode_slice(images.resized(drawn, height, width, smooth=smooth), image_format)
 
 
 def tall_jpeg(array: Array) -> bytes:
@@ -56,7 +73,7 @@ def tall_jpeg(array: Array) -> bytes:
         return jpeg.encode_block(array[0])
     _, sx, sy, sz = array.shape
     plane = array.reshape((len(array), sx, sy * sz, 1), order="F")
-    return slice_image(plane, (0, 1), images.SliceFormat("jpeg"))
+    return images.encode_slice(slice_pixels(plane, (0, 1)), images.SliceFormat("jpeg"))
 
 
 def _label_block(array: Array) -> bytes:

@@ -156,6 +156,13 @@ _DVID: Mapping[str, Operation] = {
     "GET /interface/version": Operation("Version of the interface", "v1", TEXT),
     "GET /api/heartbeat": Operation("Whether the server works", "OK", TEXT),
     "GET /api/load": Operation("How busy this worker is", "Figures."),
+    "GET /api/user-latencies": Operation("Heartbeats of users, which are not kept", "Nothing."),
+    "GET /interface": Operation("Not offered: see /docs"),
+    **{f"GET /api/{name}": Operation("Not offered") for name in ("server/config", "server/groupcache", "storage")},
+    **{
+        f"POST /api/server/{name}": Operation("Not offered: there is no such file")
+        for name in ("reload-auth", "reload-blocklist")
+    },
     "GET /api/help": Operation("Help for people", "A page.", HTML),
     "GET /api/help/{typename}": Operation("Help on a type of data instance", "Text.", TEXT),
     "GET /api/server/info": Operation("What this server is", "Names and versions."),
@@ -180,7 +187,9 @@ _DVID: Mapping[str, Operation] = {
 }
 _JOBS: Mapping[str, Operation] = {
     "POST /api/jobs": Operation(
-        "Begin long work, or go on with it; the body names its kind (pyramid), dataset and layer", "The job.", body=JSON
+        "Begin long work, or go on with it; the body names kind (pyramid, index), dataset and layer",
+        "The job.",
+        body=JSON,
     ),
     "GET /api/jobs": Operation("List the newest jobs", "A list."),
     "GET /api/jobs/{job}": Operation("How far a job is", "State, tasks done, tasks in all, and a message."),

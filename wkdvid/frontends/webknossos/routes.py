@@ -28,6 +28,7 @@ from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
 from wkdvid.errors import Forbidden, InvalidEntry, NotFound, NotShown, TooLarge, WkdvidError
 from wkdvid.export import ome_zarr
+from wkdvid.frontends.files import read_part
 from wkdvid.frontends.http import (
     HTML,
     JSON,
@@ -388,7 +389,7 @@ async def describe_files(
 
 async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPResponse | None:
     asked = parse_range(request.headers.get("range"))
-    part = await proxy.read_part(proxy.find_files(layer, mag), path, asked, services_of(request).limits)
+    part = await read_part(proxy.find_files(layer, mag), path, asked, services_of(request).limits)
     if part.content_range is None:
         return await send_bytes(request, part.body, OCTETS, RANGES)
     return reply(part.body, OCTETS, part.status, {**RANGES, "Content-Range": part.content_range})

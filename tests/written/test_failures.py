@@ -1,0 +1,171 @@
+"""What goes wrong while voxels are stored: a killed writer, no room, damaged chunks; and a bucket as the place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.backends.s3 import s3_server
+from tests.volumes import Voxels
+from tests.written.test_volumes import B, most_frequent, noise
+from tests.written.workers import Worker, files, workers
+from wkdvid.backends.written.arrays import place_of_volumes
+from wkdvid.backends.written.journal import Note
+from wkdvid.core.credentials import Credential, Credentials, anonymous_access
+from wkdvid.core.geometry import Box
+from wkdvid.core.source import Source
+from wkdvid.errors import BackendError, ConfigError, CorruptChunk, UpstreamUnavailable
+
+LABELS = np.random.default_rng(5).integers(0, 3, (2 * B, 2 * B, 2 * B), np.uint64)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    with workers(tmp_path) as (one,):
+        yield one
+
+
+async def left_undone(worker: Worker) -> str:
+    """A node with the blocks of a write, and the note that its writer, who is no more, has left of it."""
+    root = await worker.make("labelmap", max_scale=2)
+    at = await worker.at(root, "v")
+    blocks = {
+        (x, y, z): np.asfortranarray(LABELS[x * B : x * B + B, y * B : y * B + B, z * B : z * B + B][None])
+        for x, y, z in np.ndindex(2, 2, 2)
+    }
+    with contextlib.suppress(InterruptedError):
+        async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, tuple(blocks))):
+            await worker.volumes.write_blocks(*at, 0, blocks, lower=False, extend=False)
+            raise InterruptedError
+    assert not (await worker.read(root, (0, 0, 0), (B, B, B), 1)).any()
+    return root
+
+
+async def is_whole(worker: Worker, root: str) -> bool:
+    coarse = most_frequent(LABELS)
+    found = await worker.read(root, (0, 0, 0), (B, B, B), 1)
+    coarser = await worker.read(root, (0, 0, 0), (B // 2,) * 3, 2)
+    repository, _, instance = await worker.at(root, "v")
+    has_extent = repository.extent(root, instance) == Box((0, 0, 0), (2 * B, 2 * B, 2 * B))
+    return has_extent and np.array_equal(found, coarse) and np.array_equal(coarser, most_frequent(coarse))
+
+
+async def test_what_a_killed_writer_has_left_undone_is_done_by_the_next_worker(worker: Worker, tmp_path: Path) -> None:
+    root = await left_undone(worker)
+    with workers(tmp_path, 2) as others:
+        await asyncio.gather(*(other.volumes.mend() for other in others))
+        assert await is_whole(others[0], root)
+    assert worker.journal.paths() == []
+
+
+async def test_it_is_done_before_a_commit(worker: Worker) -> None:
+    root = await left_undone(worker)
+    await worker.commit(root)
+    assert await is_whole(worker, root)
+    assert worker.journal.paths() == []
+
+
+async def test_what_is_being_written_is_not_taken_for_left_undone(worker: Worker) -> None:
+    root = await worker.make("labelmap", max_scale=1)
+    at = await worker.at(root, "v")
+    async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, ((0, 0, 0),))):
+        await worker.volumes.mend()
+        assert len(worker.journal.paths()) == 1
+    assert files(worker.folder) == []
+
+
+async def test_a_note_of_nothing_that_is_known_stays(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    with contextlib.suppress(InterruptedError):
+        async with worker.journal.noted(Note("0" * 32, 77, ((0, 0, 0),))):
+            raise InterruptedError
+    await worker.volumes.mend()
+    assert len(worker.journal.paths()) == 1
+    assert "not mended yet" in caplog.text
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """As on a disk that is full: nothing larger can be stored."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_without_room_everything_stays_as_it_was(worker: Worker) -> None:
+    root = await worker.make(block=64)
+    before = noise((128, 64, 64))
+    await worker.write(root, (0, 0, 0), before)
+    after: Voxels = noise((128, 64, 64), seed=2)
+    after[:64] = 7  # this block shrinks so far that there is room for it
+    with largest_file(4096), pytest.raises(UpstreamUnavailable, match="there is no room left to store it"):
+        await worker.write(root, (0, 0, 0), after)
+    found = await worker.read(root, (0, 0, 0), (128, 64, 64))
+    assert np.array_equal(found[64:], before[64:])
+    assert np.array_equal(found[:64], before[:64]) or np.array_equal(found[:64], after[:64])
+    await worker.write(root, (0, 0, 0), after)
+    assert np.array_equal(await worker.read(root, (0, 0, 0), (128, 64, 64)), after)
+
+
+async def test_lower_scales_that_cannot_be_stored_are_made_later(worker: Worker, tmp_path: Path) -> None:
+    root = await worker.make("labelmap", max_scale=1)
+    await worker.write(root, (0, 0, 0), LABELS)
+    (chunk,) = (tmp_path / name for name in files(tmp_path) if "/s1/" in name)
+    chunk.unlink()
+    chunk.mkdir()  # what cannot be written over
+    with pytest.raises(BackendError):
+        await worker.write(root, (0, 0, 0), LABELS + 1)
+    assert len(worker.journal.paths()) == 1
+    chunk.rmdir()
+    await worker.volumes.mend()
+    assert np.array_equal(await worker.read(root, (0, 0, 0), (B, B, B), 1), most_frequent(LABELS + 1))
+
+
+async def test_a_flipped_bit_is_no_data(worker: Worker, tmp_path: Path) -> None:
+    root = await worker.make()
+    await worker.write(root, (0, 0, 0), noise((B, B, B)))
+    chunk = tmp_path / files(tmp_path)[0]
+    text = bytearray(chunk.read_bytes())
+    text[len(text) // 2] ^= 4
+    chunk.write_bytes(text)
+    with pytest.raises(CorruptChunk):
+        await worker.read(root, (0, 0, 0), (B, B, B))
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Source]:
+    environ = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+    with s3_server() as (endpoint, client):
+        for name, value in (environ | {"AWS_ENDPOINT_URL": endpoint}).items():
+            monkeypatch.setenv(name, value)
+        client.create_bucket(Bucket="lab")
+        granted = Credential(prefix="s3://lab", environment=True)
+        yield place_of_volumes(tmp_path, "s3://lab/our volumes", Credentials([granted]))
+
+
+async def test_volumes_in_a_bucket(bucket: Source, tmp_path: Path) -> None:
+    with workers(tmp_path, 2, bucket) as (one, other):
+        root = await one.make("labelmap", max_scale=1)
+        await one.write(root, (0, 0, 0), LABELS)
+        await one.commit(root)
+        child = await one.child(root)
+        await other.write(child, (3, 0, 0), np.ones((B, B, B), np.uint64))
+        expected = LABELS.copy()
+        expected[3 : B + 3, :B, :B] = 1
+        assert np.array_equal(await one.read(child, (0, 0, 0), LABELS.shape), expected)
+        assert np.array_equal(await one.read(child, (0, 0, 0), (B, B, B), 1), most_frequent(expected))
+        assert np.array_equal(await one.read(root, (0, 0, 0), LABELS.shape), LABELS)
+    assert not (tmp_path / "voxels").exists()
+
+
+def test_a_google_bucket_without_credentials_cannot_be_written_to(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="environment"):
+        place_of_volumes(tmp_path, "gs://lab/volumes", Credentials([], anonymous_access({})))

@@ -1,0 +1,112 @@
+"""What is being written, noted beforehand: of a process that is killed what follows from its writes can be made up for.
+
+A note is a file that its writer keeps locked. One that can be locked by another has no writer any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wkdvid.backends.written.arrays import unwritten
+from wkdvid.core.geometry import Vec3
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Blocks of scale 0 whose voxels, or what follows from them, may be old or new."""
+
+    data_uuid: str
+    version: int
+    """0 for all nodes together."""
+    blocks: tuple[Vec3, ...]
+    """By their indices."""
+
+
+class Journal:
+    """The notes of all workers of the host, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    @asynccontextmanager
+    async def noted(self, note: Note) -> AsyncIterator[None]:
+        """The note is there before and gone after; it stays if this fails.
+
+        Raises:
+            BackendError: it cannot be stored.
+        """
+        path = self._folder / f"{secrets.token_hex(16)}.json"
+        try:
+            file = await asyncio.to_thread(_created, path, json.dumps(asdict(note)).encode())
+        except OSError as error:
+            raise unwritten(error, "the journal of writes") from error
+        try:
+            yield
+            path.unlink()
+        finally:
+            os.close(file)
+
+    @contextmanager
+    def leftover(self, path: Path) -> Iterator[Note | None]:
+        """A note without a writer, locked meanwhile; None: it has one, or is gone already."""
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield _read(path) if _is_mine(file) else None
+        finally:
+            os.close(file)
+
+    def paths(self) -> list[Path]:
+        """Of all notes, with a writer or without."""
+        return sorted(self._folder.glob("*.json"))
+
+
+def _created(path: Path, text: bytes) -> int:
+    """The descriptor of a new file, which is whole, durable and locked as soon as it has its name."""
+    nameless = path.with_suffix(".new")
+    file = os.open(nameless, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.write(file, text)
+        os.fsync(file)
+        nameless.rename(path)
+        _sync(path.parent)
+    except BaseException:
+        os.close(file)
+        nameless.unlink(missing_ok=True)
+        raise
+    return file
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _read(path: Path) -> Note:
+    given = json.loads(path.read_bytes())
+    return Note(given["data_uuid"], given["version"], tuple((x, y, z) for x, y, z in given["blocks"]))
+
+
+def _is_mine(file: int) -> bool:
+    """Whether it could be locked, and is there still."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(file).st_nlink > 0
