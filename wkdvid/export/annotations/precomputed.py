@@ -70,7 +70,8 @@ def info(kind: str, summary: Summary | None, voxel_size_nm: Float3) -> Mapping[s
     Args:
         summary: Of the annotations of this kind; None: there are none.
     """
-    grid, shape = _grid(summary or Summary(1, (0, 0, 0), (0, 0, 0)))
+    found = summary or Summary(1, (0, 0, 0), (0, 0, 0))
+    grid, shape = _grid(found)
     whole = grid.box(0, (0, 0, 0))
     return {
         "@type": "neuroglancer_annotations_v1",
@@ -86,7 +87,7 @@ def info(kind: str, summary: Summary | None, voxel_size_nm: Float3) -> Mapping[s
                 "key": f"spatial/{grid.key(level)}",
                 "grid_shape": [cells << level for cells in shape],
                 "chunk_size": [grid.side(level)] * 3,
-                "limit": LIMIT,
+                "limit": ceil(found.count / SHARE ** (grid.levels - 1)),  # of more than are there some are not drawn
             }
             for level in range(grid.levels)
         ],
