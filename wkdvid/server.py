@@ -65,6 +65,7 @@ from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
+from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import RolesAuthorizer
 from wkdvid.identity.chain import Identities
 from wkdvid.identity.opening import open_identities
@@ -75,8 +76,10 @@ from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
+from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
@@ -233,6 +236,8 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
+    authorizer = _authorizer(config, link, identities)
+    annotations = Annotations(Queries(open_engine(config.metadata.database_url)))
     return Services(
         limits=config.limits,
         catalog=catalog,
@@ -240,7 +245,8 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, executor),
         values=SqlValueStore(open_engine(config.metadata.database_url, outlives_power=True)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config, link, identities),
+        authorizer=authorizer,
+        annotations=AnnotationViews(identities, authorizer, annotations),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isqrt
 from typing import Any, Protocol
 
+from wkdvid.core.access import Protected
 from wkdvid.core.geometry import Box
 
 POINT, LINE, SPHERE = "point", "lineseg", "sphere"
@@ -96,4 +97,31 @@ class AnnotationStore(Protocol):
 
     async def find(self, wanted: Selection, number: int) -> Annotation | None:
         """The one of this number, if it is one of a selection without a box."""
+        ...
+
+    async def datasets(self) -> Sequence[str]:
+        """Those that have any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The annotations of a dataset that somebody may see."""
+
+    store: AnnotationStore
+    wanted: Selection
+
+    def pages(self, box: Box | None = None) -> AsyncIterator[Sequence[Annotation]]:
+        return self.store.pages(replace(self.wanted, box=box))
+
+
+class Views(Protocol):
+    """Both raise DatabaseUnavailable where the database does not answer."""
+
+    async def of(self, dataset: Protected, token: str | None) -> View | None:
+        """What the owner of a token may see of a dataset that they may read; None: it has no annotations."""
+        ...
+
+    async def datasets(self) -> Sequence[str]:
+        """Those that have any, whoever may see them; by the names under which things are held."""
         ...

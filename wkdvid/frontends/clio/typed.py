@@ -15,6 +15,7 @@ from wkdvid.core.users import WRITE
 from wkdvid.errors import Forbidden, InvalidRequest
 from wkdvid.frontends.clio import points
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem, whole_number
+from wkdvid.identity.annotation_views import own_and_groups
 from wkdvid.metadata.clio.annotations import Merge, Puts
 
 EVERYBODY = "all"
@@ -85,8 +86,7 @@ async def _whose(call: Call) -> Sequence[str] | None:
     allowed = [name for name in names if call.user.is_admin or name in call.user.groups]
     if not allowed:
         raise InvalidRequest(f"{call.user.email} is in none of the groups {', '.join(names)}")
-    members = [email for name in allowed for email in await call.clio.users.members(name)]
-    return list(dict.fromkeys([call.user.email, *members]))
+    return await own_and_groups(call.user, allowed, call.clio.users)
 
 
 def document(one: Annotation) -> Mapping[str, Any]:

@@ -14,10 +14,21 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, labels, parse, roi, runtime, server
+from wkdvid.frontends.dvid import (
+    annotation,
+    documents,
+    images,
+    keyvalue,
+    labels,
+    parse,
+    roi,
+    runtime,
+    server,
+    typed_annotations,
+)
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
-from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
+from wkdvid.frontends.dvid.instances import VOXEL_BYTES, AnnotationsInstance, Instance
 from wkdvid.frontends.dvid.made import COMMON
 from wkdvid.frontends.dvid.repositories import routes as repositories
 from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
@@ -131,6 +142,8 @@ def _require_text(request: Request) -> None:
 
 
 def _endpoints(found: Instance) -> Endpoints:
+    if isinstance(found, AnnotationsInstance):
+        return typed_annotations.ENDPOINTS
     return COMMON if type(found) is Instance else ENDPOINTS[found.typename]
 
 

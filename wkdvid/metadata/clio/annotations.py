@@ -118,6 +118,9 @@ class Annotations:
         rows = await self._queries.read(partial(_rows, found, {}))
         return _annotation(rows[0]) if rows else None
 
+    async def datasets(self) -> Sequence[str]:
+        return await self._queries.read(_datasets)
+
 
 # ---- changes ------------------------------------------------------------------------------------------------------
 
@@ -201,6 +204,17 @@ def _conditions(wanted: Selection, *, boxed: bool = True) -> Iterator[sa.ColumnE
         for axis, low, high in zip("xyz", wanted.box.start, wanted.box.stop, strict=True):
             yield table.c[f"{axis}0"] <= min(high - 1, INT64[-1])
             yield table.c[f"{axis}1"] >= max(low, INT64[0])
+
+
+def _datasets(connection: sa.Connection) -> Sequence[str]:
+    """Each is found in the index by the one before: there are far fewer than annotations."""
+    following = sa.select(sa.func.min(table.c.dataset))
+    found: list[str] = []
+    last = connection.execute(following).scalar()
+    while last is not None:
+        found.append(last)
+        last = connection.execute(following.where(table.c.dataset > last)).scalar()
+    return found
 
 
 def _ranges(wanted: Selection, box: Box, connection: sa.Connection) -> Sequence[tuple[int, int, int]]:
