@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cases, downloads, failing, label_index, pictures, servers, table
+from benchmarks import annotated, cases, downloads, failing, label_index, pictures, servers, table
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
@@ -225,3 +225,9 @@ def test_one_in_a_hundred_chunks_fails_and_no_metadata() -> None:
     chunks = [f"grey/1-1-1/{x}-64_{y}-64_0-64" for x in range(100) for y in range(100)]
     assert 50 < len([path for path in chunks if failing.fails(path)]) < 200
     assert failing.fails("grey/info") is None
+
+
+def test_annotations_are_measured(tmp_path: Path) -> None:
+    found = list(annotated.figures("SQLite", f"sqlite:///{tmp_path / 'bench.db'}", 3_000))
+    assert [figure.unit for figure in found] == ["/s", "ms", "ms", "ms", "ms", "/s", "MB"]
+    assert all(figure.value >= 0 for figure in found)
