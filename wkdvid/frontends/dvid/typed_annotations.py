@@ -9,6 +9,7 @@ import orjson
 
 from wkdvid.core.body_cache import Body
 from wkdvid.core.geometry import Box
+from wkdvid.core.limits import Limits
 from wkdvid.errors import InvalidRequest, TooLarge
 from wkdvid.export.annotations.elements import BLOCK, block_of, elements
 from wkdvid.frontends.dvid import parse
@@ -35,7 +36,7 @@ async def help_text(call: Call[AnnotationsInstance]) -> Answer:
 
 
 async def in_box(call: Call[AnnotationsInstance]) -> Answer:
-    return _listed(_found(call, _box(call)), nothing=b"null")
+    return _listed(call.services.limits, _found(call, _box(call)), nothing=b"null")
 
 
 async def blocks(call: Call[AnnotationsInstance]) -> Answer:
@@ -51,7 +52,9 @@ async def all_elements(call: Call[AnnotationsInstance]) -> Answer:
 async def tagged(call: Call[AnnotationsInstance]) -> Answer:
     if not call.parts or not call.parts[0]:
         raise InvalidRequest("Must include tag string after 'tag' endpoint.")
-    return _listed(_found(call, None, call.parts[0]), relations=call.query.get("relationships") == "true")
+    return _listed(
+        call.services.limits, _found(call, None, call.parts[0]), relations=call.query.get("relationships") == "true"
+    )
 
 
 def _box(call: Call[AnnotationsInstance]) -> Box:
@@ -70,7 +73,9 @@ async def _found(
                     yield element
 
 
-def _listed(found: AsyncIterator[Mapping[str, Any]], *, nothing: bytes = b"[]", relations: bool = True) -> Answer:
+def _listed(
+    limits: Limits, found: AsyncIterator[Mapping[str, Any]], *, nothing: bytes = b"[]", relations: bool = True
+) -> Answer:
     async def parts() -> AsyncIterator[Body]:
         before = b"["
         async for element in found:
@@ -79,7 +84,7 @@ def _listed(found: AsyncIterator[Mapping[str, Any]], *, nothing: bytes = b"[]", 
             before = b","
         yield b"]" if before == b"," else nothing
 
-    return Answer(content_type=JSON, parts=together(parts()))
+    return Answer(content_type=JSON, parts=together(parts(), limits))
 
 
 async def _by_block(found: AsyncIterator[Mapping[str, Any]]) -> Answer:
