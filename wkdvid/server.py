@@ -67,6 +67,7 @@ from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
+from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import RolesAuthorizer
 from wkdvid.identity.chain import Identities
 from wkdvid.identity.opening import open_identities
@@ -77,9 +78,11 @@ from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
+from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
+from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
@@ -251,6 +254,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
     database = open_engine(config.metadata.database_url)
     labels = SqlWrittenLabels(database)
+    authorizer = _authorizer(config, link, identities)
     return Services(
         limits=config.limits,
         catalog=catalog,
@@ -258,8 +262,9 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, labels, executor),
         values=SqlValueStore(database),
         labels=labels,
-        registrar=Registrar(catalog, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config, link, identities),
+        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
+        authorizer=authorizer,
+        annotations=AnnotationViews(identities, authorizer, Annotations(Queries(database))),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),

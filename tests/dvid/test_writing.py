@@ -40,6 +40,8 @@ def repository(server: Server) -> Repository:
         "seven": {"typename": "uint8blk", "BlockSize": "16,16,16", "Background": "7"},
         "seg": {"typename": "labelmap", "MaxDownresLevel": "2"},
         "blocks": {"typename": "labelmap", "MaxDownresLevel": "1"},
+        "region": {"typename": "roi"},
+        "values": {"typename": "keyvalue"},
     }.items():
         made.add(name, **settings)
     return made
@@ -76,6 +78,13 @@ def test_a_write_may_have_a_larger_body_than_other_requests(server: Server, repo
     assert repository.get(f"grey/{path}") == body
     assert "invalid data instance name" in repository.refused(f"nope/{path}", body)  # is read to its end first
     assert "(limits.body_bytes)" in server.post("/api/config/dataset?dataset_name=x", data=body).text
+    repository.post("values/key/k", body)
+    repository.post("values/k", body)  # as pydvid does
+
+
+@pytest.mark.parametrize("path", ["region/ptquery", "region/roi", "grey/extents", "values/tags"])
+def test_what_is_parsed_may_not(repository: Repository, path: str) -> None:
+    assert "(limits.body_bytes)" in repository.refused(path, b" " * 2**20 + b"[]")
 
 
 @pytest.mark.parametrize("compression", ["", "lz4", "gzip"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from wkdvid.backends.written.arrays import place_of_volumes
 from wkdvid.backends.written.journal import Note
 from wkdvid.core.credentials import Credential, Credentials, anonymous_access
 from wkdvid.core.geometry import Box
+from wkdvid.core.repositories import Node
 from wkdvid.core.source import Source
 from wkdvid.errors import BackendError, ConfigError, CorruptChunk, DatabaseUnavailable, UpstreamUnavailable
 from wkdvid.metadata.engine import transaction
@@ -142,6 +145,49 @@ async def test_without_room_everything_stays_as_it_was(worker: Worker) -> None:
     assert np.array_equal(found[:64], before[:64]) or np.array_equal(found[:64], after[:64])
     await worker.write(root, (0, 0, 0), after)
     assert np.array_equal(await worker.read(root, (0, 0, 0), (128, 64, 64)), after)
+
+
+async def test_without_room_for_a_whole_note_nothing_is_begun(worker: Worker) -> None:
+    root = await worker.make("labelmap", max_scale=1)
+    with largest_file(20), pytest.raises(UpstreamUnavailable, match="the journal of writes: there is no room"):
+        await worker.write(root, (0, 0, 0), LABELS)
+    assert (worker.journal.paths(), files(worker.folder)) == ([], [])
+    await worker.volumes.mend()
+
+
+async def test_without_locks_nothing_is_written(worker: Worker) -> None:
+    root = await worker.make()
+    locks = worker.folder / "state" / "writes.lock"
+    locks.unlink(missing_ok=True)
+    locks.mkdir()  # what cannot be opened to be written
+    with pytest.raises(UpstreamUnavailable, match="the locks of writes cannot be opened: Is a directory"):
+        await worker.write(root, (0, 0, 0), noise((B, B, B)))
+    assert files(worker.folder) == []
+
+
+async def test_a_commit_finds_its_notes_while_others_look_for_theirs(worker: Worker, tmp_path: Path) -> None:
+    done = threading.Event()
+
+    async def commit_another(other: Worker) -> None:
+        while not done.is_set():
+            async with other.volumes.committing(Node(uuid="another", version=99)):
+                pass
+
+    with workers(tmp_path) as (other,), ThreadPoolExecutor(1) as pool:
+        committing = pool.submit(asyncio.run, commit_another(other))
+        root = await worker.make("labelmap", max_scale=1)
+        _, node, instance = await worker.at(root, "v")
+        for _ in range(30):
+            with contextlib.suppress(InterruptedError):
+                async with worker.journal.noted(Note(instance.data_uuid, node.version, ((0, 0, 0),), True)):
+                    raise InterruptedError
+            async with worker.volumes.committing(node):
+                left = worker.journal.paths()
+            if left:
+                break
+        done.set()
+        committing.result()
+    assert left == []
 
 
 async def test_lower_scales_that_cannot_be_stored_are_made_later(worker: Worker, tmp_path: Path) -> None:

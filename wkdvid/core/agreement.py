@@ -93,9 +93,7 @@ class InStep(ABC):
             seen = self._seen
             await self.catch_up()
             if self._seen == seen:
-                raise DatabaseUnavailable(
-                    f"what is known of the {self._what} may be old, and the newest cannot be read"
-                )
+                raise DatabaseUnavailable(f"what is known of the {self._what} may be old, and it cannot be read anew")
 
     @property
     def _behind(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from wkdvid.core.access import Action, Authorizer, allowed
+from wkdvid.core.annotations import Views
 from wkdvid.core.body_cache import Body, BodyCache, Key
 from wkdvid.core.catalog import Catalog, Dataset, State
 from wkdvid.core.concurrent import for_each
@@ -46,6 +47,8 @@ class Services:
     volumes: WrittenVolumes
     registrar: Registrar
     authorizer: Authorizer
+    annotations: Views
+    """What users have annotated over clio's API."""
     reader: Reader
     bodies: BodyCache
     inspect: Inspect

@@ -255,15 +255,21 @@ point_annotations = Table(
 typed_annotations = Table(
     "typed_annotations",
     metadata,
-    Column("dataset", String(300), primary_key=True),
-    Column("email", String(320), primary_key=True),
-    Column("key", String(160), primary_key=True),
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("dataset", String(300), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("key", String(160), nullable=False),
     Column("kind", String(16), nullable=False),
+    Column("cell", BigInteger, nullable=False),
     *(Column(name, BigInteger, nullable=False) for name in ("x0", "y0", "z0", "x1", "y1", "z1")),
     Column("at", Float, nullable=False),
     Column("document", Text, nullable=False),
+    UniqueConstraint("dataset", "email", "key", name="typed_annotations_key"),
 )
-"""Points, lines and spheres; the numbers are the inclusive corners of a box around each."""
+"""Points, lines and spheres; the six numbers are the inclusive corners of a box around each, ``cell`` is where it is
+(``clio.cells``)."""
+
+Index("typed_annotations_place", *(typed_annotations.c[name] for name in ("dataset", "cell", "number")))
 
 clio_values = Table(
     "clio_values",

@@ -244,10 +244,9 @@ class Volumes:
     async def committing(self, node: Node) -> AsyncIterator[None]:
         async with self._locks.committing(node.version):
             for path in self._journal.paths():
-                with self._journal.leftover(path) as note:
-                    if note is not None and note.version == node.version:
-                        await self._redo(self._target(note), note)
-                        self._journal.forget(path)
+                note = self._journal.read(path)
+                if note is not None and note.version == node.version:
+                    await self._redo(self._target(note), note, path)
             yield
 
     async def mend(self) -> None:
@@ -259,17 +258,12 @@ class Volumes:
 
     async def _mend(self, path: Path) -> None:
         """The node is locked before the note, so that a commit finds the notes of its node free."""
-        with self._journal.leftover(path) as note:
-            if note is None:
-                return
-        await self._repositories.catch_up()
-        target = self._target(note)
-        async with self._among_writers(target):
-            with self._journal.leftover(path) as left:
-                if left is not None:
-                    await self._redo(target, left)
-                    self._journal.forget(path)
-                    log.info("mended what a broken write has left of data %r", target.instance.name)
+        note = self._journal.read(path)
+        if note is not None:
+            await self._repositories.catch_up()
+            target = self._target(note)
+            async with self._among_writers(target):
+                await self._redo(target, note, path)
 
     def _target(self, note: Note) -> Target:
         """
@@ -283,10 +277,15 @@ class Volumes:
                         return Target.of(repository, node, instance)
         raise NotFound(f"data {note.data_uuid}, version {note.version}")
 
-    async def _redo(self, target: Target, note: Note) -> None:
-        async with self._locks.blocks(note.data_uuid, note.version, 0, note.blocks):
-            await self._follow(target, await self._stored(target, 0, note.blocks), lower=note.lower)
-        await self._extend(target, target.hull(note.blocks))
+    async def _redo(self, target: Target, note: Note, path: Path) -> None:
+        """Unless its writer lives, or it is done. The node is locked."""
+        with self._journal.leftover(path) as is_left:
+            if is_left:
+                async with self._locks.blocks(note.data_uuid, note.version, 0, note.blocks):
+                    await self._follow(target, await self._stored(target, 0, note.blocks), lower=note.lower)
+                await self._extend(target, target.hull(note.blocks))
+                self._journal.forget(path)
+                log.info("mended what a broken write has left of data %r", target.instance.name)
 
 
 def _check(target: Target, box: Box) -> None:

@@ -87,9 +87,10 @@ class Call:
             Unprocessable: it is none.
         """
         text = self.query.get(name)
-        if text is not None and not _is_whole(text):
+        number = None if text is None else whole_number(text)
+        if text is not None and number is None:
             raise Unprocessable([problem(("query", name), "not a whole number of 64 bits", "int_parsing")])
-        return None if text is None else int(text)
+        return number
 
     def point(self) -> tuple[int, int, int]:
         """``x``, ``y`` and ``z`` of the query.
@@ -102,10 +103,10 @@ class Call:
             text = self.query.get(name)
             if text is None:
                 problems.append(problem(("query", name), "Field required", "missing"))
-            elif not _is_whole(text):
+            elif (number := whole_number(text)) is None:
                 problems.append(problem(("query", name), "not a whole number of 64 bits", "int_parsing"))
             else:
-                found.append(int(text))
+                found.append(number)
         if problems:
             raise Unprocessable(problems)
         return (found[0], found[1], found[2])
@@ -161,6 +162,8 @@ def problem(loc: tuple[str | int, ...], msg: str, kind: str) -> Mapping[str, Any
 _FLAGS = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}
 
 
-def _is_whole(text: str) -> bool:
+def whole_number(text: str) -> int | None:
+    """Of 64 bits; None: it is none."""
     digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) < 20 and -(2**63) <= int(text) < 2**63
+    is_whole = digits.isascii() and digits.isdigit() and len(digits) < 20 and -(2**63) <= int(text) < 2**63
+    return int(text) if is_whole else None

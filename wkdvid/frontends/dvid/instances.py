@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from wkdvid.core.access import Protected
+from wkdvid.core.annotations import View
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.geometry import Box, Float3
 from wkdvid.core.keyvalues import KeyValues, MeshValues, SkeletonValues
@@ -154,6 +155,28 @@ class StoredInstance(Instance):
 
     def values(self, _: Limits) -> KeyValues:
         return self.stored
+
+
+ANNOTATIONS = "annotations"
+"""What a registered dataset's instance of users' annotations is called, unless a layer is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationsInstance(Instance):
+    """What users have annotated over clio's API."""
+
+    view: View
+
+
+def annotations_instance(at: Version, view: View) -> AnnotationsInstance:
+    return AnnotationsInstance(
+        name=ANNOTATIONS,
+        typename="annotation",
+        owner=at.owner,
+        repository=at.repository,
+        node=at.node,
+        view=view,
+    )
 
 
 ValuesInstance: TypeAlias = SegmentsInstance | StoredInstance

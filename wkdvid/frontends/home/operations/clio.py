@@ -51,6 +51,11 @@ _RULES = {
         ("limit", "signatures that are looked at; 200"),
     )
 }
+_WHOSE = {
+    "groups": "names, with commas between them",
+    "user": "of whom, or all; for administrators",
+    "box": "x0,y0,z0,x1,y1,z1: those that touch it",
+}
 _RECORDS = {
     "version": "a tag",
     "show": "user, time or all: who or when each field was changed",
@@ -114,12 +119,8 @@ _ANNOTATIONS: Mapping[str, Operation] = {
     "GET /annotations/{dataset}": _get(
         "List one's annotations, or those of groups; below the older prefixes those of the first version",
         "A list; of the first version an object, by place.",
-        query={
-            "groups": "names, with commas between them",
-            "user": "of whom; for administrators",
-            "format": "dict: an object, by key",
-        },
-        fails=(400,),
+        query={**_WHOSE, "format": "dict: an object, by key"},
+        fails=(400, 422),
     ),
     **_written(
         "/annotations/{dataset}",
@@ -145,6 +146,38 @@ _ANNOTATIONS: Mapping[str, Operation] = {
     "GET /savedsearches/{dataset}": _get("List one's saved searches", "By place."),
     **_written("/savedsearches/{dataset}", _post("Save a search", query=_AT, schema=schemas.OBJECT)),
     "DELETE /savedsearches/{dataset}": _delete("Remove one's saved search", query=_AT),
+}
+_PRECOMPUTED = "GET /annotations/{dataset}/precomputed/{kind}"
+_FORMS: Mapping[str, Operation] = {
+    "GET /annotations/{dataset}/export/{form}": Operation(
+        "Annotations in the form of another program", "As the form is.", "*/*", _WHOSE, fails=(400, 404, 413, 422)
+    ),
+    "POST /annotations/{dataset}/import": Operation(
+        "Store the annotations of a file, all or none",
+        "How many, and what is wrong with which line.",
+        query={
+            "format": Parameter("csv or nml", required=True),
+            **{
+                name: Parameter(meaning, schemas.FLAG)
+                for name, meaning in (
+                    ("dry_run", "true: only say what is wrong"),
+                    ("skip_errors", "true: leave out what is wrong"),
+                    ("replace", "false: fields that are not sent stay"),
+                )
+            },
+            **_CONDITIONAL,
+        },
+        body=OCTETS,
+        schema={"type": "string", "format": "binary"},
+        fails=_REFUSED,
+    ),
+    f"{_PRECOMPUTED}/info": _get("Annotations of a kind, for Neuroglancer", "Its info.", _WHOSE, fails=(400, 404, 422)),
+    f"{_PRECOMPUTED}/by_id/{{number}}": Operation(
+        "One annotation, for Neuroglancer", "Its bytes.", OCTETS, _WHOSE, fails=(400, 404, 422)
+    ),
+    f"{_PRECOMPUTED}/spatial/{{grid}}/{{cell}}": Operation(
+        "The annotations of a cell, for Neuroglancer", "Their bytes.", OCTETS, _WHOSE, fails=(400, 404, 422)
+    ),
 }
 _VALUES: Mapping[str, Operation] = {
     "GET /kv/{scope}": _get("List one's values of a scope", "By key.", query=_TIMESTAMP, fails=(422,)),
@@ -236,6 +269,7 @@ CLIO: Mapping[str, Operation] = {
     **_DATASETS,
     **_USERS,
     **_ANNOTATIONS,
+    **_FORMS,
     **_VALUES,
     **_JSON_ANNOTATIONS,
     **_VOLUMES,
