@@ -34,7 +34,7 @@ PARAMETERS: Mapping[str, str] = {
     **dict.fromkeys(("first", "last"), "a key"),
     **dict.fromkeys(("from_place", "to_place"), "x_y_z in voxels"),
     "form": "csv, nml, parquet, dvid or neuroglancer",
-    "kind": "point, line or ellipsoid",
+    "kind": "point, lineseg or sphere",
     "number": "of the annotation",
     "grid": "level of the spatial index",
     "cell": "x_y_z, counted in cells",
