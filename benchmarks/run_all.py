@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import (
+    annotated,
     backends,
     cases,
     codecs,
@@ -219,6 +220,16 @@ def run_label_index(run: Run) -> None:
         run.record(label_index.measure(name, run.bench.volume, min(run.bench.volume.side, BACKENDS_SIDE)))
 
 
+def run_annotations(run: Run) -> None:
+    if not run.only.search(annotated.NAME):
+        return
+    print(f"\n{table.FIGURE_HEADING}")
+    with run.attempt(annotated.NAME), annotated.databases() as urls:
+        for name, url in urls.items():
+            for figure in annotated.figures(name, url):
+                run.record(figure)
+
+
 def run_failing(run: Run) -> None:
     """The source is a web server in this process, on the core of the load."""
     if not run.only.search(failing.NAME):
@@ -268,6 +279,7 @@ def run_all(run: Run, medulla: Path | None, signature_count: int) -> None:
     run_writing(run)
     run_downloads(run)
     run_label_index(run)
+    run_annotations(run)
     run_failing(run)
     run_signatures(run, signature_count)
     print(f"\n{table.summary(run.results)}")

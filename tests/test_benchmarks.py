@@ -12,7 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cases, downloads, failing, label_index, pictures, servers, signatures, table, writing
+from benchmarks import (
+    annotated,
+    cases,
+    downloads,
+    failing,
+    label_index,
+    pictures,
+    servers,
+    signatures,
+    table,
+    writing,
+)
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
@@ -262,3 +273,9 @@ def test_a_search_that_misses_one_is_noticed(tmp_path: Path) -> None:
 def test_computing_signatures_is_measured(volume: Volume) -> None:
     figure = signatures.sign_figure(volume.voxels("grey", Box((0, 0, 0), (SIDE, SIDE, SIDE))))
     assert figure.value > 0
+
+
+def test_annotations_are_measured(tmp_path: Path) -> None:
+    found = list(annotated.figures("SQLite", f"sqlite:///{tmp_path / 'bench.db'}", 3_000))
+    assert [figure.unit for figure in found] == ["/s", "ms", "ms", "ms", "ms", "/s", "MB"]
+    assert all(figure.value >= 0 for figure in found)

@@ -51,6 +51,7 @@ from wkdvid.core.repositories import Repositories
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.core.write_locks import WriteLocks
+from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.clio import routes as clio
@@ -66,6 +67,7 @@ from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
+from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import RolesAuthorizer
 from wkdvid.identity.chain import Identities
 from wkdvid.identity.opening import open_identities
@@ -76,8 +78,11 @@ from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
+from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.metadata.label_blocks import SqlWrittenLabels
+from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
@@ -247,14 +252,19 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
+    database = open_engine(config.metadata.database_url)
+    labels = SqlWrittenLabels(database)
+    authorizer = _authorizer(config, link, identities)
     return Services(
         limits=config.limits,
         catalog=catalog,
         repositories=repositories,
-        volumes=_volumes(config, opener, repositories, executor),
-        values=SqlValueStore(open_engine(config.metadata.database_url)),
+        volumes=_volumes(config, opener, repositories, labels, executor),
+        values=SqlValueStore(database),
+        labels=labels,
         registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config, link, identities),
+        authorizer=authorizer,
+        annotations=AnnotationViews(identities, authorizer, Annotations(Queries(database))),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
@@ -268,10 +278,12 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     )
 
 
-def _volumes(config: Config, opener: Opener, repositories: Repositories, executor: Executor) -> Volumes:
+def _volumes(
+    config: Config, opener: Opener, repositories: Repositories, labels: WrittenLabels, executor: Executor
+) -> Volumes:
     arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
     locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
-    return Volumes(arrays, locks, journal, repositories, executor)
+    return Volumes(arrays, locks, journal, repositories, labels, executor)
 
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:

@@ -28,6 +28,7 @@ VERBS = (
     "register",
     "user",
     "token",
+    "annotations",
     "testserver",
 )
 

@@ -173,7 +173,7 @@ class Model:
 async def replay(folder: Path, script: list[tuple[str, int, Vec3, Vec3]]) -> None:
     bounds = Box((LOW, LOW, LOW), (HIGH, HIGH, HIGH))
     with workers(folder, 2) as pair:
-        root = await pair[0].make("labelmap", max_scale=2)
+        root = await pair[0].make("labelmap", max_scale=2, indexed=True)
         model = Model(root)
         for count, (what, which, corner, size) in enumerate(script):
             box = Box.at(corner, size).intersect(bounds)
@@ -199,6 +199,7 @@ async def replay(folder: Path, script: list[tuple[str, int, Vec3, Vec3]]) -> Non
                 model.open.append(child)
         for uuid, array in model.arrays.items():
             await check_scales(pair[0], uuid, array)
+            await check_labels(pair[1], uuid, array, LOW)
 
 
 async def check_scales(worker: Worker, uuid: str, array: Voxels) -> None:
@@ -207,6 +208,27 @@ async def check_scales(worker: Worker, uuid: str, array: Voxels) -> None:
         start, side = LOW // 2**scale, SIDE // 2**scale
         assert np.array_equal(await worker.read(uuid, (start, start, start), (side, side, side), scale), array)
         array = most_frequent(array)
+
+
+async def check_labels(worker: Worker, uuid: str, array: Voxels, start: int = 0) -> None:
+    """What the index says of all that a node shows.
+
+    Args:
+        array: (x, y, z), in whole blocks.
+        start: Of it, in voxels.
+    """
+    index = await worker.index(uuid)
+    labels, sizes = await index.listing(0, 1 << 20)
+    wanted, counts = np.unique(array[array > 0], return_counts=True)
+    assert np.array_equal(labels, wanted)
+    assert np.array_equal(sizes, counts)
+    for label in wanted.tolist():
+        entries = await index.entries(label)
+        whole = np.zeros([n // B for n in array.shape], np.uint32)
+        whole[tuple((entries.blocks - start // B).T)] = entries.counts
+        x, y, z = whole.shape
+        assert np.array_equal(whole, (array == label).reshape(x, B, y, B, z, B).sum(axis=(1, 3, 5)))
+    assert not len(wanted) or int(wanted[-1]) <= (index.max_label or 0)
 
 
 def most_frequent(labels: Voxels) -> Voxels:

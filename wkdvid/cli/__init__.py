@@ -27,6 +27,7 @@ MODULES = (
     "register",
     "user",
     "token",
+    "annotations",
     "testserver",
 )
 """One for each verb, in the order of the help. Each has NAME, HELP, add_arguments, run, and perhaps EXAMPLES."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from wkdvid.errors import DatabaseUnavailable
-from wkdvid.metadata.engine import transaction
+from wkdvid.metadata.engine import reading, transaction
 
 Result = TypeVar("Result")
 
@@ -32,6 +32,15 @@ class Queries:
             DatabaseUnavailable: the database does not answer, or cannot be written.
         """
         return await asyncio.to_thread(self._run, query)
+
+    async def read(self, query: Callable[[sa.Connection], Result]) -> Result:
+        """As ``run``, of what only reads: it waits for no writer."""
+
+        def read() -> Result:
+            with reading(self._engine) as connection:
+                return query(connection)
+
+        return await asyncio.to_thread(read)
 
     def _run(self, query: Callable[[sa.Connection], Result]) -> Result:
         for _ in range(TRIES):

@@ -28,6 +28,8 @@ class Note:
     """0 for all nodes together."""
     blocks: tuple[Vec3, ...]
     """By their indices."""
+    lower: bool
+    """Whether the scales below follow."""
 
 
 class Journal:
@@ -61,7 +63,8 @@ class Journal:
             given = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        return Note(given["data_uuid"], given["version"], tuple((x, y, z) for x, y, z in given["blocks"]))
+        blocks = tuple((x, y, z) for x, y, z in given["blocks"])
+        return Note(given["data_uuid"], given["version"], blocks, given["lower"])
 
     @contextmanager
     def leftover(self, path: Path) -> Iterator[bool]:

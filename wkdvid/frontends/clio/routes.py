@@ -15,7 +15,7 @@ from sanic.response import HTTPResponse
 from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
 from wkdvid.core.users import User
 from wkdvid.errors import Forbidden, WkdvidError
-from wkdvid.frontends.clio import datasets, login, points, typed, users, values, volumes
+from wkdvid.frontends.clio import bridge, datasets, login, points, typed, users, values, volumes
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route
 from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
@@ -45,7 +45,7 @@ BOTH: Sequence[Route] = (
     *volumes.ROUTES,
 )
 """The same in all versions."""
-CURRENT_ROUTES: Sequence[Route] = typed.CURRENT
+CURRENT_ROUTES: Sequence[Route] = (*typed.CURRENT, *bridge.ROUTES)
 OLD_ROUTES: Sequence[Route] = typed.OLD
 
 

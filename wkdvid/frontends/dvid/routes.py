@@ -14,10 +14,21 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, labels, parse, roi, runtime, server
+from wkdvid.frontends.dvid import (
+    annotation,
+    documents,
+    images,
+    keyvalue,
+    labels,
+    parse,
+    roi,
+    runtime,
+    server,
+    typed_annotations,
+)
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
-from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
+from wkdvid.frontends.dvid.instances import VOXEL_BYTES, AnnotationsInstance, Instance
 from wkdvid.frontends.dvid.repositories import routes as repositories
 from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
 from wkdvid.frontends.dvid.status import STATUS, BadCall, UnknownEndpoint, text
@@ -77,8 +88,8 @@ def blueprint() -> Blueprint:
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
         path = f"/api/node/<uuid>/<name>/<endpoint>{rest}"
-        _route(bp, path, instance, "read", READING)
-        _route(bp, path, instance, "read", OTHERS, stream=True)
+        _route(bp, path, read_instance, "read", READING)
+        _route(bp, path, change_instance, "read", OTHERS, stream=True)
     bp.exception(WkdvidError)(failed)
     return bp
 
@@ -117,17 +128,26 @@ async def _start(app: Sanic[Any, Any]) -> None:
 # ---- data instances -----------------------------------------------------------------------------------------------
 
 
-async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
-    services = services_of(request)
+async def read_instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
     parts = tuple(rest.values())
-    if request.method in READING:
-        found, handler = await _asked_for(request, uuid, name, endpoint, parts)
-        body = request.body
-    else:
-        found, handler, body = await _received(request, uuid, name, endpoint, parts)
+    found, handler = await _asked_for(request, uuid, name, endpoint, parts)
+    return await _answer(request, found, handler, endpoint, parts, request.body)
+
+
+async def change_instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
+    """Another function than that of reading: Sanic marks the one that receives its body itself, for all its routes."""
+    parts = tuple(rest.values())
+    found, handler, body = await _received(request, uuid, name, endpoint, parts)
+    return await _answer(request, found, handler, endpoint, parts, body)
+
+
+async def _answer(
+    request: Request, found: Instance, handler: Handler, endpoint: str, parts: tuple[str, ...], body: bytes
+) -> HTTPResponse | None:
     query = parse.query(request.query_string)
-    call = Call(services, found, endpoint, parts, query, body, request.method, request.headers.get("range"))
-    throttled = "throttle" in query and _is_throttled(call, ENDPOINTS[found.typename].throttled)
+    byte_range = request.headers.get("range")
+    call = Call(services_of(request), found, endpoint, parts, query, body, request.method, byte_range)
+    throttled = "throttle" in query and _is_throttled(call, _endpoints(found).throttled)
     try:
         with request.app.ctx.dvid_throttle.slot() if throttled else nullcontext():
             return await _send(request, await handler(call))
@@ -154,13 +174,13 @@ async def _received(
     try:
         await refuse_in_read_only_mode(request)
         found, handler = await _asked_for(request, uuid, name, endpoint, parts)
-        if endpoint not in ENDPOINTS[found.typename].asking:
+        if endpoint not in _endpoints(found).asking:
             await require_writing(request, dvid_token(request), found.owner)
     except WkdvidError:
         async for _ in stream:  # who is still sending does not read the answer
             pass
         raise
-    if handler not in ENDPOINTS[found.typename].large:
+    if handler not in _endpoints(found).large:
         stream.request_max_size = limits.body_bytes
     await request.receive_body()  # type: ignore[no-untyped-call]
     return found, handler, request.body
@@ -176,6 +196,10 @@ def _require_text(request: Request) -> None:
         unquote_to_bytes(request.raw_url).decode()
     except UnicodeDecodeError as error:
         raise InvalidRequest("the path is not UTF-8") from error
+
+
+def _endpoints(found: Instance) -> Endpoints:
+    return typed_annotations.ENDPOINTS if isinstance(found, AnnotationsInstance) else ENDPOINTS[found.typename]
 
 
 def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:
@@ -197,7 +221,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
     Raises:
         UnsupportedRequest, BadCall: there is none, or the node is locked; in DVID's words.
     """
-    endpoints = ENDPOINTS[found.typename]
+    endpoints = _endpoints(found)
     if request.method in READING:
         handler = endpoints.handlers.get(endpoint) or endpoints.others.get("GET")
         if handler is None:
@@ -209,7 +233,7 @@ def _handler(request: Request, found: Instance, endpoint: str) -> Handler:
 
 
 def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
-    endpoints = ENDPOINTS[found.typename]
+    endpoints = _endpoints(found)
     if request.method not in endpoints.changing:
         raise UnsupportedRequest(f'Data "{found.name}" can only handle GET or POST HTTP verbs')
     handler = endpoints.changing[request.method].get(endpoint)
@@ -227,7 +251,7 @@ def _changing(request: Request, found: Instance, endpoint: str) -> Handler:
 
 def _refused(request: Request, found: Instance, endpoint: str) -> WkdvidError:
     """What DVID says of another method on what only reads."""
-    endpoints = ENDPOINTS[found.typename]
+    endpoints = _endpoints(found)
     special = endpoints.post_texts.get(endpoint)
     if special is None and endpoint not in endpoints.handlers:
         return _unknown(request, found, endpoint)
