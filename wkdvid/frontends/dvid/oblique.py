@@ -175,7 +175,9 @@ def _values(array: Array, box: Box, points: NDArray[np.float64]) -> Array:
 
 
 def _encoded(pixels: Array, typename: str, image_format: images.SliceFormat) -> bytes:
-    sent = wire.as_sent(pixels.T[..., None], typename)
+    array = pixels.T[..., None]
+    whole = Box((0, 0, 0), (*pixels.shape[1::-1], 1))
+    sent = wire.as_sent(array, typename, whole, whole)
     return images.encode_slice(wire.slice_pixels(sent, (0, 1)), image_format)
 
 
