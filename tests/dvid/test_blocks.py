@@ -44,10 +44,12 @@ def test_blocks_are_as_they_are_said_to_be_stored(shelf: Shelf, name: str) -> No
 
 
 def test_blocks_of_rgb_are_rgba(shelf: Shelf) -> None:
-    block = block_of(shelf.arrays["rgb"], (0, 0, 0))
-    expected = wire_bytes(np.concatenate([block, np.full((*SHAPE, 1), 255, np.uint8)], axis=3))
+    array = shelf.arrays["rgb"]
+    rgba = np.concatenate([array, np.full((*array.shape[:3], 1), 255, np.uint8)], axis=3)
+    expected = wire_bytes(block_of(rgba, (0, 0, 0)))
     assert unlz4(shelf.records("rgb/specificblocks?blocks=0,0,0")[0, 0, 0]) == expected
     assert shelf.body("rgb/specificblocks?blocks=7,7,7") == b""
+    assert not any(shelf.records("rgb/subvolblocks/64_64_64/64_64_64?compression=uncompressed")[1, 1, 1])
 
 
 def test_an_entry_chooses_the_compression(shelf: Shelf) -> None:

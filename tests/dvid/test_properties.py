@@ -101,9 +101,9 @@ def times_block(numbers: Vec3) -> Vec3:
 def expected(shelf: Shelf, name: str, offset: Vec3, size: Vec3) -> Voxels:
     """As it is to be sent, but for what JPEG makes of it."""
     array, (x, y, z) = shelf.stored(name)
-    box = cut(array, (offset[0] - x, offset[1] - y, offset[2] - z), size)
     if name == "rgb":
-        return np.concatenate([box, np.full((*size, 1), 255, np.uint8)], axis=3)
+        array = np.concatenate([array, np.full((*array.shape[:3], 1), 255, np.uint8)], axis=3)
+    box = cut(array, (offset[0] - x, offset[1] - y, offset[2] - z), size)
     return box.astype(np.uint64) if name in LABELS else box
 
 

@@ -31,6 +31,7 @@ sizes = st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40))
 
 
 def as_sent(name: str, array: Voxels) -> Voxels:
+    """A whole volume."""
     if name == "rgb":
         return np.concatenate([array, np.full((*array.shape[:3], 1), 255, np.uint8)], axis=3)
     return array.astype(np.uint64) if TYPES[name] == "labelmap" else array
@@ -40,7 +41,7 @@ def as_sent(name: str, array: Voxels) -> Voxels:
 @settings(max_examples=25, deadline=None)
 @given(offset=offsets, size=sizes)
 def test_a_box_is_the_array_with_zeros_outside(shelf: Shelf, name: str, offset: Vec3, size: Vec3) -> None:
-    expected = wire_bytes(as_sent(name, cut(shelf.arrays[name], offset, size)))
+    expected = wire_bytes(cut(as_sent(name, shelf.arrays[name]), offset, size))
     assert shelf.body(f"{name}/raw/0_1_2/{vector(size)}/{vector(offset)}") == expected
 
 

@@ -61,6 +61,9 @@ class Blocks:
     def box(self, index: Vec3) -> Box:
         return Box.at(multiply(index, self.shape), self.shape)
 
+    def as_sent(self, array: Array, box: Box) -> Array:
+        return wire.as_sent(array, self.instance.typename, box, self.scale.extent)
+
     @property
     def stored_chunks(self) -> StoresChunks | None:
         """The volume, if what it stores is what is asked for, on the same grid."""
@@ -179,7 +182,11 @@ async def _payloads(blocks: Blocks, indices: Sequence[Vec3]) -> Sequence[Buffer]
         arrays = await blocks.services.reader.read_all(
             blocks.layer, blocks.scale, [blocks.box(index) for index in rest]
         )
-        found |= zip(rest, await _encoded_all(blocks, [_good(array) for array in arrays]), strict=True)
+        found |= zip(
+            rest,
+            await _encoded_all(blocks, [(i, _good(array)) for i, array in zip(rest, arrays, strict=True)]),
+            strict=True,
+        )
     return [found.get(index, b"") for index in indices]
 
 
@@ -195,15 +202,15 @@ def _chunk(blocks: Blocks, index: Vec3) -> Vec3:
     return (index[0] - origin[0], index[1] - origin[1], index[2] - origin[2])
 
 
-async def _encoded_all(blocks: Blocks, arrays: Sequence[Array]) -> Sequence[Buffer]:
+async def _encoded_all(blocks: Blocks, found: Sequence[tuple[Vec3, Array]]) -> Sequence[Buffer]:
     if blocks.encoding in COPIED:
-        return [_encoded(blocks, array) for array in arrays]
+        return [_encoded(blocks, index, array) for index, array in found]
     loop, executor = asyncio.get_running_loop(), blocks.services.executor
-    return await asyncio.gather(*(loop.run_in_executor(executor, _encoded, blocks, array) for array in arrays))
+    return await asyncio.gather(*(loop.run_in_executor(executor, _encoded, blocks, *one) for one in found))
 
 
-def _encoded(blocks: Blocks, array: Array) -> Buffer:
-    return blocks.encode(wire.as_sent(array, blocks.instance.typename)) if has_data(array) else b""
+def _encoded(blocks: Blocks, index: Vec3, array: Array) -> Buffer:
+    return blocks.encode(blocks.as_sent(array, blocks.box(index))) if has_data(array) else b""
 
 
 async def one_block(blocks: Blocks, index: Vec3) -> Answer:
@@ -221,7 +228,7 @@ async def one_box(blocks: Blocks, box: Box, index: Vec3) -> Answer:
         services = blocks.services
         services.reader.check(blocks.scale, services.reader.source_voxels(blocks.scale, box))
         array = await services.reader.read(blocks.layer, blocks.scale, box)
-        data = await services.apart(blocks.encode, wire.as_sent(array, blocks.instance.typename))
+        data = await services.apart(blocks.encode, blocks.as_sent(array, box))
         body = wire.record(index, data)
         keep(services, blocks.layer, key, body)
     return Answer(body)

@@ -55,7 +55,7 @@ async def raw(call: Call[VoxelInstance], scale: Scale, region: Region, compressi
     whole_bytes = min(SLAB_BYTES, call.services.limits.working_bytes // 2)
     read = partial(_read, call, scale, spans)
     if media_type == OCTETS and not compression and length > whole_bytes:
-        return Answer(parts=_slabs(call, read, region), length=length)
+        return Answer(parts=_slabs(call, read, scale, region), length=length)
     body = await _whole(call, read, scale, region, compression)
     if len(body) <= CACHED_BYTES and spans is None:
         keep(call.services, call.instance.layer, key, body)
@@ -123,34 +123,33 @@ def _masked(array: Array, spans: Spans, block: int, box: Box) -> Array:
 
 
 async def _whole(call: Call[VoxelInstance], read: ReadBox, scale: Scale, region: Region, compression: str) -> Body:
-    array = await read(_box_to_read(call, scale, region))
-    typename = call.instance.typename
+    box = _box_to_read(call, scale, region)
+    array = await _as_sent(call, scale, box, await read(box))
     if region.is_slice:
-        return await call.services.apart(_drawn, array, typename, region, call.endpoint == "pseudocolor")
+        return await call.services.apart(_drawn, array, region, call.endpoint == "pseudocolor")
     if compression or region.format:
-        return await call.services.apart(_encoded, array, typename, compression)
+        return await call.services.apart(_encoded, array, compression)
+    return wire.buffer(array)
+
+
+async def _as_sent(call: Call[VoxelInstance], scale: Scale, box: Box, array: Array) -> Array:
     if call.instance.voxel_bytes == call.instance.layer.info.voxel_bytes:
-        return wire.buffer(array)
-    return wire.buffer(await call.services.apart(wire.as_sent, array, typename))
+        return array
+    return await call.services.apart(wire.as_sent, array, call.instance.typename, box, scale.extent)
 
 
-def _drawn(array: Array, typename: str, region: Region, colored: bool) -> bytes:
-    sent = wire.as_sent(array, typename)
+def _drawn(sent: Array, region: Region, colored: bool) -> bytes:
     return wire.slice_image(sent, region.axes, _image_size(region), images.parse_format(region.format), colored=colored)
 
 
-def _encoded(array: Array, typename: str, compression: str) -> bytes:
-    sent = wire.as_sent(array, typename)
+def _encoded(sent: Array, compression: str) -> bytes:
     return bytes(wire.LABEL_VOLUMES[compression](sent)) if compression else wire.tall_jpeg(sent)
 
 
-async def _slabs(call: Call[VoxelInstance], read: ReadBox, region: Region) -> AsyncIterator[Body]:
+async def _slabs(call: Call[VoxelInstance], read: ReadBox, scale: Scale, region: Region) -> AsyncIterator[Body]:
     """The body in pieces that follow each other along z."""
     instance, (width, height, _) = call.instance, region.box.size
     wanted = max(SLAB_BYTES, width * height * instance.voxel_bytes * SLAB_DEPTH)
     slab_bytes = min(wanted, call.services.limits.working_bytes // 4)
     for slab in slabs(region.box, instance.voxel_bytes, slab_bytes, SLAB_DEPTH):
-        array = await read(slab)
-        if instance.voxel_bytes != instance.layer.info.voxel_bytes:
-            array = await call.services.apart(wire.as_sent, array, instance.typename)
-        yield wire.buffer(array)
+        yield wire.buffer(await _as_sent(call, scale, slab, await read(slab)))

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from wkdvid.codecs import block_stream, images, jpeg, label_block, payload, segmentation
-from wkdvid.core.geometry import Vec3
+from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.volume import Array
 
 Encode: TypeAlias = Callable[[Array], payload.Buffer]
@@ -19,13 +19,22 @@ LARGEST_MIXED = 8
 """Bytes of a voxel from which on none are mixed: floating point does not hold them all, and labels have no mean."""
 
 
-def as_sent(array: Array, typename: str) -> Array:
-    """RGB with an alpha of 255, labels as uint64, all else as it is."""
+def as_sent(array: Array, typename: str, box: Box, extent: Box) -> Array:
+    """RGB with an alpha of 255 in the volume and 0 outside, labels as uint64, all else as it is.
+
+    Args:
+        box: What the array is of.
+        extent: Of the volume, in the same voxels.
+    """
     if typename == "labelmap":
         return array if array.dtype == np.uint64 else array.astype(np.uint64, order="F")
     if typename == "rgba8blk" and len(array) == 3:
-        rgba = np.full((4, *array.shape[1:]), 255, np.uint8, order="F")
+        rgba = np.zeros((4, *array.shape[1:]), np.uint8, order="F")
         rgba[:3] = array
+        inside = box.intersect(extent)
+        if inside is not None:
+            sides = zip(inside.start, inside.stop, box.start, strict=True)
+            rgba[3][tuple(slice(a - o, b - o) for a, b, o in sides)] = 255
         return rgba
     return array
 
