@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -65,7 +66,7 @@ from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
-from wkdvid.identity.authorizer import RolesAuthorizer
+from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
 from wkdvid.identity.opening import open_identities
 from wkdvid.inspection.document import answer
@@ -75,6 +76,7 @@ from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
+from wkdvid.metadata.clio.datasets import open_datasets
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.repositories import SqlRepositories, open_state
@@ -171,6 +173,7 @@ async def _start(config: Config, app: App) -> None:
     identities, login = open_identities(config)
     services = make_services(config, job_store, identities)
     app.ctx.services = services
+    app.ctx.datastore_services = datastore_services(config, services)
     app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
@@ -255,6 +258,13 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     )
 
 
+def datastore_services(config: Config, services: Services) -> Services:
+    """What the routes of webKnossos are given: in mode ``clio`` those who may read by a main server do too."""
+    if config.access.mode != "clio" or not isinstance(services.main_server, Link):
+        return services
+    return replace(services, authorizer=EitherAuthorizer(services.authorizer, services.main_server.authorizer))
+
+
 def _volumes(config: Config, opener: Opener, repositories: Repositories, executor: Executor) -> Volumes:
     arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
     locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
@@ -314,7 +324,7 @@ def _authorizer(config: Config, link: Link | None, identities: Identities) -> Au
     if config.access.mode == "open":
         return OpenAuthorizer()
     if config.access.mode == "clio":
-        return RolesAuthorizer(identities)
+        return RolesAuthorizer(identities, open_datasets(config.metadata.database_url, config.state_dir).public)
     if config.access.mode == "webknossos":
         if link is None:
             raise ValueError("mode webknossos needs a main server; load_config() sees to that")

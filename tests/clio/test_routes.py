@@ -42,6 +42,8 @@ WALKED = [one for one in ROUTES if not PREFIXES.match(one[1])]
 
 def path_of(uri: str) -> str:
     values = {"dataset": DATASET, "type": "neurons", "ids": "1", "key": "Pt1_2_3", "scope": "s", "id": "x"}
+    if "/proxy/" in uri:
+        values["dataset"] = "public"  # of a dataset that is not, it is for who may read that
     return re.sub(r"<(\w+)[^>]*>", lambda found: values.get(found[1], "x"), uri)
 
 

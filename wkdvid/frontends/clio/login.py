@@ -11,7 +11,6 @@ from wkdvid.core.users import READ
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.clio import users
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
-from wkdvid.frontends.clio.datasets import is_public
 from wkdvid.identity.own import LIFE_S
 
 if TYPE_CHECKING:
@@ -88,9 +87,8 @@ async def dataset_access(call: Call) -> Mapping[str, Any]:
     if not name:
         raise Unprocessable([problem(("query", "dataset"), "Field required", "missing")])
     held = call.clio.names.held(name)
-    document = (await call.clio.datasets.all()).get(held)
     roles = [*call.user.global_roles, *call.user.datasets.get(held, ())]
-    allowed = call.user.has_role(READ, held, public=is_public(document))
+    allowed = call.user.has_role(READ, held, public=held in await call.clio.public())
     return {"dataset": name, "access": allowed, "tos_required": False, "roles": list(dict.fromkeys(roles))}
 
 

@@ -14,9 +14,9 @@ from sanic.response import HTTPResponse
 
 from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
 from wkdvid.core.users import User
-from wkdvid.errors import Forbidden, WkdvidError
+from wkdvid.errors import Forbidden, InvalidRequest, WkdvidError
 from wkdvid.frontends.clio import datasets, login, points, typed, users, values, volumes
-from wkdvid.frontends.clio.calls import Access, Answer, Call, Route
+from wkdvid.frontends.clio.calls import LONGEST_NAME, Access, Answer, Call, Route, is_name
 from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
 from wkdvid.frontends.clio.status import STATUS, document, headers
@@ -79,6 +79,10 @@ async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse |
     clio: Clio = request.app.ctx.clio
     token, by_cookie = _token(request)
     caller = None if route.access is Access.PUBLIC else await clio.identities.user(token)
+    for name, part in parts.items():
+        if name != "path" and not is_name(part):
+            raise InvalidRequest(f"{name}: expected up to {LONGEST_NAME} printable characters")
+    await services_of(request).catalog.catch_up()  # for what its datasets are called
     if request.method not in ("GET", "HEAD"):
         if by_cookie:
             _refuse_foreign(request, clio.config)
@@ -114,8 +118,7 @@ async def require(call: Call, user: User, access: Access) -> None:
     if access is Access.USER:
         return
     dataset = call.dataset if "dataset" in call.parts else None
-    document = (await call.clio.datasets.all()).get(dataset) if dataset is not None else None
-    if not user.has_role(access.value, dataset, public=datasets.is_public(document)):
+    if not user.has_role(access.value, dataset, public=dataset in await call.clio.public()):
         on = f" on dataset {call.parts['dataset']}" if dataset is not None else ""
         raise Forbidden(f"this takes the role {access.value}{on}, which {user.email} has not")
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from wkdvid.clio_config import ClioConfig
 from wkdvid.config import Config
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.grants import clio_names
 from wkdvid.core.users import Users
 from wkdvid.identity.chain import Identities
+from wkdvid.metadata.audit import Record
 from wkdvid.metadata.clio.annotations import Annotations
-from wkdvid.metadata.clio.datasets import COUNTER, Datasets
+from wkdvid.metadata.clio.datasets import Datasets, open_datasets
 from wkdvid.metadata.clio.neurons import Neurons
 from wkdvid.metadata.clio.points import Points
 from wkdvid.metadata.clio.values import Values
@@ -34,6 +34,7 @@ class Names:
         self._generation = -1
         self._held: Mapping[str, str] = {}
         self._shown: Mapping[str, str] = {}
+        self._public: frozenset[str] = frozenset()
 
     def held(self, name: str) -> str:
         """``organization/dataset`` of a registered dataset, whatever it is called; another name stays as it is."""
@@ -45,10 +46,20 @@ class Names:
         self._look()
         return self._shown.get(held, held)
 
+    def is_registered(self, held: str) -> bool:
+        self._look()
+        return held in self._shown
+
+    def public(self) -> frozenset[str]:
+        """Registered datasets whose entries say that they are public, by the names under which things are held."""
+        self._look()
+        return self._public
+
     def _look(self) -> None:
         if self._generation != self._catalog.generation:
             self._held = clio_names(self._catalog.datasets())
             self._shown = {held: name for name, held in self._held.items()}  # the last, which is the chosen one
+            self._public = frozenset(str(one.key) for one in self._catalog.datasets() if one.said_public)
             self._generation = self._catalog.generation
 
 
@@ -69,6 +80,11 @@ class Clio:
     neurons: Neurons
     volumes: Volumes
     site_reports: SiteReports
+    record: Record
+
+    async def public(self) -> frozenset[str]:
+        """Datasets, as they are held, where whoever is logged in has ``clio_general``."""
+        return self.names.public() | await self.datasets.public()
 
     @property
     def users(self) -> Users:
@@ -82,7 +98,7 @@ def open_clio(config: Config, catalog: Catalog, identities: Identities, login: L
         identities=identities,
         login=login,
         names=Names(catalog),
-        datasets=Datasets(queries, SharedCounter(config.state_dir / COUNTER)),
+        datasets=open_datasets(config.metadata.database_url, config.state_dir),
         annotations=Points(queries, "v1"),
         typed=Annotations(queries),
         searches=Points(queries, "search"),
@@ -91,4 +107,5 @@ def open_clio(config: Config, catalog: Catalog, identities: Identities, login: L
         neurons=Neurons(queries),
         volumes=Volumes(queries),
         site_reports=SiteReports(queries),
+        record=Record(queries),
     )

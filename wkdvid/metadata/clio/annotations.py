@@ -41,7 +41,7 @@ class Annotations:
 
     async def of_users(self, dataset: str, emails: Sequence[str]) -> Sequence[Annotation]:
         wanted = sa.select(table).where(table.c.dataset == dataset, table.c.email.in_(list(emails)))
-        rows = await self._queries.run(lambda c: c.execute(wanted.order_by(table.c.email, table.c.key)).all())
+        rows = await self._queries.read(lambda c: c.execute(wanted.order_by(table.c.email, table.c.key)).all())
         return [_annotation(row) for row in rows]
 
     async def put(self, dataset: str, puts: Sequence[Put], by: str, moved_from: str | None = None) -> None:
@@ -52,7 +52,7 @@ class Annotations:
         """
 
         def put(connection: sa.Connection) -> None:
-            for one in puts:
+            for one in sorted(puts, key=_place):  # in one order, so that no two wait for each other
                 _put(connection, dataset, one)
             new = puts[0].annotation if puts else None
             if moved_from is not None and new is not None and moved_from != new.key:
@@ -89,6 +89,10 @@ def _put(connection: sa.Connection, dataset: str, one: Put) -> None:
         connection.execute(sa.update(table).where(is_it).values(values))
     else:
         connection.execute(sa.insert(table).values(dataset=dataset, email=given.email, key=given.key, **values))
+
+
+def _place(one: Put) -> tuple[str, str]:
+    return one.annotation.email, one.annotation.key
 
 
 def _bounds(pos: Sequence[int]) -> Mapping[str, int]:
