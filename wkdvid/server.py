@@ -54,6 +54,7 @@ from wkdvid.core.write_locks import WriteLocks
 from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.clio import routes as clio
+from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
@@ -132,6 +133,7 @@ def create_app(config: Config) -> App:
     app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
+    app.ctx.allowed_origins = config.clio.allowed_origins
     app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
     app.before_server_start(partial(_start, config))
     for blueprint in (
@@ -346,8 +348,13 @@ def _preflight(request: Request) -> HTTPResponse:
             "Access-Control-Allow-Methods": ALLOWED_METHODS,
             "Access-Control-Allow-Headers": asked,
             "Access-Control-Expose-Headers": "MISSING-BUCKETS",
+            **_listed(request),
         },
     )
+
+
+def _listed(request: Request) -> Mapping[str, str]:
+    return listed_origin(request, request.app.ctx.allowed_origins)
 
 
 async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTPResponse:
@@ -357,14 +364,16 @@ async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTP
         return _preflight(request)
     if isinstance(error, MethodNotAllowed):
         text = f"{request.method} is not offered at this address"
-        return json_reply({"messages": [{"error": text}], "code": "no_route"}, 405, error.headers)
+        document = {"messages": [{"error": text}], "code": "no_route", "detail": text}
+        return json_reply(document, 405, {**error.headers, **_listed(request)})
     if request.path.startswith("/api/"):
         return reply("404 page not found\n", TEXT, 404)
     if request.path.startswith("/data/v"):
         text = "This server does not support the requested HTTP API version or route"
     else:
         text = "there is nothing at this address"
-    return json_reply({"messages": [{"error": text}], "code": "no_route"}, 404)
+    document = {"messages": [{"error": text}], "code": "no_route", "detail": text}
+    return json_reply(document, 404, _listed(request))
 
 
 async def _unexpected(request: Request, error: Exception) -> HTTPResponse:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from sanic import Sanic
 
-from tests.clio.accounts import DATASET, OWNER, Clio
+from tests.clio.accounts import DATASET, OWNER, Clio, clio_server
 from wkdvid.config import Config
 from wkdvid.frontends.clio.calls import Access
 from wkdvid.server import create_app
@@ -55,6 +55,13 @@ def test_all_versions_take_the_same_roles() -> None:
             assert current[method, "/v2" + PREFIXES.sub("", uri)] is access
         elif PREFIXES.match(uri):
             assert current[method, PREFIXES.sub("", uri)] is access
+
+
+@pytest.fixture(scope="module")
+def clio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clio]:
+    """Of one database alone: no route knows which it is."""
+    with clio_server(tmp_path_factory.mktemp("data")) as server:
+        yield server
 
 
 @pytest.mark.parametrize(("method", "uri", "access"), WALKED)

@@ -16,8 +16,8 @@ from wkdvid.core.users import User
 from wkdvid.errors import InvalidRequest, RequestError, TooLarge
 from wkdvid.frontends.clio.stores import Clio
 
-DOCUMENT_BYTES, LIST_BYTES = 16 << 20, 64 << 20
-"""The most that a body has: of a document or a few, of a list of many."""
+DOCUMENT_BYTES = 16 << 20
+"""The most that a body has which is no list of many."""
 MOST_RECORDS = 100_000
 """In a list."""
 DEEPEST = 100

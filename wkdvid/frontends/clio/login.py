@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ BEGUN = "wkdvid_login"
 BEGUN_S = 600
 """How long somebody may take to log in."""
 CALLBACK = "/login/callback"
+_MISREAD = re.compile(r"[\\\x00-\x20\x7f]")
+"""What browsers leave out of an address, or take for a slash."""
 
 
 async def login(call: Call) -> Answer:
@@ -55,9 +58,9 @@ def _allowed(call: Call, address: str) -> str:
     """
     parts = urlsplit(address)
     origin = f"{parts.scheme}://{parts.netloc}"
-    is_own = not parts.scheme and not parts.netloc and parts.path.startswith("/") and "\\" not in address
+    is_own = not parts.scheme and not parts.netloc and parts.path.startswith("/")
     known = {call.base, *call.clio.config.allowed_origins} - {ANY_ORIGIN}
-    if is_own or origin in known:
+    if (is_own or origin in known) and _MISREAD.search(address) is None:
         return address
     raise InvalidRequest(f"redirect: {origin[:200]!r} is not among clio.allowed_origins, nor an address of this server")
 

@@ -83,7 +83,7 @@ async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse |
         if name != "path" and not is_name(part):
             raise InvalidRequest(f"{name}: expected up to {LONGEST_NAME} printable characters")
     await services_of(request).catalog.catch_up()  # for what its datasets are called
-    if request.method not in ("GET", "HEAD"):
+    if request.method not in ("GET", "HEAD") and caller is not None:
         if by_cookie:
             _refuse_foreign(request, clio.config)
         elif clio.identities.needs_no_token:
@@ -148,12 +148,19 @@ def _refuse_foreign(request: Request, config: ClioConfig) -> None:
 def cors(request: Request) -> Mapping[str, str]:
     """Credentials go to the pages of the origins that are listed, to no others."""
     clio: Clio = request.app.ctx.clio
-    origin, allowed = request.headers.get("origin"), clio.config.allowed_origins
-    if origin is not None and origin in allowed:
-        granted = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
-    else:
-        granted = {"Access-Control-Allow-Origin": ANY_ORIGIN if ANY_ORIGIN in allowed else allowed[0]}
-    return {**granted, "Vary": "Origin", "Access-Control-Expose-Headers": "Content-Range, Content-Length"}
+    allowed = clio.config.allowed_origins
+    granted = listed_origin(request, allowed) or {
+        "Access-Control-Allow-Origin": ANY_ORIGIN if ANY_ORIGIN in allowed else allowed[0]
+    }
+    return {**granted, "Vary": "Origin", "Access-Control-Expose-Headers": "Content-Range, Content-Length, ETag"}
+
+
+def listed_origin(request: Request, allowed: Sequence[str]) -> Mapping[str, str]:
+    """What a page may do whose origin is listed; nothing, where the request comes from none."""
+    origin = request.headers.get("origin")
+    if origin is None or origin not in allowed:
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
 
 
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:

@@ -9,7 +9,7 @@ from typing import Any
 from wkdvid.core.users import WRITE
 from wkdvid.errors import Forbidden, InvalidRequest, TooLarge
 from wkdvid.frontends.clio import points
-from wkdvid.frontends.clio.calls import LIST_BYTES, MOST_RECORDS, Access, Call, Route, Unprocessable, problem
+from wkdvid.frontends.clio.calls import MOST_RECORDS, Access, Call, Route, Unprocessable, problem
 from wkdvid.metadata.clio.annotations import Annotation, Put
 
 KINDS: Mapping[str, tuple[str, int]] = {"point": ("Pt", 3), "lineseg": ("Ln", 6), "sphere": ("Sp", 6)}
@@ -50,7 +50,7 @@ def document(one: Annotation) -> Mapping[str, Any]:
 async def put(call: Call) -> Any:
     if {"x", "y", "z"} & call.query.keys():
         return await points.put_annotation(call)
-    body = call.json(LIST_BYTES)
+    body = call.json(call.services.limits.body_bytes)
     many = isinstance(body, list)
     if many and len(body) > MOST_RECORDS:
         raise TooLarge(f"{len(body)} annotations, the limit is {MOST_RECORDS}; send them in parts")

@@ -13,7 +13,6 @@ import orjson
 
 from wkdvid.errors import InvalidRequest, NotFound, TooLarge
 from wkdvid.frontends.clio.calls import (
-    LIST_BYTES,
     MOST_RECORDS,
     Access,
     Answer,
@@ -190,7 +189,7 @@ async def query(call: Call) -> Any:
 
 
 async def put(call: Call) -> None:
-    body, id_field = call.json(LIST_BYTES), _id_field(call)
+    body, id_field = call.json(call.services.limits.body_bytes), _id_field(call)
     posted = body if isinstance(body, list) else [body]
     if len(posted) > MOST_RECORDS:
         raise TooLarge(f"{len(posted)} records, the limit is {MOST_RECORDS}; send them in parts")
