@@ -40,6 +40,7 @@ from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
+from wkdvid.core.grants import Names
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore
@@ -246,7 +247,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, executor),
         values=SqlValueStore(open_engine(config.metadata.database_url)),
         registrar=Registrar(catalog, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config, link, identities),
+        authorizer=_authorizer(config, link, identities, catalog),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
@@ -322,11 +323,13 @@ def _reporting_lock(config: Config) -> Lock:
     return SharedLock(open_engine(config.metadata.database_url), purpose, lock)
 
 
-def _authorizer(config: Config, link: Link | None, identities: Identities) -> Authorizer:
+def _authorizer(config: Config, link: Link | None, identities: Identities, catalog: Catalog) -> Authorizer:
     if config.access.mode == "open":
         return OpenAuthorizer()
     if config.access.mode == "clio":
-        return RolesAuthorizer(identities, open_datasets(config.metadata.database_url, config.state_dir).public)
+        return RolesAuthorizer(
+            identities, Names(catalog), open_datasets(config.metadata.database_url, config.state_dir).public
+        )
     if config.access.mode == "webknossos":
         if link is None:
             raise ValueError("mode webknossos needs a main server; load_config() sees to that")

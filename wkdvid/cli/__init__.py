@@ -26,6 +26,8 @@ MODULES = (
     "register",
     "user",
     "token",
+    "export_clio",
+    "import_clio",
     "testserver",
 )
 """One for each verb, in the order of the help. Each has NAME, HELP, add_arguments, run, and perhaps EXAMPLES."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Container
 from typing import TypeAlias
 
 from wkdvid.core.access import Action, Authorizer, Protected, allowed
+from wkdvid.core.grants import Names
 from wkdvid.core.users import DATASET_ADMIN, READ, WRITE, User
 from wkdvid.errors import Forbidden, Unauthorized
 from wkdvid.identity.chain import Identities
@@ -24,8 +25,9 @@ class RolesAuthorizer:
 
     tokens_expire = True
 
-    def __init__(self, identities: Identities, public: PublicNames) -> None:
+    def __init__(self, identities: Identities, names: Names, public: PublicNames) -> None:
         self._identities = identities
+        self._names = names
         self._public = public
 
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
@@ -44,7 +46,7 @@ class RolesAuthorizer:
             user = await self._identities.user(token)
         except (Unauthorized, Forbidden):
             return False
-        return may(user, action, dataset, await self._public())
+        return may(self._names.holder(user), action, dataset, await self._public())
 
 
 def may(user: User, action: Action, dataset: Protected | None, public: Container[str] = ()) -> bool:

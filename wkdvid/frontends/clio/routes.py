@@ -83,6 +83,7 @@ async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse |
         if name != "path" and not is_name(part):
             raise InvalidRequest(f"{name}: expected up to {LONGEST_NAME} printable characters")
     await services_of(request).catalog.catch_up()  # for what its datasets are called
+    caller = None if caller is None else clio.names.holder(caller)
     if request.method not in ("GET", "HEAD") and caller is not None:
         if by_cookie:
             _refuse_foreign(request, clio.config)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wkdvid.clio_config import ClioConfig
 from wkdvid.config import Config
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.grants import clio_names
+from wkdvid.core.grants import Names
 from wkdvid.core.users import Users
 from wkdvid.identity.chain import Identities
 from wkdvid.metadata.audit import Record
@@ -24,43 +23,6 @@ from wkdvid.metadata.queries import Queries
 
 if TYPE_CHECKING:
     from wkdvid.identity.login import Login
-
-
-class Names:
-    """Clio's names of datasets and the names under which things are held (decisions.md 7)."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._generation = -1
-        self._held: Mapping[str, str] = {}
-        self._shown: Mapping[str, str] = {}
-        self._public: frozenset[str] = frozenset()
-
-    def held(self, name: str) -> str:
-        """``organization/dataset`` of a registered dataset, whatever it is called; another name stays as it is."""
-        self._look()
-        return self._held.get(name, name)
-
-    def shown(self, held: str) -> str:
-        """What clio's clients call it."""
-        self._look()
-        return self._shown.get(held, held)
-
-    def is_registered(self, held: str) -> bool:
-        self._look()
-        return held in self._shown
-
-    def public(self) -> frozenset[str]:
-        """Registered datasets whose entries say that they are public, by the names under which things are held."""
-        self._look()
-        return self._public
-
-    def _look(self) -> None:
-        if self._generation != self._catalog.generation:
-            self._held = clio_names(self._catalog.datasets())
-            self._shown = {held: name for name, held in self._held.items()}  # the last, which is the chosen one
-            self._public = frozenset(str(one.key) for one in self._catalog.datasets() if one.said_public)
-            self._generation = self._catalog.generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,7 @@ async def proxy(call: Call) -> Answer:
     clio = call.clio
     known = call.dataset in await clio.datasets.all() or clio.names.is_registered(call.dataset)
     if known and call.dataset not in await clio.public():
-        user = await clio.identities.user(call.token)
+        user = clio.names.holder(await clio.identities.user(call.token))
         if not user.has_role(READ, call.dataset):
             raise Forbidden(f"no permission to read volume {call.parts['dataset']}")
     files = await call.services.open_files(_address(await _volume(call)))
