@@ -15,6 +15,7 @@ from wkdvid.cli import main
 from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.users import User
 from wkdvid.errors import InvalidRequest
+from wkdvid.metadata.clio import dump
 from wkdvid.metadata.clio.annotations import Annotation, Annotations, Put
 from wkdvid.metadata.clio.datasets import Datasets
 from wkdvid.metadata.clio.dump import TABLES, exported, imported
@@ -64,12 +65,15 @@ async def fill(engine: sa.Engine, folder: Path) -> None:
         await Neurons(queries).put(of, [(7, lambda stored, i=i: {**stored, f"f{i}": i})], ADA, i)  # type: ignore[misc]
     await Neurons(queries).remove(of, 7, ADA)
     await Neurons(queries).put_tag(of, "v0.1", "abc", ADA)
-    points = [Annotation(email=ADA, key=f"Pt{i}_0_0", kind="point", pos=(i, 0, 0), fields={}) for i in range(1200)]
+    points = [Annotation(email=ADA, key=f"Pt{i}_0_0", kind="point", pos=(i, 0, 0), fields={}) for i in range(30)]
     await Annotations(queries).put("a/b", [Put(one) for one in points], ADA)
 
 
 @pytest.mark.parametrize(("one", "other"), [("sqlite", "postgresql"), ("postgresql", "sqlite")])
-def test_everything_comes_along(new_engine: NewEngine, tmp_path: Path, one: str, other: str) -> None:
+def test_everything_comes_along(
+    new_engine: NewEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: str, other: str
+) -> None:
+    monkeypatch.setattr(dump, "CHUNK", 7)
     source, target = new_engine(one), new_engine(other)
     asyncio.run(fill(source, tmp_path))
     lines = list(exported(source))
