@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from sanic import Blueprint
@@ -79,6 +80,8 @@ async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse |
     clio: Clio = request.app.ctx.clio
     token, by_cookie = _token(request)
     caller = None if route.access is Access.PUBLIC else await clio.identities.user(token)
+    if "path" in parts:  # of such routes Sanic does not decode anything
+        parts = {name: unquote(part) for name, part in parts.items()}
     for name, part in parts.items():
         if name != "path" and not is_name(part):
             raise InvalidRequest(f"{name}: expected up to {LONGEST_NAME} printable characters")
