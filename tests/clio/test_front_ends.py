@@ -162,3 +162,13 @@ def test_roles_stay_with_a_dataset_that_is_renamed(clio: Clio) -> None:
     assert [one["key"] for one in clio.told(OWNER, "GET", "/v2/annotations/neocortex")] == ["Pt1_2_3"]
     assert clio.ask(READER, "GET", "/v2/annotations/cortex").status_code == 403
     assert bucket(clio, "cortex-2", clio.header(READER)).status_code == 200
+
+
+def test_roles_may_be_given_before_a_dataset_is_registered(clio: Clio) -> None:
+    """Under the name that clio's clients will call it."""
+    early = "early@t.com"
+    clio.told(OWNER, "POST", "/v2/users", {early: {"datasets": {"later": ["clio_read"], "org/later": ["own_role"]}}})
+    assert listed(clio, early) == listed(clio, NOBODY)
+    clio.told(OWNER, "POST", "/data/datasets", {"precomputed": {"org": {"later": LAYERS}}})
+    assert listed(clio, early) - listed(clio, NOBODY) == {"later"}
+    assert {*clio.told(early, "GET", "/v2/roles")["datasets"]["later"]} == {"clio_read", "own_role"}
