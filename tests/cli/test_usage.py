@@ -27,6 +27,8 @@ VERBS = (
     "register",
     "user",
     "token",
+    "export-clio",
+    "import-clio",
     "testserver",
 )
 

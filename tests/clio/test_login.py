@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -14,9 +13,9 @@ import pytest
 import requests
 from joserfc.jwk import ECKey
 
-from tests.cli.program import wkdvid
 from tests.clio.accounts import DATASET, OWNER, SECRET, TOKENS, Clio, clio_server
 from tests.clio.provider import CLIENT, CLIENT_SECRET, Provider
+from wkdvid.cli import main
 
 PAGE = "https://clio.lab.example"
 """An allowed origin."""
@@ -230,13 +229,24 @@ def test_tokens_that_do_not_count(clio: Clio, token: str) -> None:
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
-def test_opaque_tokens_and_revocation(clio: Clio) -> None:
-    """Over the command line, and seen at once by the running server."""
-    arguments: list[str | Path] = ["--data-dir", clio.server.data_dir, "--email", "Robot@Lab.org"]
-    environ = {"WKDVID_ACCESS__MODE": "clio", "FLYEM_SECRET": SECRET, "CLIENT_SECRET": CLIENT_SECRET}
-    cwd = clio.server.data_dir
-    opaque = wkdvid("token", "mint", *arguments, "--opaque", "--label", "nightly", cwd=cwd, **environ).stdout.strip()
-    signed = wkdvid("token", "mint", *arguments, "--days", "2", cwd=cwd, **environ).stdout.strip()
+@pytest.fixture
+def run(clio: Clio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A verb of the command line, beside the running server; returns what it prints."""
+    for name, value in {"WKDVID_ACCESS__MODE": "clio", "FLYEM_SECRET": SECRET, "CLIENT_SECRET": CLIENT_SECRET}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> str:
+        assert main([*arguments, "--data-dir", str(clio.server.data_dir)]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_opaque_tokens_and_revocation(clio: Clio, run: Callable[..., str]) -> None:
+    """Seen at once by the running server; of a user without a record too."""
+    of_robot = ["--email", "Robot@Lab.org"]
+    opaque = run("token", "mint", *of_robot, "--opaque", "--label", "nightly").strip()
+    signed = run("token", "mint", *of_robot, "--days", "2").strip()
     for token in (opaque, signed):
         header = {"Authorization": f"Bearer {token}"}
         assert clio.told(None, "GET", "/v2/roles", headers=header)["email"] == "robot@lab.org"
@@ -244,28 +254,21 @@ def test_opaque_tokens_and_revocation(clio: Clio) -> None:
     database = b"".join(path.read_bytes() for path in clio.server.data_dir.rglob("*.db*"))
     assert opaque.encode() not in database
     assert hashlib.sha256(opaque.encode()).hexdigest().encode() in database
-    revoked = wkdvid("token", "revoke", *arguments, cwd=cwd, **environ)
-    assert revoked.returncode == 0, revoked.stderr
+    run("token", "revoke", *of_robot)
     for token in (opaque, signed):
         assert clio.ask(None, "GET", "/v2/roles", headers={"Authorization": f"Bearer {token}"}).status_code == 401
 
 
-def test_users_on_the_command_line(clio: Clio) -> None:
-    environ = {"WKDVID_ACCESS__MODE": "clio", "FLYEM_SECRET": SECRET, "CLIENT_SECRET": CLIENT_SECRET}
-
-    def run(*arguments: str) -> str:
-        done = wkdvid("user", *arguments, "--data-dir", clio.server.data_dir, cwd=clio.server.data_dir, **environ)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run("add", "Eve@Lab.org", "--name", "Eve", "--group", "g1")
-    assert run("role", "eve@lab.org", "clio_write", "--dataset", DATASET) == f"eve@lab.org: clio_write of {DATASET}\n"
+def test_users_on_the_command_line(clio: Clio, run: Callable[..., str]) -> None:
+    run("user", "add", "Eve@Lab.org", "--name", "Eve", "--group", "g1")
+    given = run("user", "role", "eve@lab.org", "clio_write", "--dataset", DATASET)
+    assert given == f"eve@lab.org: clio_write of {DATASET}\n"
     found = clio.told("eve@lab.org", "GET", "/v2/roles")
     assert (found["name"], found["datasets"], found["groups"]) == ("Eve", {DATASET: ["clio_write"]}, ["g1"])
-    assert "clio_write of mb20" in run("list")
-    run("role", "eve@lab.org", "clio_write", "--dataset", DATASET, "--remove")
+    assert "clio_write of mb20" in run("user", "list")
+    run("user", "role", "eve@lab.org", "clio_write", "--dataset", DATASET, "--remove")
     assert clio.told("eve@lab.org", "GET", "/v2/roles")["datasets"] == {}
-    run("remove", "eve@lab.org")
+    run("user", "remove", "eve@lab.org")
     assert clio.told("eve@lab.org", "GET", "/v2/roles")["name"] is None
 
 

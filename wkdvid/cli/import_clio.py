@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +57,8 @@ def _of_lines(args: argparse.Namespace, engine: sa.Engine) -> str:
 
 
 def _of_upstream(args: argparse.Namespace, config: Config) -> str:
+    import asyncio
+
     import orjson
 
     from wkdvid.identity.opening import open_identities
