@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import (
+    annotated,
     backends,
     cases,
     codecs,
@@ -27,6 +28,7 @@ from benchmarks import (
     many_datasets,
     pictures,
     servers,
+    signatures,
     table,
     writing,
 )
@@ -218,6 +220,16 @@ def run_label_index(run: Run) -> None:
         run.record(label_index.measure(name, run.bench.volume, min(run.bench.volume.side, BACKENDS_SIDE)))
 
 
+def run_annotations(run: Run) -> None:
+    if not run.only.search(annotated.NAME):
+        return
+    print(f"\n{table.FIGURE_HEADING}")
+    with run.attempt(annotated.NAME), annotated.databases() as urls:
+        for name, url in urls.items():
+            for figure in annotated.figures(name, url):
+                run.record(figure)
+
+
 def run_failing(run: Run) -> None:
     """The source is a web server in this process, on the core of the load."""
     if not run.only.search(failing.NAME):
@@ -242,7 +254,19 @@ def run_label_block(run: Run, medulla: Path | None) -> None:
     run.record(Figure(case=LABEL_BLOCK, value=ms, unit="ms", most=codecs.TARGET_MS))
 
 
-def run_all(run: Run, medulla: Path | None) -> None:
+def run_signatures(run: Run, count: int) -> None:
+    wanted = [kind for kind in signatures.SETS if run.only.search(signatures.case_name(kind, count))]
+    if not wanted:
+        return
+    print(f"\n{table.FIGURE_HEADING}")
+    side = min(run.bench.volume.side, BACKENDS_SIDE)
+    run.record(signatures.sign_figure(run.bench.volume.voxels("grey", Box((0, 0, 0), (side, side, side)))))
+    for kind in wanted:
+        for figure in signatures.figures(kind, count, run.bench.work):
+            run.record(figure)
+
+
+def run_all(run: Run, medulla: Path | None, signature_count: int) -> None:
     print(table.LOAD_HEADING)
     run_warm(run)
     run_large_set(run)
@@ -255,7 +279,9 @@ def run_all(run: Run, medulla: Path | None) -> None:
     run_writing(run)
     run_downloads(run)
     run_label_index(run)
+    run_annotations(run)
     run_failing(run)
+    run_signatures(run, signature_count)
     print(f"\n{table.summary(run.results)}")
 
 
@@ -270,7 +296,7 @@ def main() -> int:
         os.sched_setaffinity(0, {cores[-1]})  # beside wrk; what is started by taskset has its own
         bench = Bench(volume, options.work, options.seconds, cores[0], cores[-1], nginx)
         run = Run(bench, options.only)
-        run_all(run, options.medulla)
+        run_all(run, options.medulla, options.signatures)
     if options.json is not None:
         options.json.write_text(table.as_json(run.results, {"seconds": options.seconds, "load_before": busy}))
     return int(any(isinstance(result, Problem) for result in run.results))
@@ -283,6 +309,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", type=_pattern, default=_pattern(""), help="cases whose name has this (a regexp)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
     parser.add_argument("--side", type=int, default=SIDE, help="voxels on each axis of the volume, a multiple of 64")
+    parser.add_argument("--signatures", type=int, default=signatures.COUNT, help="how many are searched in")
     parser.add_argument("--work", type=Path, default=WORK, help="folder that keeps the volume between runs")
     return parser.parse_args(arguments)
 

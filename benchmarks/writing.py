@@ -1,7 +1,8 @@
 """POST of voxels, each acknowledged when it is durable, beside libraries that write the same boxes to the same disk.
 
 One box at a time, each to a place that has none yet, in blocks of 64^3. TensorStore writes what the server does, zarr 3
-with each chunk synced; zarr-python has its own defaults, which do not sync. Lower scales are the server's alone.
+with each chunk synced; zarr-python has its own defaults, which do not sync.
+Lower scales and the index of labels are the server's alone.
 """
 
 from __future__ import annotations
@@ -39,14 +40,25 @@ class Case:
     source: str
     size: Vec3
     max_scale: int = 0
+    indexed: bool = False
+    """Whether labels are counted too."""
 
     @property
     def name(self) -> str:
-        kind = "uint8" if self.source == "grey" else f"labels, {self.max_scale} lower scales"
+        index = ", index" if self.indexed else ""
+        kind = "uint8" if self.source == "grey" else f"labels, {self.max_scale} lower scales{index}"
         return f"POST raw {kind}, {'x'.join(map(str, self.size))}"
 
 
-CASES = (Case("grey", SLAB), Case("grey", BLOCK), Case("seg", SLAB, 2), Case("seg", BLOCK, 2), Case("seg", SLAB, 0))
+CASES = (
+    Case("grey", SLAB),
+    Case("grey", BLOCK),
+    Case("seg", SLAB, 2, indexed=True),
+    Case("seg", BLOCK, 2, indexed=True),
+    Case("seg", SLAB, 2),
+    Case("seg", SLAB, 0, indexed=True),
+    Case("seg", SLAB, 0),
+)
 
 
 def measure(volume: Volume, case: Case, server: Server, folder: Path) -> Posted:
@@ -92,7 +104,8 @@ def _poster(connection: http.client.HTTPConnection, case: Case) -> Store:
     typename = "uint8blk" if case.source == "grey" else "labelmap"
     made = {"typename": typename, "dataname": "v", "BlockSize": f"{CHUNK},{CHUNK},{CHUNK}"}
     root = json.loads(post("/api/repos", b"{}"))["root"]
-    post(f"/api/repo/{root}/instance", json.dumps({**made, "MaxDownresLevel": str(case.max_scale)}).encode())
+    labels = {"MaxDownresLevel": str(case.max_scale), "IndexedLabels": str(case.indexed).lower()}
+    post(f"/api/repo/{root}/instance", json.dumps({**made, **(labels if typename == "labelmap" else {})}).encode())
 
     def store(box: Box, array: Voxels) -> None:
         size, offset = ("_".join(map(str, vector)) for vector in (box.size, box.start))

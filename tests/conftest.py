@@ -33,7 +33,7 @@ settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell ignores SIGINT in what it runs in the background, and with it all that the tests start."""
 
-collect_ignore = [] if real_data_folder() else ["dvid/test_golden.py"]
+collect_ignore = [] if real_data_folder() else ["dvid/test_golden.py", "dvid/test_golden_replay.py"]
 
 
 def pytest_report_header() -> str:

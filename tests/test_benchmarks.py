@@ -12,7 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cases, downloads, failing, label_index, pictures, servers, table, writing
+from benchmarks import (
+    annotated,
+    cases,
+    downloads,
+    failing,
+    label_index,
+    pictures,
+    servers,
+    signatures,
+    table,
+    writing,
+)
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
@@ -22,6 +33,8 @@ from wkdvid.backends.registry import BUILT_IN
 from wkdvid.codecs import jpeg, label_block, payload, segmentation
 from wkdvid.codecs.block_stream import header
 from wkdvid.core.geometry import Box
+from wkdvid.signatures.building import build
+from wkdvid.signatures.index import open_index
 
 ROOT = Path(__file__).parents[1]
 SIDE = 128
@@ -234,3 +247,35 @@ def test_one_in_a_hundred_chunks_fails_and_no_metadata() -> None:
     chunks = [f"grey/1-1-1/{x}-64_{y}-64_0-64" for x in range(100) for y in range(100)]
     assert 50 < len([path for path in chunks if failing.fails(path)]) < 200
     assert failing.fails("grey/info") is None
+
+
+@pytest.mark.parametrize("kind", signatures.SETS)
+def test_searches_for_likenesses_are_measured_beside_numpy(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {figure.case.partition(": ")[2]: figure.value for figure in signatures.figures(kind, 3000, tmp_path)}
+    assert list(found) == ["index made", "index", "likelocation, p50", "comparing all in numpy, p50"]
+    assert min(found.values()) > 0
+    monkeypatch.setattr(signatures, "CHUNK", 100)
+    assert [len(chunk) for chunk in signatures.generated(kind, 205)] == [100, 100, 5]
+
+
+def test_a_search_that_misses_one_is_noticed(tmp_path: Path) -> None:
+    build(tmp_path / "d", signatures.generated("clustered", 3000), 160, {})
+    index = open_index(tmp_path / "d")
+    assert index is not None
+    signatures.check(index, 5)
+    wrong = replace(index, bands=replace(index.bands, kept=np.zeros(3000, bool)))
+    with pytest.raises(AssertionError):
+        signatures.check(wrong, int(index.signatures[0]))
+
+
+def test_computing_signatures_is_measured(volume: Volume) -> None:
+    figure = signatures.sign_figure(volume.voxels("grey", Box((0, 0, 0), (SIDE, SIDE, SIDE))))
+    assert figure.value > 0
+
+
+def test_annotations_are_measured(tmp_path: Path) -> None:
+    found = list(annotated.figures("SQLite", f"sqlite:///{tmp_path / 'bench.db'}", 3_000))
+    assert [figure.unit for figure in found] == ["/s", "ms", "ms", "ms", "ms", "/s", "MB"]
+    assert all(figure.value >= 0 for figure in found)

@@ -73,7 +73,7 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("client", "codecs", "testing", "__pycache__")
+OTHERS = ("client", "codecs", "export", "testing", "transfer", "__pycache__")
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -84,8 +84,10 @@ ELSEWHERE = {"webknossos"}
         *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in OTHERS),
         ("client", ["client"]),
         ("codecs", ["codecs"]),
+        ("export", ["parquet"]),
         ("testing", ["testing"]),
-        ("../tests", ["client", "codecs", "dev", "testing"]),
+        ("transfer", ["clahe", "onnx"]),
+        ("../tests", ["clahe", "client", "codecs", "dev", "testing"]),
         ("../benchmarks", ["client", "dev", "testing"]),
     ],
 )

@@ -13,7 +13,8 @@ import pytest
 from tests.servers import Server, running
 from wkdvid.sample import SAMPLE_ENTRY, write_sample
 
-PAGES = tuple(Path(__file__).parents[1] / "docs" / page for page in ("client.md", "dvid.md", "label-index.md"))
+PAGES = tuple(Path(__file__).parents[1] / "docs" / page for page in ("label-index.md", "client.md", "dvid.md"))
+"""In this order: the second asks for what the first has made."""
 SHOWN = "http://127.0.0.1:8000"
 SIZE = 132
 """Of the sample: the least that has three levels. What is shown is the same for the size that it has by itself."""

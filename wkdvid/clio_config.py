@@ -54,6 +54,8 @@ class ClioConfig:
     """Folder of the indexes of signatures; None: ``signatures`` in the data directory."""
     transfers: Path | None = None
     """Folder of transferred images; None: ``transfers`` in the data directory."""
+    models: Path | None = None
+    """Folder of ONNX files of image transfer, each ``MODEL.onnx``; None: ``models`` in the data directory."""
     neuprint_token: Secret = field(default=None, repr=False)
     """Sent to neuPrint servers."""
     neuroglancer_url: str = "https://neuroglancer-demo.appspot.com/"

@@ -160,6 +160,10 @@ class JobsConfig:
 
     workers: int = 2
     """Tasks of a job at a time, each in a thread and in memory of its own."""
+    keep_days: int = 7
+    """Days after which a volume that a transfer has made is removed."""
+    keep_bytes: Bytes = 16 * GIB
+    """Bytes that such volumes take in all; over that, the oldest are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +212,21 @@ class Config:
     def state_dir(self) -> Path:
         """What the workers of this host agree by."""
         return self.data_dir / ".wkdvid"
+
+    @property
+    def signatures_dir(self) -> Path:
+        """Indexes of signatures, each in ``ORGANIZATION/DATASET``."""
+        return self.clio.signatures or self.data_dir / "signatures"
+
+    @property
+    def transfers_dir(self) -> Path:
+        """What transfers have made, each in a folder of its own."""
+        return self.clio.transfers or self.data_dir / "transfers"
+
+    @property
+    def models_dir(self) -> Path:
+        """ONNX files of image transfer."""
+        return self.clio.models or self.data_dir / "models"
 
     @property
     def shares_catalog(self) -> bool:

@@ -43,7 +43,8 @@ from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.grants import Names
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore
+from wkdvid.core.job_layers import JobLayers
+from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
@@ -52,6 +53,7 @@ from wkdvid.core.repositories import Repositories
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.core.write_locks import WriteLocks
+from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.clio import routes as clio
@@ -68,6 +70,7 @@ from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
+from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
 from wkdvid.identity.opening import open_identities
@@ -78,12 +81,24 @@ from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
+from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import open_datasets
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
+from wkdvid.metadata.label_blocks import SqlWrittenLabels
+from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
+from wkdvid.signatures import job as signatures_job
+from wkdvid.signatures.folders import SignatureFolders
+from wkdvid.signatures.job import KIND as SIGNATURES
+from wkdvid.signatures.job import SignaturesKind
+from wkdvid.transfer import job as transfer_job
+from wkdvid.transfer.expiry import expire
+from wkdvid.transfer.job import KIND as TRANSFER
+from wkdvid.transfer.job import TransferKind
+from wkdvid.transfer.models import Models
 from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
@@ -99,6 +114,8 @@ BUFFER_BYTES = 4096
 END_S = 1.0
 """For tasks that end because the server does."""
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
+EXPIRE_S = 600.0
+"""Between two looks for what transfers have made and nobody needs any more."""
 JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
 
@@ -187,6 +204,7 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
+        asyncio.create_task(_expire_transfers(config), name="expire transfers"),
     ]
     for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
         following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
@@ -240,21 +258,26 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
+    database = open_engine(config.metadata.database_url)
+    labels = SqlWrittenLabels(database)
+    authorizer = _authorizer(config, link, identities, catalog)
     return Services(
         limits=config.limits,
         catalog=catalog,
         repositories=repositories,
-        volumes=_volumes(config, opener, repositories, executor),
-        values=SqlValueStore(open_engine(config.metadata.database_url)),
-        registrar=Registrar(catalog, backends.parse, backends.open_layers),
-        authorizer=_authorizer(config, link, identities, catalog),
+        volumes=_volumes(config, opener, repositories, labels, executor),
+        values=SqlValueStore(database),
+        labels=labels,
+        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
+        authorizer=authorizer,
+        annotations=AnnotationViews(identities, authorizer, Annotations(Queries(database))),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
         explore=partial(explore, inspector),
         open_files=partial(open_folder, opener),
         admit=opener.source,
-        jobs=Jobs(job_store, (PYRAMID, INDEX)),
+        jobs=Jobs(job_store, (PYRAMID, INDEX, SIGNATURES, TRANSFER), _job_parameters(config)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
         executor=executor,
@@ -268,21 +291,49 @@ def datastore_services(config: Config, services: Services) -> Services:
     return replace(services, authorizer=EitherAuthorizer(services.authorizer, services.main_server.authorizer))
 
 
-def _volumes(config: Config, opener: Opener, repositories: Repositories, executor: Executor) -> Volumes:
+def _volumes(
+    config: Config, opener: Opener, repositories: Repositories, labels: WrittenLabels, executor: Executor
+) -> Volumes:
     arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
     locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
-    return Volumes(arrays, locks, journal, repositories, executor)
+    return Volumes(arrays, locks, journal, repositories, labels, executor)
 
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
     """What works on jobs, if this worker is the one of its host to do so."""
     opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
+    layers = JobLayers(services.catalog, Backends(opener).open_layers)
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="job")
+    models, reader = Models(config.models_dir), Reader(config.limits, executor)
     kinds: dict[str, JobKind] = {
         PYRAMID: PyramidKind(place, services.registrar, threads),
         INDEX: IndexKind(place, services.registrar, threads, config.limits.working_bytes),
+        SIGNATURES: SignaturesKind(layers, SignatureFolders(config.signatures_dir), executor),
+        TRANSFER: TransferKind(layers, reader, models, executor, config.transfers_dir),
     }
     return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), threads)
+
+
+def _job_parameters(config: Config) -> Mapping[str, ReadParameters]:
+    return {
+        SIGNATURES: signatures_job.read_parameters,
+        TRANSFER: partial(transfer_job.read_parameters, Models(config.models_dir)),
+    }
+
+
+async def _expire_transfers(config: Config) -> None:
+    """Remove what transfers have made when it is old, or too much; until cancelled. Every worker does so."""
+    folder, keep = config.transfers_dir, config.jobs
+    while True:
+        try:
+            names = await asyncio.to_thread(expire, folder, time.time(), keep.keep_days, keep.keep_bytes)
+        except OSError as error:
+            log.warning("transfers cannot be removed: %s", error)
+        else:
+            for name in names:
+                log.info("transfer %s... has expired", name[:5])  # the whole name would let its reader see it
+        await asyncio.sleep(EXPIRE_S)
 
 
 def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
@@ -405,7 +456,10 @@ def _limit_of(request: Request, error: Exception) -> str:
         return ""
     if "header" in str(error):
         return f" of {HEAD_BYTES} bytes, a URL that of {URL_BYTES} bytes"
-    return f" of {request.app.config.REQUEST_MAX_SIZE} bytes (limits.body_bytes)"
+    limits, stream = request.app.ctx.services.limits, request.stream
+    if stream is not None and stream.request_max_size == limits.written_bytes:
+        return f" of {limits.written_bytes} bytes (limits.written_bytes)"
+    return f" of {limits.body_bytes} bytes (limits.body_bytes)"
 
 
 def work(config: Config, listener: socket.socket) -> None:

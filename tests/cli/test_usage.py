@@ -24,11 +24,13 @@ VERBS = (
     "reload",
     "pyramid",
     "index",
+    "signatures",
     "register",
     "user",
     "token",
     "export-clio",
     "import-clio",
+    "annotations",
     "testserver",
 )
 

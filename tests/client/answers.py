@@ -37,6 +37,10 @@ def answering(answer: Callable[[str, str, bytes], Answer]) -> Iterator[Answering
             state.asked.append(f"{self.command} {self.path}")
             state.headers.append(dict(self.headers))
             status, data = state.answer(self.command, self.path, body)
+            with contextlib.suppress(ConnectionError):  # the client has gone away
+                self._send(status, data)
+
+        def _send(self, status: int, data: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

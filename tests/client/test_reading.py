@@ -261,7 +261,12 @@ def test_channels_can_be_chosen(shelf: Shelf, sync_client: Client) -> None:
 
 async def test_boxes_that_are_refused(client: Either) -> None:
     volume = await opened(client, "rgb")
-    for start, stop in (((0, 0, 0), (4, 9, 9)), ((1, 0, 0, 0), (4, 9, 9, 9)), ((0, 9, 0, 0), (4, 9, 9, 9))):
+    for start, stop in (
+        ((0, 0, 0), (4, 9, 9)),
+        ((1, 0, 0, 0), (4, 9, 9, 9)),
+        ((0, 9, 0, 0), (4, 9, 9, 9)),
+        ((0, 0, 0, 0), (4, 9, 9, 9.5)),
+    ):
         with pytest.raises(InvalidSelection):
             await value(volume.get_ndarray(start, stop))
     with pytest.raises(InvalidSelection, match="download"):

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.client.answers import Answer, answering
-from tests.dvid.shelf import two_labels
+from tests.client.either import Either, opened, value
+from tests.dvid.shelf import UUID, Shelf, two_labels
+from tests.jobs.watching import comes_to, ended
 from wkdvid.client import Client, InvalidArgument, LabelSize, NotFound, SparseVolume, UnexpectedResponse
 from wkdvid.client.calls import Reply
 from wkdvid.client.sparse import decode_rles
@@ -34,6 +36,51 @@ def answer(method: str, target: str, body: bytes) -> Answer:
     if "minx=50" in query:
         return 200, b""
     return 200, COARSE if endpoint == "sparsevol-coarse" else BODY_OF_77
+
+
+@pytest.fixture(scope="module")
+def indexed(shelf: Shelf) -> Shelf:
+    """Its two layers of labels have an index."""
+    for layer in ("labels", "cells"):
+        job = shelf.server.post("/api/jobs", json={"kind": "index", "dataset": "lab/shelf", "layer": layer}).json()
+        assert comes_to(shelf.server, job["id"], ended)["state"] == "done"
+    return shelf
+
+
+async def test_sparse_volumes_of_a_server(client: Either, indexed: Shelf) -> None:
+    cells, labels = indexed.arrays["cells"], client.labels(UUID, "cells")
+    for label in (1, 5):
+        found, mask = await value(labels.sparsevol(label)), cells == label
+        assert (found.voxels, await value(labels.size(label))) == (mask.sum(), mask.sum())
+        assert np.array_equal(found.mask((0, 0, 0), (70, 66, 40)), mask)
+        part = await value(labels.sparsevol(label, start=(10, 20, 5), stop=(66, 65, 30)))
+        assert np.array_equal(part.mask((10, 20, 5), (66, 65, 30)), mask[10:66, 20:65, 5:30])
+        assert part.bounds() == ((10, 20, 5), (66, 65, 30))
+        coarse = await value(labels.sparsevol_coarse(label))
+        assert np.array_equal(coarse.mask((0, 0, 0), (2, 2, 1)), np.ones((2, 2, 1), np.bool_))
+        assert await value(labels.sparsevol_size(label)) == LabelSize(int(mask.sum()), 4, (0, 0, 0), (128, 128, 64))
+    half = await value(labels.sparsevol(1, scale=1))
+    shrunk = await value((await opened(client, "cells", scale=1))[0])
+    assert np.array_equal(half.mask((0, 0, 0), shrunk.shape), shrunk == 1)
+    assert (await value(labels.sparsevol_by_point((3, 4, 5)))).voxels == (cells == cells[3, 4, 5]).sum()
+
+
+async def test_lists_of_labels(client: Either, indexed: Shelf) -> None:
+    labels = client.labels(UUID, "labels")
+    assert (await value(labels.sizes([77, 5, 10**12]))).tolist() == [90, 0, 1]
+    assert (await value(labels.listlabels())).tolist() == [77, 10**12]
+    assert (await value(labels.listlabels(78, 5))).tolist() == [10**12]
+    assert (await value(labels.listsizes(number=1))).tolist() == [[77, 90]]
+    assert (await value(labels.existing_labels())).tolist() == [77, 10**12]
+    assert (await value(labels.supervoxels(77))).tolist() == [77]
+    assert (await value(labels.maxlabel()), await value(labels.nextlabel())) == (10**12, 10**12 + 1)
+    assert "mutation id" in await value(labels.lastmod(77))
+    assert (await value(labels.has_sparsevol(77)), await value(labels.has_sparsevol(78))) == (True, False)
+    found = await value(labels.sparsevol(77))
+    assert found.runs.tolist() == [list(run) for run in RUNS_OF_77]
+    for question in (labels.size, labels.sparsevol, labels.sparsevol_size):
+        with pytest.raises(NotFound):
+            await value(question(78))
 
 
 def test_the_vectors() -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pickle
 import socket
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ from wkdvid.client.decoding import octets
 from wkdvid.client.retry import LONGEST_PAUSE_S, Retry, answered
 
 
-def clients(base: str, **options: object) -> list[Either]:
+def clients(base: str, **options: Any) -> list[Either]:
     return [Client(base, **options), AsyncClient(base, **options)]
 
 
@@ -188,7 +190,13 @@ def test_addresses_that_are_none(url: str) -> None:
 
 
 async def test_the_first_failure_of_many_is_the_error() -> None:
-    with answering(lambda _, target, __: (404 if target.startswith("/7?") else 200, b"")) as server:
+    def answer(_: str, target: str, __: bytes) -> Answer:
+        number = int(target[1:].partition("?")[0])
+        if number > 7:
+            time.sleep(0.2)  # the failure of the seventh is known before
+        return 404 if number == 7 else 200, b""
+
+    with answering(answer) as server:
         for client in clients(server.base, workers=3):
 
             def calls() -> Iterator[Call[None]]:

@@ -147,3 +147,47 @@ class Neuclease:
         """(supervoxel, body) of those that differ."""
         body = self._get(f"{self._node}/{instance}/mappings", {"format": "binary"}).content
         return np.frombuffer(body, np.uint64).reshape(-1, 2)
+
+    def fetch_maxlabel(self, instance: str) -> int:
+        return int(self._get(f"{self._node}/{instance}/maxlabel").json()["maxlabel"])
+
+    def fetch_size(self, instance: str, label: int) -> int:
+        return int(self._get(f"{self._node}/{instance}/size/{label}", {"supervoxels": "false"}).json()["voxels"])
+
+    def fetch_sizes(self, instance: str, labels: Sequence[int]) -> list[int]:
+        found: list[int] = self._get(f"{self._node}/{instance}/sizes", json=list(labels)).json()
+        return found
+
+    def fetch_supervoxels(self, instance: str, label: int) -> list[int]:
+        found: list[int] = self._get(f"{self._node}/{instance}/supervoxels/{label}").json()
+        return found
+
+    def fetch_listlabels(self, instance: str, start: int, number: int) -> Voxels:
+        """(label, voxels) each."""
+        params = {"start": str(start), "number": str(number), "sizes": "true"}
+        body = self._get(f"{self._node}/{instance}/listlabels", params).content
+        return np.frombuffer(body, np.uint64).reshape(-1, 2)
+
+    def fetch_sparsevol(self, instance: str, label: int, scale: int = 0) -> Voxels:
+        """The body's voxels, (z, y, x) each."""
+        params = {"format": "rles", "scale": str(scale)}
+        return self._runs(self._get(f"{self._node}/{instance}/sparsevol/{label}", params).content)
+
+    def fetch_sparsevol_coarse(self, instance: str, label: int) -> Voxels:
+        """Its blocks, (z, y, x) each."""
+        return self._runs(self._get(f"{self._node}/{instance}/sparsevol-coarse/{label}").content)
+
+    def fetch_sparsevol_head(self, instance: str, label: int) -> bool:
+        response = self._session.head(f"{self._node}/{instance}/sparsevol/{label}", timeout=60)
+        assert response.status_code in {200, 204}
+        return response.status_code == 200
+
+    @staticmethod
+    def _runs(body: bytes) -> Voxels:
+        """Twelve bytes, of which the last four count the runs; then x, y, z and length of each."""
+        runs = np.frombuffer(body, np.int32, offset=12).reshape(-1, 4)
+        assert len(runs) == int.from_bytes(body[8:12], "little")
+        x, y, z, lengths = (column.repeat(runs[:, 3]) for column in runs.T)
+        steps = np.arange(len(x)) - (np.cumsum(runs[:, 3]) - runs[:, 3]).repeat(runs[:, 3])
+        assert (steps < lengths).all()
+        return np.stack([z, y, x + steps], axis=1)

@@ -22,7 +22,10 @@ from tests.clients.libdvid import Libdvid
 from tests.clients.neuclease import LEAST_VERSION, Neuclease
 from tests.clients.pydvid import Pydvid
 from tests.dvid_wire import BLOCK, Corner, pasted
+from tests.jobs.watching import comes_to, ended
+from tests.mesh_files import add_to_info, in_order, read_by_cloud_volume, write_multi_lod
 from tests.servers import Server, running
+from tests.skeleton_files import SCALE, SHIFT, skeleton, write_skeletons
 from tests.volumes import Voxels, write_precomputed
 from wkdvid.core.geometry import Vec3
 
@@ -30,6 +33,8 @@ UUID = "c11e47"
 OFFSET: Vec3 = (32, -16, 8)
 """Of the 16-bit layer."""
 VOXEL_NM = (10, 10, 10)
+DRAWN = 7
+"""A body that has a mesh and a skeleton."""
 WHOLE: Corner = (256, 256, 256)
 """The volume in whole blocks."""
 ORIGIN: Corner = (0, 0, 0)
@@ -57,10 +62,15 @@ def server(tmp_path_factory: pytest.TempPathFactory, arrays: Mapping[str, Voxels
         kind = "segmentation" if name == "segmentation" else "image"
         offsets = [OFFSET] if name == "deep" else None
         write_precomputed(data / name, [((1, 1, 1), array)], voxel_size_nm=VOXEL_NM, kind=kind, offsets=offsets)
+    add_to_info(data / "segmentation", mesh="mesh", skeletons="skeletons")
+    write_multi_lod(data / "segmentation" / "mesh", [DRAWN], sharded=False)
+    write_skeletons(data / "segmentation" / "skeletons", [DRAWN], sharded=False)
     layers: dict[str, Any] = {name: {"source": name} for name in arrays}
     layers["grey"]["compression"] = "jpeg"
     layers["plain"]["compression"] = "none"
     with running(data, {"precomputed": {"lab": {"medulla": {"uuid": UUID, "layers": layers}}}}) as started:
+        job = started.post("/api/jobs", json={"kind": "index", "dataset": "lab/medulla", "layer": "segmentation"})
+        assert comes_to(started, job.json()["id"], ended)["state"] == "done"
         yield started
 
 
@@ -128,6 +138,63 @@ def test_dvidtools_looks_up_bodies(tools: Any, arrays: Mapping[str, Voxels]) -> 
     points = np.random.default_rng(3).integers(0, 250, (500, 3))
     found = tools.locs_to_ids(points, chunk_size=200, progress=False)
     np.testing.assert_array_equal(found, arrays["segmentation"][tuple(points.T)])
+
+
+@pytest.fixture(scope="module")
+def sizes(arrays: Mapping[str, Voxels]) -> Mapping[int, int]:
+    """Voxels of each body, by its label in ascending order."""
+    labels, counts = np.unique(arrays["segmentation"], return_counts=True)
+    return {label: count for label, count in zip(labels.tolist(), counts.tolist(), strict=True) if label}
+
+
+@pytest.fixture(scope="module")
+def body(sizes: Mapping[int, int]) -> int:
+    """One of middling size: dvidtools takes runs apart one by one."""
+    return sorted(sizes, key=lambda label: sizes[label])[len(sizes) // 2]
+
+
+def test_dvidtools_knows_the_sizes_of_bodies(tools: Any, sizes: Mapping[int, int], body: int) -> None:
+    assert tools.get_sizes([*sizes, 2**40], chunk_size=200, progress=False).tolist() == [*sizes.values(), 0]
+    assert tools.ids_exist([body, 2**40], progress=False).tolist() == [True, False]
+    assert tools.get_sparsevol_size(body)["voxels"] == sizes[body]
+    assert tools.get_last_mod(body)["last mod user"] == ""
+
+
+def test_dvidtools_finds_the_voxels_of_a_body(tools: Any, arrays: Mapping[str, Voxels], body: int) -> None:
+    whole = np.argwhere(arrays["segmentation"] == body)
+    low, high = whole.min(axis=0), (whole.min(axis=0) + whole.max(axis=0)) // 2
+    within = whole[((whole >= low) & (whole <= high)).all(axis=1)]
+    bounds = np.stack([low, high], axis=1).ravel()
+    assert as_set(tools.get_sparsevol(body, scale=0)) == as_set(whole)
+    assert as_set(tools.get_sparsevol(body, scale=0, bbox=bounds)) == as_set(within)
+    assert as_set(tools.get_sparsevol(body, scale="COARSE")) == as_set(np.unique(whole // BLOCK, axis=0))
+    with pytest.warns(UserWarning, match="_swc"):  # of which it has none to take it from
+        assert as_set([tools.get_body_position(body)]) <= as_set(whole)
+
+
+def as_set(points: Any) -> set[tuple[int, ...]]:
+    found = [tuple(map(int, point)) for point in points]
+    assert len(set(found)) == len(found)
+    return set(found)
+
+
+def test_dvidtools_reads_meshes(tools: Any, server: Server) -> None:
+    assert tools.has_mesh([DRAWN, DRAWN + 1], progress=False).tolist() == [True, False]
+    (mesh,) = tools.get_meshes(DRAWN, progress=False)
+    stored = read_by_cloud_volume(server.data_dir / "segmentation", DRAWN, 0)
+    np.testing.assert_allclose(in_order(mesh.vertices[mesh.faces]), in_order(stored), atol=1e-2)
+
+
+def test_dvidtools_reads_skeletons(tools: Any) -> None:
+    """In voxels."""
+    assert tools.has_skeleton([DRAWN, DRAWN + 1], progress=False).tolist() == [True, False]
+    (nodes,) = tools.get_skeletons(DRAWN, progress=False)
+    stored = (skeleton(DRAWN).vertices * SCALE + SHIFT) / VOXEL_NM
+    found = nodes[["x", "y", "z"]].to_numpy()
+    distances = np.linalg.norm(found[:, None] - stored[None], axis=2)
+    assert sorted(distances.argmin(axis=1)) == [*range(len(stored))]
+    assert distances.min(axis=1).max() < 1e-3
+    assert (nodes["parent_id"] < 0).sum() == 2  # a tree and a branch apart from it
 
 
 # ---- neuclease ----------------------------------------------------------------------------------------------------
@@ -201,6 +268,34 @@ def test_neuclease_asks_for_labels(neuclease: Neuclease, labels: Voxels) -> None
     assert neuclease.fetch_label("segmentation", points[0]) == expected[0]
     assert neuclease.fetch_mapping("segmentation", expected[:9]) == expected[:9]
     assert neuclease.fetch_mappings("segmentation").shape == (0, 2)
+
+
+def test_neuclease_asks_for_bodies(neuclease: Neuclease, sizes: Mapping[int, int], body: int) -> None:
+    assert neuclease.fetch_maxlabel("segmentation") == max(sizes)
+    assert neuclease.fetch_sizes("segmentation", [*sizes]) == [*sizes.values()]
+    assert neuclease.fetch_size("segmentation", body) == sizes[body]
+    assert neuclease.fetch_supervoxels("segmentation", body) == [body]
+    expected = [list(item) for item in sizes.items()][5:105]
+    assert neuclease.fetch_listlabels("segmentation", expected[0][0], 100).tolist() == expected
+    assert neuclease.fetch_sparsevol_head("segmentation", body)
+    assert not neuclease.fetch_sparsevol_head("segmentation", 2**40)
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+def test_neuclease_finds_the_voxels_of_a_body(
+    neuclease: Neuclease, labels: Voxels, sizes: Mapping[int, int], scale: int
+) -> None:
+    """Of one that many blocks hold a part of."""
+    body = sorted(sizes, key=lambda label: sizes[label])[-20]
+    if scale:
+        labels = neuclease.fetch_labelmap_voxels("segmentation", ORIGIN, (128, 128, 128), scale)
+    found, filled = neuclease.fetch_sparsevol("segmentation", body, scale), np.zeros(labels.shape, bool)
+    filled[tuple(found.T)] = True
+    np.testing.assert_array_equal(filled, labels == body)
+    assert len(found) == filled.sum()
+    if not scale:
+        coarse = neuclease.fetch_sparsevol_coarse("segmentation", body)
+        assert as_set(coarse) == as_set(np.unique(found // BLOCK, axis=0))
 
 
 @pytest.mark.parametrize(("start", "stop"), [((0, 128, 64), (128, 256, 192)), ((64, 128, 192), (128, 192, 256))])

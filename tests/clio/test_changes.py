@@ -137,9 +137,9 @@ BODIES = {
 }
 """What changes something; elsewhere any object does."""
 NO_CHANGE = re.compile(
-    "/(query|token|refresh-caches|logout|neuprint/.*|volumes|transfer.*|signatures.*|atlas-verify/.*)$"
+    "/(query|token|import|refresh-caches|logout|neuprint/.*|volumes|transfer.*|signatures.*|atlas-verify/.*)$"
 )
-"""Routes by POST that change nothing; volumes are tried elsewhere, and an entry has to be there to be verified."""
+"""Routes by POST that change nothing; volumes and imports are tried elsewhere, and an entry has to be there to be verified."""
 CHANGING = [
     (method, uri)
     for method, uri, _ in WALKED

@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from tests.metadata.databases import PostgreSQL
 from wkdvid.cli import main
+from wkdvid.core.annotations import Annotation
 from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.users import User
 from wkdvid.errors import InvalidRequest
 from wkdvid.metadata.clio import dump
-from wkdvid.metadata.clio.annotations import Annotation, Annotations, Put
+from wkdvid.metadata.clio.annotations import Annotations, Puts
 from wkdvid.metadata.clio.datasets import Datasets
 from wkdvid.metadata.clio.dump import TABLES, exported, imported
 from wkdvid.metadata.clio.neurons import Collection, Neurons
@@ -65,8 +66,8 @@ async def fill(engine: sa.Engine, folder: Path) -> None:
         await Neurons(queries).put(of, [(7, lambda stored, i=i: {**stored, f"f{i}": i})], ADA, i)  # type: ignore[misc]
     await Neurons(queries).remove(of, 7, ADA)
     await Neurons(queries).put_tag(of, "v0.1", "abc", ADA)
-    points = [Annotation(email=ADA, key=f"Pt{i}_0_0", kind="point", pos=(i, 0, 0), fields={}) for i in range(30)]
-    await Annotations(queries).put("a/b", [Put(one) for one in points], ADA)
+    points = [Annotation(email=ADA, kind="point", pos=(i, 0, 0), fields={}) for i in range(30)]
+    await Annotations(queries).put("a/b", Puts(points), ADA)
 
 
 @pytest.mark.parametrize(("one", "other"), [("sqlite", "postgresql"), ("postgresql", "sqlite")])

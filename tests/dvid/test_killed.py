@@ -49,9 +49,12 @@ class Writer:
 
 
 def check_scales(repository: Repository) -> None:
+    """And the index of labels."""
     shape = (4 * B, 2 * B, 2 * B)
     found = repository.get(f"v/raw/0_1_2/{4 * B}_{2 * B}_{2 * B}/0_0_0")
     array = np.frombuffer(found, np.uint64).reshape(shape, order="F")
+    sizes = np.frombuffer(repository.get("v/listlabels?sizes=true"), np.uint64).reshape(-1, 2)
+    assert np.array_equal(sizes.T, np.unique(array[array > 0], return_counts=True))
     for scale in (1, 2):
         array = most_frequent(array)
         x, y, z = array.shape
@@ -86,4 +89,4 @@ def test_blocks_are_old_or_new_after_a_kill(tmp_path: Path, kills: int) -> None:
     assert list((tmp_path / ".wkdvid" / "writes").glob("*.json")) == []
     acknowledged = sum(writer.number for writer in writers)
     assert acknowledged > kills
-    print(f"kills: {kills}, {acknowledged} blocks written, each old or new, and every scale follows from them")
+    print(f"kills: {kills}, {acknowledged} blocks written, each old or new, and every scale and size follows from them")

@@ -257,7 +257,8 @@ def test_bounds(indexed: Indexed) -> None:
 
 def test_scales(indexed: Indexed) -> None:
     labels = indexed.arrays["bodies"]
-    label = int(np.bincount(labels[labels < 2**20].astype(np.int64))[1:].argmax()) + 1
+    counts = np.bincount(labels[labels < 2**20].astype(np.int64))
+    label = int(np.flatnonzero((counts > 20_000) & (counts < 60_000))[1])
     even = np.asfortranarray(labels[None])
     lower = downsample(even, (0, 0, 0), (2, 2, 2), Box((0, 0, 0), (250, 250, 250)), "segmentation")[0]
     for scale, array in enumerate((labels, lower)):

@@ -213,3 +213,11 @@ def test_all_is_there_after_a_restart_and_a_read_only_server_keeps_it(tmp_path: 
         assert refusal(server.post("/api/repos", json={})).endswith("on a server that is not read-only")
         assert post(server, f"node/{HEX}/note", {"note": "lifted"}).status_code == 200
         assert server.get(f"/api/node/{HEX}/note").json() == {"note": "lifted"}
+
+
+def test_a_registered_dataset_takes_the_uuid_of_no_node(server: Server) -> None:
+    root = new_repository(server)
+    document = {"precomputed": {"lab": {"d": {"uuid": root, "layers": {"em": {"source": "/nowhere"}}}}}}
+    refused = server.post(f"/data/datasets?token={TOKEN}", json=document)
+    told = f"precomputed.lab.d.uuid: {root} is a node of a repository already"
+    assert (refused.status_code, refused.json()["messages"]) == (400, [{"error": told}])

@@ -24,7 +24,8 @@ B = 64
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("writing"), {}, workers=2) as one:
+    limits = {"WKDVID_LIMITS__BODY_BYTES": "1MiB", "WKDVID_LIMITS__WRITTEN_BYTES": "3MiB"}
+    with running(tmp_path_factory.mktemp("writing"), {}, workers=2, environ=limits) as one:
         yield one
 
 
@@ -39,6 +40,8 @@ def repository(server: Server) -> Repository:
         "seven": {"typename": "uint8blk", "BlockSize": "16,16,16", "Background": "7"},
         "seg": {"typename": "labelmap", "MaxDownresLevel": "2"},
         "blocks": {"typename": "labelmap", "MaxDownresLevel": "1"},
+        "region": {"typename": "roi"},
+        "values": {"typename": "keyvalue"},
     }.items():
         made.add(name, **settings)
     return made
@@ -64,6 +67,24 @@ def agree(repository: Repository, posts: int) -> None:
             repository.post(path, body)
             answers = pool.map(repository.ask, ["GET"] * READERS, [path] * READERS)
             assert set(answers) == {(200, body)}
+
+
+def test_a_write_may_have_a_larger_body_than_other_requests(server: Server, repository: Repository) -> None:
+    body = noise((128, 128, 128)).tobytes()
+    path = "raw/0_1_2/128_128_128/1024_0_0"
+    repository.post(f"grey/{path}", body)
+    assert repository.get(f"grey/{path}") == body
+    assert "(limits.written_bytes)" in repository.refused(f"grey/{path}", body + bytes(2**20 + 1))
+    assert repository.get(f"grey/{path}") == body
+    assert "invalid data instance name" in repository.refused(f"nope/{path}", body)  # is read to its end first
+    assert "(limits.body_bytes)" in server.post("/api/config/dataset?dataset_name=x", data=body).text
+    repository.post("values/key/k", body)
+    repository.post("values/k", body)  # as pydvid does
+
+
+@pytest.mark.parametrize("path", ["region/ptquery", "region/roi", "grey/extents", "values/tags"])
+def test_what_is_parsed_may_not(repository: Repository, path: str) -> None:
+    assert "(limits.body_bytes)" in repository.refused(path, b" " * 2**20 + b"[]")
 
 
 @pytest.mark.parametrize("compression", ["", "lz4", "gzip"])
@@ -157,7 +178,7 @@ def test_versions(repository: Repository, server: Server) -> None:
             "voxels data was 1 bytes, expected 262144 bytes for 3d volume (64,64,64)",
         ),
         ("grey/raw/xy/64_64/0_0_0", b"x", "DVID does not permit 2d mutations"),
-        ("grey/raw/0_1_2/64_64_64/0_0_0?roi=r", bytes(B**3), 'Can\'t get ROI with name "r"'),
+        ("grey/raw/0_1_2/64_64_64/0_0_0?roi=r", bytes(B**3), "roi= is taken of GET only"),
         ("grey/raw/0_1_2/0_64_64/0_0_0", b"", "Illegal geometry requested"),
         ("grey/raw/0_1_2/64_64_64/2147483584_0_0", bytes(B**3), ""),
         ("grey/raw/0_1_2/128_64_64/2147483584_0_0", bytes(2 * B**3), "coordinates go from"),

@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from tests.backends.s3 import s3_server
 from tests.volumes import Voxels
-from tests.written.test_volumes import B, most_frequent, noise
+from tests.written.test_volumes import B, check_labels, most_frequent, noise
 from tests.written.workers import Worker, files, workers
 from wkdvid.backends.written.arrays import place_of_volumes
 from wkdvid.backends.written.journal import Note
 from wkdvid.core.credentials import Credential, Credentials, anonymous_access
 from wkdvid.core.geometry import Box
+from wkdvid.core.repositories import Node
 from wkdvid.core.source import Source
-from wkdvid.errors import BackendError, ConfigError, CorruptChunk, UpstreamUnavailable
+from wkdvid.errors import BackendError, ConfigError, CorruptChunk, DatabaseUnavailable, UpstreamUnavailable
+from wkdvid.metadata.engine import transaction
 
 LABELS = np.random.default_rng(5).integers(0, 3, (2 * B, 2 * B, 2 * B), np.uint64)
 
@@ -31,23 +37,26 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
         yield one
 
 
-async def left_undone(worker: Worker) -> str:
+async def left_undone(worker: Worker, *, lower: bool = True) -> str:
     """A node with the blocks of a write, and the note that its writer, who is no more, has left of it."""
-    root = await worker.make("labelmap", max_scale=2)
-    at = await worker.at(root, "v")
+    root = await worker.make("labelmap", max_scale=2, indexed=True)
+    repository, node, instance = await worker.at(root, "v")
+    blocks_alone = replace(instance, settings={**instance.settings, "indexed": False})
     blocks = {
         (x, y, z): np.asfortranarray(LABELS[x * B : x * B + B, y * B : y * B + B, z * B : z * B + B][None])
         for x, y, z in np.ndindex(2, 2, 2)
     }
     with contextlib.suppress(InterruptedError):
-        async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, tuple(blocks))):
-            await worker.volumes.write_blocks(*at, 0, blocks, lower=False, extend=False)
+        async with worker.journal.noted(Note(instance.data_uuid, node.version, tuple(blocks), lower)):
+            await worker.volumes.write_blocks(repository, node, blocks_alone, 0, blocks, lower=False, extend=False)
             raise InterruptedError
     assert not (await worker.read(root, (0, 0, 0), (B, B, B), 1)).any()
+    assert (await (await worker.index(root)).sizes([1, 2])).tolist() == [0, 0]
     return root
 
 
 async def is_whole(worker: Worker, root: str) -> bool:
+    await check_labels(worker, root, LABELS)
     coarse = most_frequent(LABELS)
     found = await worker.read(root, (0, 0, 0), (B, B, B), 1)
     coarser = await worker.read(root, (0, 0, 0), (B // 2,) * 3, 2)
@@ -71,10 +80,33 @@ async def test_it_is_done_before_a_commit(worker: Worker) -> None:
     assert worker.journal.paths() == []
 
 
+async def test_lower_scales_that_did_not_follow_still_do_not(worker: Worker) -> None:
+    root = await left_undone(worker, lower=False)
+    await worker.volumes.mend()
+    await check_labels(worker, root, LABELS)
+    assert not (await worker.read(root, (0, 0, 0), (B, B, B), 1)).any()
+    assert worker.journal.paths() == []
+
+
+async def test_labels_that_cannot_be_counted_are_counted_later(worker: Worker) -> None:
+    root = await worker.make("labelmap", indexed=True)
+    await worker.write(root, (0, 0, 0), LABELS)
+    with transaction(worker.engine) as connection:
+        connection.execute(sa.text("ALTER TABLE label_blocks RENAME TO elsewhere"))
+    with pytest.raises(DatabaseUnavailable):
+        await worker.write(root, (0, 0, 0), LABELS + 1)
+    assert len(worker.journal.paths()) == 1
+    with transaction(worker.engine) as connection:
+        connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO label_blocks"))
+    await worker.volumes.mend()
+    await check_labels(worker, root, LABELS + 1)
+    assert worker.journal.paths() == []
+
+
 async def test_what_is_being_written_is_not_taken_for_left_undone(worker: Worker) -> None:
     root = await worker.make("labelmap", max_scale=1)
     at = await worker.at(root, "v")
-    async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, ((0, 0, 0),))):
+    async with worker.journal.noted(Note(at[2].data_uuid, at[1].version, ((0, 0, 0),), lower=True)):
         await worker.volumes.mend()
         assert len(worker.journal.paths()) == 1
     assert files(worker.folder) == []
@@ -82,7 +114,7 @@ async def test_what_is_being_written_is_not_taken_for_left_undone(worker: Worker
 
 async def test_a_note_of_nothing_that_is_known_stays(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     with contextlib.suppress(InterruptedError):
-        async with worker.journal.noted(Note("0" * 32, 77, ((0, 0, 0),))):
+        async with worker.journal.noted(Note("0" * 32, 77, ((0, 0, 0),), lower=True)):
             raise InterruptedError
     await worker.volumes.mend()
     assert len(worker.journal.paths()) == 1
@@ -113,6 +145,49 @@ async def test_without_room_everything_stays_as_it_was(worker: Worker) -> None:
     assert np.array_equal(found[:64], before[:64]) or np.array_equal(found[:64], after[:64])
     await worker.write(root, (0, 0, 0), after)
     assert np.array_equal(await worker.read(root, (0, 0, 0), (128, 64, 64)), after)
+
+
+async def test_without_room_for_a_whole_note_nothing_is_begun(worker: Worker) -> None:
+    root = await worker.make("labelmap", max_scale=1)
+    with largest_file(20), pytest.raises(UpstreamUnavailable, match="the journal of writes: there is no room"):
+        await worker.write(root, (0, 0, 0), LABELS)
+    assert (worker.journal.paths(), files(worker.folder)) == ([], [])
+    await worker.volumes.mend()
+
+
+async def test_without_locks_nothing_is_written(worker: Worker) -> None:
+    root = await worker.make()
+    locks = worker.folder / "state" / "writes.lock"
+    locks.unlink(missing_ok=True)
+    locks.mkdir()  # what cannot be opened to be written
+    with pytest.raises(UpstreamUnavailable, match="the locks of writes cannot be opened: Is a directory"):
+        await worker.write(root, (0, 0, 0), noise((B, B, B)))
+    assert files(worker.folder) == []
+
+
+async def test_a_commit_finds_its_notes_while_others_look_for_theirs(worker: Worker, tmp_path: Path) -> None:
+    done = threading.Event()
+
+    async def commit_another(other: Worker) -> None:
+        while not done.is_set():
+            async with other.volumes.committing(Node(uuid="another", version=99)):
+                pass
+
+    with workers(tmp_path) as (other,), ThreadPoolExecutor(1) as pool:
+        committing = pool.submit(asyncio.run, commit_another(other))
+        root = await worker.make("labelmap", max_scale=1)
+        _, node, instance = await worker.at(root, "v")
+        for _ in range(30):
+            with contextlib.suppress(InterruptedError):
+                async with worker.journal.noted(Note(instance.data_uuid, node.version, ((0, 0, 0),), True)):
+                    raise InterruptedError
+            async with worker.volumes.committing(node):
+                left = worker.journal.paths()
+            if left:
+                break
+        done.set()
+        committing.result()
+    assert left == []
 
 
 async def test_lower_scales_that_cannot_be_stored_are_made_later(worker: Worker, tmp_path: Path) -> None:

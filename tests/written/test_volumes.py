@@ -106,6 +106,16 @@ async def test_extents_grow_with_what_is_written(worker: Worker) -> None:
     assert worker.repositories.generation == generation
 
 
+async def test_what_is_written_first_takes_the_place_of_the_extent_that_was_said(worker: Worker) -> None:
+    root = await worker.make(said=Box((0, 0, 0), (4 * B, 4 * B, 4 * B)))
+    await worker.write(root, (B, B, B), noise((B, B, B)))
+    repository, _, instance = await worker.at(root, "v")
+    assert repository.extent(root, instance) == Box((B, B, B), (2 * B, 2 * B, 2 * B))
+    await worker.write(root, (4 * B, 0, 0), noise((B, B, B)))
+    repository, _, instance = await worker.at(root, "v")
+    assert repository.extent(root, instance) == Box((B, 0, 0), (5 * B, 2 * B, 2 * B))
+
+
 @pytest.mark.parametrize("start", [(-(2**31), 0, 0), (2**31 - B, -(2**31), 2**31 - B)])
 async def test_the_whole_range_of_coordinates(worker: Worker, start: Vec3) -> None:
     root = await worker.make("labelmap", max_scale=2)
@@ -163,7 +173,7 @@ class Model:
 async def replay(folder: Path, script: list[tuple[str, int, Vec3, Vec3]]) -> None:
     bounds = Box((LOW, LOW, LOW), (HIGH, HIGH, HIGH))
     with workers(folder, 2) as pair:
-        root = await pair[0].make("labelmap", max_scale=2)
+        root = await pair[0].make("labelmap", max_scale=2, indexed=True)
         model = Model(root)
         for count, (what, which, corner, size) in enumerate(script):
             box = Box.at(corner, size).intersect(bounds)
@@ -189,6 +199,7 @@ async def replay(folder: Path, script: list[tuple[str, int, Vec3, Vec3]]) -> Non
                 model.open.append(child)
         for uuid, array in model.arrays.items():
             await check_scales(pair[0], uuid, array)
+            await check_labels(pair[1], uuid, array, LOW)
 
 
 async def check_scales(worker: Worker, uuid: str, array: Voxels) -> None:
@@ -197,6 +208,27 @@ async def check_scales(worker: Worker, uuid: str, array: Voxels) -> None:
         start, side = LOW // 2**scale, SIDE // 2**scale
         assert np.array_equal(await worker.read(uuid, (start, start, start), (side, side, side), scale), array)
         array = most_frequent(array)
+
+
+async def check_labels(worker: Worker, uuid: str, array: Voxels, start: int = 0) -> None:
+    """What the index says of all that a node shows.
+
+    Args:
+        array: (x, y, z), in whole blocks.
+        start: Of it, in voxels.
+    """
+    index = await worker.index(uuid)
+    labels, sizes = await index.listing(0, 1 << 20)
+    wanted, counts = np.unique(array[array > 0], return_counts=True)
+    assert np.array_equal(labels, wanted)
+    assert np.array_equal(sizes, counts)
+    for label in wanted.tolist():
+        entries = await index.entries(label)
+        whole = np.zeros([n // B for n in array.shape], np.uint32)
+        whole[tuple((entries.blocks - start // B).T)] = entries.counts
+        x, y, z = whole.shape
+        assert np.array_equal(whole, (array == label).reshape(x, B, y, B, z, B).sum(axis=(1, 3, 5)))
+    assert not len(wanted) or int(wanted[-1]) <= (index.max_label or 0)
 
 
 def most_frequent(labels: Voxels) -> Voxels:

@@ -19,6 +19,7 @@ from wkdvid.backends.written.volumes import Volumes
 from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.guard import Guard
+from wkdvid.core.label_index import LabelIndex
 from wkdvid.core.layers import Layer
 from wkdvid.core.limits import Limits
 from wkdvid.core.repositories import DataInstance, Node, Repository
@@ -26,6 +27,7 @@ from wkdvid.core.source import Source, file_source
 from wkdvid.core.write_locks import WriteLocks
 from wkdvid.core.written_volumes import VoxelSettings
 from wkdvid.metadata.engine import migrate, open_engine
+from wkdvid.metadata.label_blocks import SqlWrittenLabels
 from wkdvid.metadata.repositories import COUNTER, SqlRepositories, new_uuid
 from wkdvid.metadata.schema import repositories_state
 from wkdvid.metadata.shared_state import SharedState
@@ -45,16 +47,18 @@ class Worker:
         self.repositories = SqlRepositories(state)
         self.locks = WriteLocks(folder / "state")
         self.journal = Journal(folder / "state" / "writes")
+        self.labels = SqlWrittenLabels(self.engine)
         self.volumes = Volumes(
             Arrays(root or file_source(str(folder / "voxels")), opener),
             self.locks,
             self.journal,
             self.repositories,
+            self.labels,
             self.executor,
         )
 
     def close(self) -> None:
-        self.engine.dispose()
+        self.labels.close()
         self.executor.shutdown()
 
     async def at(self, uuid: str, name: str) -> tuple[Repository, Node, DataInstance]:
@@ -65,6 +69,9 @@ class Worker:
 
     async def layer(self, uuid: str, name: str = "v") -> Layer:
         return self.volumes.layer(*await self.at(uuid, name))
+
+    async def index(self, uuid: str) -> LabelIndex:
+        return self.labels.at(*await self.at(uuid, "v"))
 
     async def read(self, uuid: str, start: Vec3, size: Vec3, scale: int = 0, name: str = "v") -> Voxels:
         """(x, y, z[, c])."""
@@ -92,9 +99,16 @@ class Worker:
         return await self.repositories.add_child(uuid, uuid=None, branch=branch, note="")
 
     async def make(
-        self, typename: str = "uint8blk", block: int = 16, *, versioned: bool = True, max_scale: int = 0
+        self,
+        typename: str = "uint8blk",
+        block: int = 16,
+        *,
+        versioned: bool = True,
+        max_scale: int = 0,
+        said: Box | None = None,
+        indexed: bool = False,
     ) -> str:
-        """A repository with a data instance ``v`` of voxels; the UUID of its root."""
+        """A repository with a data instance ``v`` of voxels, said to be in a box; the UUID of its root."""
         root = await self.repositories.create(None, "", "")
         channels = 4 if typename == "rgba8blk" else 1
         dtype = {"labelmap": "uint64", "rgba8blk": "uint8"}.get(typename, typename.removesuffix("blk"))
@@ -105,11 +119,12 @@ class Worker:
             voxel_size=(8, 8, 8),
             compression="lz4",
             max_scale=max_scale,
+            indexed=indexed,
         )
         made = DataInstance(
             name="v", typename=typename, data_uuid=new_uuid(), versioned=versioned, settings=asdict(settings)
         )
-        await self.repositories.add_instance(root, made)
+        await self.repositories.add_instance(root, made, said)
         return root
 
 

@@ -23,11 +23,13 @@ MODULES = (
     "reload",
     "pyramid",
     "index",
+    "signatures",
     "register",
     "user",
     "token",
     "export_clio",
     "import_clio",
+    "annotations",
     "testserver",
 )
 """One for each verb, in the order of the help. Each has NAME, HELP, add_arguments, run, and perhaps EXAMPLES."""

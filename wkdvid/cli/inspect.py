@@ -28,7 +28,6 @@ examples:
   wkdvid inspect boss://api.bossdb.io/Kasthuri/ac4
 """
 POOL_BYTES = 16 * 1024 * 1024
-DEADLINE_S = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,25 +66,15 @@ async def _inspect(
     options: Mapping[str, str], *, pictures: bool
 ) -> tuple[str, dict[str, Any], Mapping[str, bytes | BackendError]]:
     """Address, document and the picture of each layer."""
-    from wkdvid.backends.opening import Opener
-    from wkdvid.config import load_config
-    from wkdvid.core.credentials import Credentials, own_access
-    from wkdvid.core.guard import Guard
-    from wkdvid.core.limits import Limits
-    from wkdvid.core.source import read_source
+    from wkdvid.cli.sources import own_opener
     from wkdvid.inspection.document import document
     from wkdvid.inspection.inspector import Inspector
 
-    named = read_source(options["source"])
-    # The user's own rights: any file, relative ones from here, and the host that the user names.
-    hosts = frozenset({named.authority} if named.is_http else ())
-    granted = load_config(None, os.environ, {}).sources.credentials
-    guard = Guard((Path.cwd(), Path("/")), hosts, Credentials(granted, own_access(os.environ)))
-    opener = Opener(guard, Limits(), pool_bytes=POOL_BYTES, deadline_s=DEADLINE_S)
+    opener = own_opener(options["source"], POOL_BYTES)
     found = await Inspector(opener).inspect(options)
     taken = await _pictures(found) if pictures else {}
     await found.aclose()
-    return guard.parse_source(options["source"]).url, document(found), taken
+    return opener.guard.parse_source(options["source"]).url, document(found), taken
 
 
 async def _pictures(found: Inspection) -> Mapping[str, bytes | BackendError]:

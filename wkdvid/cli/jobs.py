@@ -18,6 +18,10 @@ INTERRUPTED = 130
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="ORG/DATASET")
     parser.add_argument("layer", metavar="LAYER")
+    add_running_arguments(parser)
+
+
+def add_running_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cancel", action="store_true", help="stop making them, and remove what is made")
     add_server_arguments(parser)
 
@@ -28,17 +32,26 @@ def run_job(kind: str, args: argparse.Namespace) -> int:
         kind: Of the job, and the command's name.
     """
     wanted = {"kind": kind, "dataset": str(dataset_key(args.dataset)), "layer": args.layer}
-    server = RunningServer.of(args)
+    return run_wanted(wanted, args, f"wkdvid {kind} '{wanted['dataset']}' {wanted['layer']}")
+
+
+def run_wanted(wanted: Mapping[str, Any], args: argparse.Namespace, again: str) -> int:
+    """Begin a job and watch it, or cancel it.
+
+    Args:
+        wanted: As it is POSTed.
+        args: With ``cancel`` and what says which server.
+        again: The same command once more.
+    """
+    server, what = RunningServer.of(args), f"{wanted['dataset']}, {wanted['layer']}"
     if args.cancel:
-        return _cancel(server, wanted)
+        return _cancel(server, wanted, what)
     job = json.loads(server.ask("POST", "jobs", wanted, below="/api"))
     try:
         job = _watched(server, job)
     except KeyboardInterrupt:
-        again = f"wkdvid {kind} '{wanted['dataset']}' {wanted['layer']}"
         print(f"The server goes on. Watch it: {again}   Stop it: {again} --cancel", file=sys.stderr)
         return INTERRUPTED
-    what = f"{wanted['dataset']}, {wanted['layer']}"
     if job["state"] != "done":
         raise WkdvidError(f"{what}: {job['state']}{': ' if job['message'] else ''}{job['message']}")
     print(printable(f"{what}: {job['message']}"))
@@ -60,10 +73,10 @@ def _watched(server: RunningServer, job: Mapping[str, Any]) -> Mapping[str, Any]
     return job
 
 
-def _cancel(server: RunningServer, wanted: Mapping[str, Any]) -> int:
+def _cancel(server: RunningServer, wanted: Mapping[str, Any], what: str) -> int:
     for job in json.loads(server.ask("GET", "jobs", below="/api")):
         if wanted.items() <= job.items() and job["state"] in ("queued", "running", "failed"):
             server.ask("DELETE", f"jobs/{job['id']}", below="/api")
-            print(printable(f"{wanted['dataset']}, {wanted['layer']}: cancelled"))
+            print(printable(f"{what}: cancelled"))
             return 0
-    raise Refused(f"{wanted['dataset']}, {wanted['layer']}: there is nothing to cancel")
+    raise Refused(f"{what}: there is nothing to cancel")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from wkdvid.client import decoding
 from wkdvid.client.calls import JSON, Call, Effect, Steps, segment
@@ -157,26 +157,42 @@ class Server(Bound[E]):
         return Labels(self.transport, uuid, name)
 
 
+class Options(TypedDict, total=False):
+    """Of a client; each may be left out."""
+
+    token: str
+    """Sent as ``Authorization: Bearer``."""
+    user: str
+    """Whom the server is to log."""
+    query: Mapping[str, str]
+    """Sent with every request, such as ``{"admintoken": ...}``. No error shows it; httpx's log does, at level INFO."""
+    timeout_s: float
+    """Of silence, before an answer is given up: 600."""
+    retry_timeout: float
+    """How long to ask again while the server says that it is busy (503), in seconds: 60. 0: not at all."""
+    retry_interval: float
+    """The first pause before that, in seconds: 0.2. They double up to 15 s."""
+    workers: int
+    """Requests at once, where one operation needs many: 4."""
+
+
 class Client(Server[Sync]):
     """A DVID server. Threads may share a client; it keeps connections open until it is closed.
 
     Args:
         url: ``http://HOST:PORT``; ``http://`` may be left out.
-        token: Sent as ``Authorization: Bearer``.
-        user: Whom the server is to log.
-        query: Sent with every request, such as ``{"admintoken": ...}``; no error shows it.
-        timeout_s: Of silence, before an answer is given up.
-        retry_timeout: How long to ask again while the server says that it is busy (503), in seconds; 0: not.
-        retry_interval: The first pause before that, in seconds; they double up to 15 s.
-        workers: Requests at once, where one operation needs many.
+        options: See ``Options``.
     Raises:
         InvalidArgument: ``url`` is none.
     """
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, **options: Unpack[Options]) -> None:
         transport = HttpxSync(settings(url, **options))
         super().__init__(transport)
-        self.close = transport.close
+        self._close = transport.close
+
+    def close(self) -> None:
+        self._close()
 
     def __enter__(self) -> Client:
         return self
@@ -188,7 +204,7 @@ class Client(Server[Sync]):
 class AsyncClient(Server[Async]):
     """As ``Client``, for one event loop: what it asks is awaited, and also what is opened by it."""
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, **options: Unpack[Options]) -> None:
         super().__init__(Async(settings(url, **options)))
 
     async def aclose(self) -> None:
@@ -206,7 +222,7 @@ class AsyncClient(Server[Async]):
 def settings(
     url: str,
     *,
-    token: str | None = None,
+    token: str = "",
     user: str = "",
     query: Mapping[str, str] | None = None,
     timeout_s: float = 600.0,

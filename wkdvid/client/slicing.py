@@ -83,7 +83,7 @@ def _expand(key: Any, count: int) -> tuple[Any, ...]:
     return (*parts[:at], *(slice(None),) * (count - given), *parts[at + len(places) :])
 
 
-def _integer(value: Any) -> int:
+def integer(value: Any) -> int:
     if not isinstance(value, bool):
         try:
             return operator.index(value)
@@ -93,7 +93,7 @@ def _integer(value: Any) -> int:
 
 
 def _step(part: slice) -> int:
-    step = 1 if part.step is None else _integer(part.step)
+    step = 1 if part.step is None else integer(part.step)
     if step < 1:
         raise InvalidSelection(f"step {step}: at least 1 is needed")
     return step
@@ -101,10 +101,10 @@ def _step(part: slice) -> int:
 
 def _along(part: Any, axis: str, end: int | None) -> tuple[int, int, int | slice]:
     if not isinstance(part, slice):
-        at = _integer(part)
+        at = integer(part)
         return at, at + 1, 0
-    start = 0 if part.start is None else _integer(part.start)
-    stop = end if part.stop is None else _integer(part.stop)
+    start = 0 if part.start is None else integer(part.start)
+    stop = end if part.stop is None else integer(part.stop)
     if stop is None:
         raise InvalidSelection(f"axis {axis}: the volume has no voxels yet, so where to stop must be said")
     if stop <= start:
@@ -115,11 +115,11 @@ def _along(part: Any, axis: str, end: int | None) -> tuple[int, int, int | slice
 def _channels(part: Any, count: int) -> tuple[int, int, int | slice]:
     """Counted as numpy does, from the end too: the server always sends all of them."""
     if not isinstance(part, slice):
-        at = _integer(part)
+        at = integer(part)
         if not -count <= at < count:
             raise InvalidSelection(f"channel {at} of {count}")
         return 0, count, at % count
-    first, last = (None if n is None else _integer(n) for n in (part.start, part.stop))
+    first, last = (None if n is None else integer(n) for n in (part.start, part.stop))
     start, stop, step = slice(first, last, _step(part)).indices(count)
     if stop <= start:
         raise InvalidSelection(f"channels {start} to {stop} of {count} are none")

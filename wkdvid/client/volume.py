@@ -12,7 +12,7 @@ import numpy.typing as npt
 from wkdvid.client.decoding import COMPRESSIONS, Array, converted
 from wkdvid.client.errors import InvalidArgument, InvalidSelection
 from wkdvid.client.metadata import VoxelsMetadata
-from wkdvid.client.slicing import Corner, Index, Point
+from wkdvid.client.slicing import Corner, Index, Point, integer
 from wkdvid.client.twins import E, Instance
 
 ORDERS = ("cxyz", "zyxc", "zyx")
@@ -99,7 +99,7 @@ class Volume(Instance[E]):
         """
         if not len(start) == len(stop) == self.ndim:
             raise InvalidSelection(f"{tuple(start)} to {tuple(stop)}: {self.ndim} axes ({self.axiskeys}) are expected")
-        low, high = (dict(zip(self.axiskeys, map(int, point), strict=True)) for point in (start, stop))
+        low, high = (dict(zip(self.axiskeys, map(integer, point), strict=True)) for point in (start, stop))
         if not all(low[key] < high[key] for key in self.axiskeys):
             raise InvalidSelection(f"{tuple(start)} to {tuple(stop)}: each axis must end after its start")
         channels = self.voxels_metadata.channels

@@ -20,7 +20,7 @@ from wkdvid.client.errors import Busy, InvalidArgument, InvalidSelection
 from wkdvid.client.metadata import VoxelsMetadata
 from wkdvid.client.progress import progress_bar
 from wkdvid.client.slices import SliceOperations
-from wkdvid.client.slicing import Corner, Point, Selection, piece_shape, pieces, select, size_of
+from wkdvid.client.slicing import Corner, Point, Selection, integer, piece_shape, pieces, select, size_of
 from wkdvid.client.transport import Sync
 from wkdvid.client.twins import E, operation
 from wkdvid.client.volume import View
@@ -131,7 +131,7 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         ends = self.shape if stop is None else tuple(stop)
         if None in ends:
             raise InvalidSelection("the volume has no voxels yet, so where to stop must be said")
-        return tuple(map(int, self.minindex if start is None else start)), tuple(int(n) for n in ends if n is not None)
+        return tuple(map(integer, self.minindex if start is None else start)), tuple(map(integer, ends))
 
     def _select(self, key: Any) -> Generator[Effect, Any, Array]:
         selection = select(key, self.axiskeys, self.shape)

@@ -83,6 +83,18 @@ class InStep(ABC):
                 if self._behind:
                     await self._try_to_load()
 
+    async def be_current(self) -> None:
+        """As ``catch_up``, for who must not act upon what was.
+
+        Raises:
+            DatabaseUnavailable: there may be a change that is not known.
+        """
+        if not self.current:
+            seen = self._seen
+            await self.catch_up()
+            if self._seen == seen:
+                raise DatabaseUnavailable(f"what is known of the {self._what} may be old, and it cannot be read anew")
+
     @property
     def _behind(self) -> bool:
         return not (self.current or self._cut_off)

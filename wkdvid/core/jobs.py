@@ -6,9 +6,10 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias
 
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.geometry import Box, Vec3, ceil_div, multiply, volume_of
@@ -17,6 +18,7 @@ from wkdvid.core.notice import Notice
 from wkdvid.errors import (
     BackendError,
     DatabaseUnavailable,
+    InvalidRequest,
     JobFailed,
     NotFound,
     RequestError,
@@ -42,6 +44,17 @@ CHANGES_S = 0.25
 """Between two looks at the progress of a job that somebody watches."""
 
 
+Parameters: TypeAlias = Mapping[str, str]
+NO_PARAMETERS: Parameters = MappingProxyType({})
+ReadParameters: TypeAlias = Callable[[Parameters], Parameters]
+"""From what was asked for to what it means, defaults and all.
+
+Raises:
+    RequestError: one that is not known, is missing, or is out of its range.
+"""
+NO_READERS: Mapping[str, ReadParameters] = MappingProxyType({})
+
+
 class JobState(Enum):
     QUEUED = "queued"
     RUNNING = "running"
@@ -63,6 +76,8 @@ class Job:
     dataset: str
     """``organization/dataset``."""
     layer: str
+    parameters: Parameters = field(default_factory=dict)
+    """What else tells it from other jobs of its kind for the layer; it stays as it was submitted."""
     state: JobState
     done: int
     """Tasks."""
@@ -163,8 +178,12 @@ class JobKind(Protocol):
 class JobStore(Protocol):
     """Where jobs are kept. Every method is one transaction; all raise DatabaseUnavailable."""
 
-    async def submit(self, kind: str, dataset: str, layer: str) -> Job:
-        """A new job; but the one that is queued or running for the layer, or that failed, which is queued again."""
+    async def submit(self, kind: str, dataset: str, layer: str, parameters: Parameters = NO_PARAMETERS) -> Job:
+        """A new job; but the one that is queued or running for the same, or that failed, which is queued again.
+
+        Raises:
+            InvalidRequest: the parameters are too long to be kept.
+        """
         ...
 
     async def get(self, job_id: str) -> Job | None: ...
@@ -212,20 +231,29 @@ class JobStore(Protocol):
 class Jobs:
     """What front ends ask for."""
 
-    def __init__(self, store: JobStore, kinds: Sequence[str]) -> None:
+    def __init__(
+        self, store: JobStore, kinds: Sequence[str], parameters: Mapping[str, ReadParameters] = NO_READERS
+    ) -> None:
+        """
+        Args:
+            parameters: Of the kinds that take any.
+        """
         self._store = store
         self._kinds = kinds
+        self._parameters = parameters
         self.closing = False
         """Whether the server is stopping, so that those who watch a job are to be let go."""
 
-    async def submit(self, kind: str, dataset: str, layer: str) -> Job:
+    async def submit(self, kind: str, dataset: str, layer: str, parameters: Parameters = NO_PARAMETERS) -> Job:
         """
         Raises:
             UnsupportedRequest: no such kind.
+            InvalidRequest: not its parameters.
         """
         if kind not in self._kinds:
             raise UnsupportedRequest(f"kind: {kind[:100]!r} is not offered; offered are {', '.join(self._kinds)}")
-        return await self._store.submit(kind, dataset, layer)
+        given = self._parameters.get(kind, _no_parameters)(parameters)
+        return await self._store.submit(kind, dataset, layer, given)
 
     async def get(self, job_id: str) -> Job:
         """
@@ -265,6 +293,12 @@ class Jobs:
                 return
             last = job
             await asyncio.sleep(CHANGES_S)
+
+
+def _no_parameters(given: Parameters) -> Parameters:
+    if given:
+        raise InvalidRequest(f"parameters: {', '.join(map(repr, given))[:100]}: jobs of this kind take none")
+    return given
 
 
 class JobRunner:

@@ -29,6 +29,8 @@ class Limits:
     """Blocks in one DVID request."""
     body_bytes: Bytes = 32 * MIB
     """Bytes of a request's body."""
+    written_bytes: Bytes = 256 * MIB
+    """Bytes of the body of a request that writes to a data instance."""
     working_bytes: Bytes = 64 * MIB
     """Decoded bytes that a request holds at a time; larger boxes are read in slabs of this size."""
     chunk_bytes: Bytes = 64 * MIB

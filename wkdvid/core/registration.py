@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from wkdvid.core.catalog import OPENINGS, Catalog, OpenLayers, ParseEntries
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, put_made, remove_entry
 from wkdvid.core.layers import Layer, arrange_layers
+from wkdvid.core.repositories import Repositories
 from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
 
 
 class Registrar:
     """The one way by which datasets come and go."""
 
-    def __init__(self, catalog: Catalog, parse: ParseEntries, open_layers: OpenLayers) -> None:
+    def __init__(
+        self, catalog: Catalog, repositories: Repositories, parse: ParseEntries, open_layers: OpenLayers
+    ) -> None:
         self._catalog = catalog
+        self._repositories = repositories
         self._parse = parse
         self._open_layers = open_layers
 
@@ -26,8 +30,11 @@ class Registrar:
             The keys, in the document's order.
         Raises:
             InvalidEntry: with every problem that was found; nothing is changed then.
+            DatabaseUnavailable: nobody knows which UUIDs are taken.
         """
         entries, problems = self._parse(document)
+        await self._repositories.catch_up()
+        problems = [*problems, *self._taken(entries)]
         if problems:
             raise InvalidEntry(problems)
         opened = await self._open_all(entries)
@@ -38,6 +45,12 @@ class Registrar:
 
         await self._catalog.update(put_all, opened)
         return [entry.key for entry in entries]
+
+    def _taken(self, entries: Sequence[DatasetEntry]) -> Iterator[str]:
+        for entry in entries:
+            if self._repositories.with_uuid(entry.uuid) is not None:
+                path = f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}"
+                yield f"{path}.uuid: {entry.uuid} is a node of a repository already"
 
     async def _open_all(self, entries: Sequence[DatasetEntry]) -> Mapping[DatasetKey, Mapping[str, Layer]]:
         results = await for_each(self._open, entries, OPENINGS)

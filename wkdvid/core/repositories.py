@@ -53,6 +53,10 @@ class DataInstance:
     """What its type needs: of voxels see ``VoxelSettings``, of a region of interest ``block_size``. As JSON has it."""
     extents: Mapping[int, Box] = field(default_factory=dict)
     """Of voxels, by version: of each node in which they were changed; others have their nearest ancestor's."""
+    said_extent: Box | None = None
+    """Where voxels were said to be when it was made: for nodes that see none which were written."""
+    max_labels: Mapping[int, int] = field(default_factory=dict)
+    """Of labels with an index, by version: the largest that was ever written to the node, where it has raised it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,11 @@ class Repository:
             found.append(self.nodes[parent])
         return found
 
+    def versions(self, uuid: str, instance: DataInstance) -> Sequence[int]:
+        """Whose state of an instance a node sees, nearest first. What is not versioned is the root's."""
+        seen = self.lineage(uuid) if instance.versioned else [self.nodes[self.root]]
+        return [node.version for node in seen]
+
     def head(self, branch: str) -> Node | None:
         """The newest node of a branch; None: there is no such branch."""
         return next((node for node in reversed([*self.nodes.values()]) if node.branch == branch), None)
@@ -106,9 +115,18 @@ class Repository:
         return [node for node in self.nodes.values() if node.parent == uuid]
 
     def extent(self, uuid: str, instance: DataInstance) -> Box | None:
-        """Of an instance's voxels as a node sees them; None: never written."""
+        """Of an instance's voxels as a node sees them; None: never written, and nothing was said of them."""
+        return self.written_extent(uuid, instance) or instance.said_extent
+
+    def written_extent(self, uuid: str, instance: DataInstance) -> Box | None:
+        """As ``extent``, of what was written alone."""
         own = (instance.extents.get(node.version) for node in self.lineage(uuid))
         return next((extent for extent in own if extent is not None), None)
+
+    def max_label(self, uuid: str, instance: DataInstance) -> int | None:
+        """The largest that was ever written to a node or its ancestors; None: there was none but 0."""
+        seen = (instance.max_labels.get(version) for version in self.versions(uuid, instance))
+        return max((label for label in seen if label is not None), default=None)
 
 
 def repository_of(releases: Sequence[DatasetEntry]) -> Repository:
@@ -146,6 +164,14 @@ class Repositories(Protocol):
 
         Raises:
             DatabaseUnavailable: nothing is known yet.
+        """
+        ...
+
+    async def be_current(self) -> None:
+        """As ``catch_up``, for who must not act upon what was.
+
+        Raises:
+            DatabaseUnavailable: there may be a change that is not known.
         """
         ...
 
@@ -238,5 +264,13 @@ class Repositories(Protocol):
         Args:
             version: Of the node that sees it; all see that of an unversioned instance.
             grow: Join it with the extent that the node sees, which another writer may have changed meanwhile.
+        """
+        ...
+
+    async def raise_max_label(self, data_uuid: str, version: int, label: int) -> None:
+        """
+        Args:
+            version: As of ``set_extent``.
+            label: Has been written; it may be less than the largest.
         """
         ...

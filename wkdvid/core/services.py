@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from wkdvid.core.access import Action, Authorizer, allowed
+from wkdvid.core.annotations import Views
 from wkdvid.core.body_cache import Body, BodyCache, Key
 from wkdvid.core.catalog import Catalog, Dataset, State
 from wkdvid.core.concurrent import for_each
@@ -20,6 +21,7 @@ from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
 from wkdvid.core.stored_values import ValueStore
 from wkdvid.core.volume import ReadsFiles
+from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.core.written_volumes import WrittenVolumes
 from wkdvid.errors import NotFound, NotShown
 
@@ -41,9 +43,12 @@ class Services:
     catalog: Catalog
     repositories: Repositories
     values: ValueStore
+    labels: WrittenLabels
     volumes: WrittenVolumes
     registrar: Registrar
     authorizer: Authorizer
+    annotations: Views
+    """What users have annotated over clio's API."""
     reader: Reader
     bodies: BodyCache
     inspect: Inspect

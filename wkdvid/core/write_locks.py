@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from wkdvid.core.geometry import Vec3
+from wkdvid.errors import UpstreamUnavailable
 
 STRIPES = 4096
 """Locks that the blocks of one scale of one data instance in one node share: rarely two at a time."""
@@ -73,8 +74,15 @@ class WriteLocks:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """A descriptor of its own; closing it lets go of all its locks."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        """A descriptor of its own; closing it lets go of all its locks.
+
+        Raises:
+            UpstreamUnavailable: there is none to be had: too many are open, or nothing may be written there.
+        """
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise UpstreamUnavailable(f"the locks of writes cannot be opened: {error.strerror}") from error
         try:
             yield file
         finally:

@@ -8,16 +8,20 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from wkdvid.core.jobs import Job, JobState
+from wkdvid.core.jobs import NO_PARAMETERS, Job, JobState, Parameters
+from wkdvid.errors import InvalidRequest
 from wkdvid.metadata.engine import transaction
 from wkdvid.metadata.schema import job_tasks, jobs
 
 Result = TypeVar("Result")
 
+LONGEST = 160
+"""Characters of the column ``layer``."""
 NEWEST = 100
 """How many jobs are listed."""
 ACTIVE = (JobState.QUEUED.value, JobState.RUNNING.value)
@@ -36,8 +40,9 @@ class SqlJobStore:
 
         return await asyncio.to_thread(run)
 
-    async def submit(self, kind: str, dataset: str, layer: str) -> Job:
-        wanted = (jobs.c.kind == kind) & (jobs.c.dataset == dataset) & (jobs.c.layer == layer)
+    async def submit(self, kind: str, dataset: str, layer: str, parameters: Parameters = NO_PARAMETERS) -> Job:
+        what = _what(layer, parameters)
+        wanted = (jobs.c.kind == kind) & (jobs.c.dataset == dataset) & (jobs.c.layer == what)
 
         def submit(connection: sa.Connection) -> Job:
             newest = sa.select(jobs).where(wanted).order_by(jobs.c.created.desc()).limit(1)
@@ -48,7 +53,7 @@ class SqlJobStore:
                 again = {"state": JobState.QUEUED.value, "message": "", "runner": None}
                 connection.execute(sa.update(jobs).where(jobs.c.id == found.id).values(again))
             else:
-                connection.execute(sa.insert(jobs).values(_new(kind, dataset, layer)))
+                connection.execute(sa.insert(jobs).values(_new(kind, dataset, what)))
             return _job(connection.execute(newest).one())
 
         try:
@@ -140,12 +145,20 @@ def _mine(job_id: str, runner: str) -> sa.Update:
     return sa.update(jobs).where(jobs.c.id == job_id, jobs.c.runner == runner, jobs.c.state == JobState.RUNNING.value)
 
 
-def _new(kind: str, dataset: str, layer: str) -> Mapping[str, Any]:
+def _what(layer: str, parameters: Parameters) -> str:
+    """What the column ``layer`` holds, by which a job is told from others: the parameters follow as in a URL."""
+    what = f"{layer}?{urlencode(sorted(parameters.items()), safe=',:')}" if parameters else layer
+    if len(what) > LONGEST:
+        raise InvalidRequest(f"layer and parameters take {len(what)} characters, the limit is {LONGEST}")
+    return what
+
+
+def _new(kind: str, dataset: str, what: str) -> Mapping[str, Any]:
     return {
         "id": secrets.token_hex(8),
         "kind": kind,
         "dataset": dataset,
-        "layer": layer,
+        "layer": what,
         "state": JobState.QUEUED.value,
         "done": 0,
         "total": 0,
@@ -156,11 +169,13 @@ def _new(kind: str, dataset: str, layer: str) -> Mapping[str, Any]:
 
 
 def _job(row: sa.Row[Any]) -> Job:
+    layer, _, parameters = row.layer.partition("?")
     return Job(
         id=row.id,
         kind=row.kind,
         dataset=row.dataset,
-        layer=row.layer,
+        layer=layer,
+        parameters=dict(parse_qsl(parameters)),
         state=JobState(row.state),
         done=row.done,
         total=row.total,

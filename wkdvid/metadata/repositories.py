@@ -100,6 +100,9 @@ class SqlRepositories(InStep):
     async def set_extent(self, data_uuid: str, version: int, extent: Box, *, grow: bool) -> None:
         await self._change(lambda change: change.set_extent(data_uuid, version, extent, grow=grow))
 
+    async def raise_max_label(self, data_uuid: str, version: int, label: int) -> None:
+        await self._change(lambda change: change.raise_max_label(data_uuid, version, label))
+
 
 def new_uuid() -> str:
     return secrets.token_hex(16)

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from wkdvid.core.geometry import Box
 from wkdvid.core.repositories import DataInstance
 from wkdvid.errors import InvalidRequest, NotFound, UnsupportedRequest
-from wkdvid.metadata.repository_rows import box_of, corners_of
-from wkdvid.metadata.schema import data_instances, extents, nodes, repositories
+from wkdvid.metadata.repository_rows import box_of, corners_of, number_of
+from wkdvid.metadata.schema import data_instances, extents, max_labels, nodes, repositories
 
 
 class Change:
@@ -126,6 +126,17 @@ class Change:
         self._connection.execute(sa.delete(extents).where(of, extents.c.version == where))
         self._insert_extent(row.number, where, extent, written=True)
         self._touch(row.repository)
+
+    def raise_max_label(self, data_uuid: str, version: int, label: int) -> None:
+        row = self._instance(data_uuid)
+        where = version if row.versioned else self._lineage(version)[-1]
+        known = (max_labels.c.instance == row.number) & (max_labels.c.version == where)
+        found = self._connection.execute(sa.select(max_labels.c.label).where(known)).scalar()
+        if found is None or found < number_of(label):
+            self._connection.execute(sa.delete(max_labels).where(known))
+            raised = {"instance": row.number, "version": where, "label": number_of(label)}
+            self._connection.execute(sa.insert(max_labels).values(raised))
+            self._touch(row.repository)
 
     def _insert_extent(self, instance: int, version: int, extent: Box, *, written: bool) -> None:
         row = {"instance": instance, "version": version, "corners": corners_of(extent), "written": written}

@@ -11,7 +11,10 @@ import sqlalchemy as sa
 
 from wkdvid.core.geometry import Box
 from wkdvid.core.repositories import DataInstance, Node, Repository
-from wkdvid.metadata.schema import data_instances, extents, nodes, repositories
+from wkdvid.metadata.schema import data_instances, extents, max_labels, nodes, repositories
+
+LABELS_BELOW_0 = 1 << 63
+"""Databases have no unsigned numbers; so many labels are stored as negative ones."""
 
 
 def read_changed(connection: sa.Connection, since: int) -> Sequence[Repository]:
@@ -21,11 +24,13 @@ def read_changed(connection: sa.Connection, since: int) -> Sequence[Repository]:
     in_changed = data_instances.c.repository.in_(numbers)
     versions = sa.select(nodes).where(nodes.c.repository.in_(numbers)).order_by(nodes.c.version)
     data = sa.select(data_instances).where(in_changed).order_by(data_instances.c.number)
-    boxes = sa.select(extents).where(extents.c.instance.in_(sa.select(data_instances.c.number).where(in_changed)))
+    changed_data = sa.select(data_instances.c.number).where(in_changed)
+    boxes = sa.select(extents).where(extents.c.instance.in_(changed_data))
+    labels = sa.select(max_labels).where(max_labels.c.instance.in_(changed_data))
     of_nodes, of_instances = (_grouped(connection, query, "repository") for query in (versions, data))
-    of_extents = _grouped(connection, boxes, "instance")
+    of_voxels = tuple(_grouped(connection, query, "instance") for query in (boxes, labels))
     changed = connection.execute(sa.select(repositories).where(is_changed).order_by(repositories.c.number))
-    return [_repository(row, of_nodes[row.number], of_instances[row.number], of_extents) for row in changed]
+    return [_repository(row, of_nodes[row.number], of_instances[row.number], *of_voxels) for row in changed]
 
 
 def _grouped(connection: sa.Connection, query: sa.Select[Any], column: str) -> Mapping[int, list[Any]]:
@@ -36,7 +41,11 @@ def _grouped(connection: sa.Connection, query: sa.Select[Any], column: str) -> M
 
 
 def _repository(
-    row: Any, versions: Iterable[Any], instances: Iterable[Any], boxes: Mapping[int, Iterable[Any]]
+    row: Any,
+    versions: Iterable[Any],
+    instances: Iterable[Any],
+    boxes: Mapping[int, Sequence[Any]],
+    labels: Mapping[int, Iterable[Any]],
 ) -> Repository:
     uuids = {version.version: version.uuid for version in versions}
     return Repository(
@@ -47,7 +56,9 @@ def _repository(
         created=row.created,
         updated=row.updated,
         nodes={version.uuid: node_of(version, uuids.get(version.parent)) for version in versions},
-        instances={one.name: _instance(one, boxes.get(one.number, ())) for one in instances},
+        instances={
+            one.name: _instance(one, boxes.get(one.number, ()), labels.get(one.number, ())) for one in instances
+        },
     )
 
 
@@ -65,7 +76,7 @@ def node_of(row: Any, parent: str | None) -> Node:
     )
 
 
-def _instance(row: Any, boxes: Iterable[Any]) -> DataInstance:
+def _instance(row: Any, boxes: Sequence[Any], labels: Iterable[Any]) -> DataInstance:
     return DataInstance(
         name=row.name,
         typename=row.typename,
@@ -73,13 +84,25 @@ def _instance(row: Any, boxes: Iterable[Any]) -> DataInstance:
         versioned=row.versioned,
         tags=json.loads(row.tags),
         settings=json.loads(row.settings),
-        extents={box.version: box_of(box.corners) for box in boxes},
+        extents={box.version: box_of(box.corners) for box in boxes if box.written},
+        said_extent=next((box_of(box.corners) for box in boxes if not box.written), None),
+        max_labels={one.version: label_of(one.label) for one in labels},
     )
 
 
 def box_of(corners: str) -> Box:
     (a, b, c), (d, e, f) = json.loads(corners)
     return Box((a, b, c), (d, e, f))
+
+
+def label_of(number: int) -> int:
+    """The label that a signed number of 64 bits stands for."""
+    return number + LABELS_BELOW_0
+
+
+def number_of(label: int) -> int:
+    """The other way round."""
+    return label - LABELS_BELOW_0
 
 
 def corners_of(box: Box) -> str:

@@ -138,6 +138,31 @@ extents = Table(
 ``written``: else it was said when the instance was made, and what is first written takes its place.
 """
 
+max_labels = Table(
+    "max_labels",
+    metadata,
+    Column("instance", ForeignKey(data_instances.c.number), primary_key=True),
+    Column("version", ForeignKey(nodes.c.version), primary_key=True),
+    Column("label", BigInteger, nullable=False),
+)
+"""The largest label that was ever written to a data instance in a node. As in ``label_blocks``."""
+
+label_blocks = Table(
+    "label_blocks",
+    metadata,
+    Column("instance", ForeignKey(data_instances.c.number), primary_key=True),
+    Column("label", BigInteger, primary_key=True, autoincrement=False),
+    Column("block", LargeBinary(12), primary_key=True),
+    Column("version", ForeignKey(nodes.c.version), primary_key=True),
+    Column("voxels", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many voxels of a block have a label. A row hides those of the same label and block in ancestors; 0 voxels: there
+are none any more. Labels are less by 2^63, so that signed numbers of 64 bits have their order. Blocks are z, y, x, each
+more by 2^31, as big-endian numbers of 32 bits, so that bytes have theirs."""
+
+Index("label_blocks_block", label_blocks.c.instance, label_blocks.c.block, label_blocks.c.version)
+
 repositories_state = Table(
     "repositories_state",
     metadata,
@@ -230,15 +255,21 @@ point_annotations = Table(
 typed_annotations = Table(
     "typed_annotations",
     metadata,
-    Column("dataset", String(300), primary_key=True),
-    Column("email", String(320), primary_key=True),
-    Column("key", String(160), primary_key=True),
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("dataset", String(300), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("key", String(160), nullable=False),
     Column("kind", String(16), nullable=False),
+    Column("cell", BigInteger, nullable=False),
     *(Column(name, BigInteger, nullable=False) for name in ("x0", "y0", "z0", "x1", "y1", "z1")),
     Column("at", Float, nullable=False),
     Column("document", Text, nullable=False),
+    UniqueConstraint("dataset", "email", "key", name="typed_annotations_key"),
 )
-"""Points, lines and spheres; the numbers are the inclusive corners of a box around each."""
+"""Points, lines and spheres; the six numbers are the inclusive corners of a box around each, ``cell`` is where it is
+(``clio.cells``)."""
+
+Index("typed_annotations_place", *(typed_annotations.c[name] for name in ("dataset", "cell", "number")))
 
 clio_values = Table(
     "clio_values",

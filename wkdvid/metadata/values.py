@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,61 +13,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 from wkdvid.core.limits import MIB
 from wkdvid.core.repositories import DataInstance, Node, Repository
 from wkdvid.core.stored_values import KEY_BYTES, Change
-from wkdvid.errors import DatabaseUnavailable, InvalidRequest, UnsupportedRequest
-from wkdvid.metadata.engine import reading, transaction
+from wkdvid.errors import InvalidRequest, UnsupportedRequest
+from wkdvid.metadata.asked import Asked
 from wkdvid.metadata.schema import data_instances, nodes, stored_values
-from wkdvid.metadata.shared_state import bound
 
-Result = TypeVar("Result")
-
-READERS = 4
-WRITERS = 4
-"""At a time, of one worker: threads of their own, so that a database that hangs holds up nobody else."""
-ANSWER_S = 20.0
-"""For one question; values may be large."""
 AT_A_TIME = 500
 """Keys in one statement."""
 HELD_BYTES = 4 * MIB
 """Of values that are read together; a single one may be larger."""
 
 
-class SqlValueStore:
+class SqlValueStore(Asked):
     """A ``core.stored_values.ValueStore``."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._readers = ThreadPoolExecutor(READERS, "read values")
-        self._writers = ThreadPoolExecutor(WRITERS, "write values")
-
     def at(self, repository: Repository, node: Node, instance: DataInstance) -> SqlValues:
-        """What is not versioned is kept as of the root."""
-        lineage = repository.lineage(node.uuid) if instance.versioned else [repository.nodes[repository.root]]
-        return SqlValues(self, _Place(instance.data_uuid, [each.version for each in lineage], instance.versioned))
-
-    async def read(self, query: Callable[[sa.Connection], Result]) -> Result:
-        def run() -> Result:
-            with reading(self._engine) as connection:
-                return query(connection)
-
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                return await asyncio.get_running_loop().run_in_executor(self._readers, run)
-        except TimeoutError:
-            raise DatabaseUnavailable(f"the database cannot be used: no answer within {ANSWER_S:g} s") from None
-
-    async def write(self, change: Callable[[sa.Connection], None]) -> None:
-        def run() -> None:
-            with transaction(self._engine) as connection:
-                if connection.dialect.name == "postgresql":
-                    bound(connection)
-                change(connection)
-
-        await asyncio.get_running_loop().run_in_executor(self._writers, run)
-
-    def close(self) -> None:
-        for executor in (self._readers, self._writers):
-            executor.shutdown(wait=False, cancel_futures=True)
-        self._engine.dispose()
+        lineage = repository.versions(node.uuid, instance)
+        return SqlValues(self, _Place(instance.data_uuid, lineage, instance.versioned))
 
 
 class SqlValues:

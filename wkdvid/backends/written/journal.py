@@ -28,6 +28,8 @@ class Note:
     """0 for all nodes together."""
     blocks: tuple[Vec3, ...]
     """By their indices."""
+    lower: bool
+    """Whether the scales below follow."""
 
 
 class Journal:
@@ -55,16 +57,28 @@ class Journal:
         finally:
             os.close(file)
 
+    def read(self, path: Path) -> Note | None:
+        """A note, whoever has it; None: it is gone already."""
+        try:
+            given = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        blocks = tuple((x, y, z) for x, y, z in given["blocks"])
+        return Note(given["data_uuid"], given["version"], blocks, given["lower"])
+
     @contextmanager
-    def leftover(self, path: Path) -> Iterator[Note | None]:
-        """A note without a writer, locked meanwhile; None: it has one, or is gone already."""
+    def leftover(self, path: Path) -> Iterator[bool]:
+        """Whether a note has no writer and is there still; then it is locked meanwhile.
+
+        For who holds a lock of its node: who has a look at notes of all nodes would keep others from their own.
+        """
         try:
             file = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            yield None
+            yield False
             return
         try:
-            yield _read(path) if _is_mine(file) else None
+            yield _is_mine(file)
         finally:
             os.close(file)
 
@@ -83,7 +97,8 @@ def _created(path: Path, text: bytes) -> int:
     file = os.open(nameless, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
-        os.write(file, text)
+        with os.fdopen(file, "wb", closefd=False) as whole:  # of a disk that gets full ``os.write`` writes a part
+            whole.write(text)
         os.fsync(file)
         nameless.rename(path)
         _sync(path.parent)
@@ -100,11 +115,6 @@ def _sync(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-
-
-def _read(path: Path) -> Note:
-    given = json.loads(path.read_bytes())
-    return Note(given["data_uuid"], given["version"], tuple((x, y, z) for x, y, z in given["blocks"]))
 
 
 def _is_mine(file: int) -> bool:

@@ -44,11 +44,6 @@ class Target:
         """Whether nothing is written any more."""
         return self.node.locked and self.instance.versioned
 
-    @property
-    def has_followers(self) -> bool:
-        """Whether anything but the extent follows from voxels of scale 0."""
-        return self.settings.max_scale > 0
-
     def instance_of(self, repository: Repository) -> DataInstance:
         """The same instance as a newer state of the repository has it."""
         return repository.instances[self.instance.name]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from cachebox import LRUCache
 
+from wkdvid.backends.label_index.counting import count_labels
 from wkdvid.backends.written.arrays import Arrays, Place, extent
 from wkdvid.backends.written.journal import Journal, Note
 from wkdvid.backends.written.lineage import Lineage, LineageVolume
@@ -25,7 +27,10 @@ from wkdvid.core.pyramid import downsample, plan_scale
 from wkdvid.core.repositories import DataInstance, Node, Repositories, Repository
 from wkdvid.core.volume import Array
 from wkdvid.core.write_locks import WriteLocks
+from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.errors import BackendError, InvalidRequest, NotFound, UnsupportedRequest, WkdvidError
+
+Known = TypeVar("Known")
 
 log = logging.getLogger("wkdvid.volumes")
 
@@ -40,16 +45,23 @@ class Volumes:
     """The volumes of all repositories, in one worker."""
 
     def __init__(
-        self, arrays: Arrays, locks: WriteLocks, journal: Journal, repositories: Repositories, executor: Executor
+        self,
+        arrays: Arrays,
+        locks: WriteLocks,
+        journal: Journal,
+        repositories: Repositories,
+        labels: WrittenLabels,
+        executor: Executor,
     ) -> None:
         """
         Args:
-            executor: Where lower scales are computed, off the event loop.
+            executor: Where lower scales are computed and labels counted, off the event loop.
         """
         self._arrays = arrays
         self._locks = locks
         self._journal = journal
         self._repositories = repositories
+        self._labels = labels
         self._executor = executor
         self._layers: LRUCache[tuple[object, ...], Layer] = LRUCache(LAYERS)
 
@@ -106,7 +118,7 @@ class Volumes:
             for indices in target.batches(target.blocks(box), BATCH_BYTES):
                 async with self._locks.blocks(target.instance.data_uuid, target.version, 0, indices):
                     blocks = await self._whole(target, indices, box, array)
-                    await to_its_end(self._change(target, blocks))
+                    await to_its_end(self._change(target, blocks, lower=True))
             await self._extend(target, box)
 
     async def _whole(self, target: Target, indices: Sequence[Vec3], box: Box, array: Array) -> Mapping[Vec3, Array]:
@@ -136,7 +148,8 @@ class Volumes:
             for indices in target.batches(blocks, BATCH_BYTES):
                 async with self._locks.blocks(instance.data_uuid, target.version, scale, indices):
                     batch = {index: blocks[index] for index in indices}
-                    await to_its_end(self._change(target, batch) if lower else self._store(target, scale, batch))
+                    store = self._store(target, scale, batch) if scale else self._change(target, batch, lower=lower)
+                    await to_its_end(store)
             if extend:
                 await self._extend(target, target.hull(blocks))
 
@@ -146,40 +159,56 @@ class Volumes:
 
         Raises:
             UnsupportedRequest: it is committed.
+            DatabaseUnavailable: whether it is cannot be known now.
         """
         if not target.instance.versioned:
             yield
             return
         async with self._locks.writing(target.version):
-            await self._repositories.catch_up()
+            await self._repositories.be_current()
             found = self._repositories.with_uuid(target.node.uuid)
             if found is None or found[1].locked:
                 raise UnsupportedRequest(f"Cannot do POST on locked node {target.node.uuid}")
             yield
 
-    async def _change(self, target: Target, blocks: Mapping[Vec3, Array]) -> None:
+    async def _change(self, target: Target, blocks: Mapping[Vec3, Array], *, lower: bool) -> None:
         """Store blocks of scale 0, and make what follows from them. They are locked."""
-        if not target.has_followers:
+        lower = lower and target.settings.max_scale > 0
+        if not lower and not target.settings.indexed:
             await self._store(target, 0, blocks)
             return
-        async with self._journal.noted(Note(target.instance.data_uuid, target.version, tuple(blocks))):
-            await all_ended([self._store(target, 0, blocks), self._follow(target, blocks)])
+        async with self._journal.noted(Note(target.instance.data_uuid, target.version, tuple(blocks), lower)):
+            await all_ended([self._store(target, 0, blocks), self._follow(target, blocks, lower=lower)])
 
     async def _store(self, target: Target, scale: int, blocks: Mapping[Vec3, Array]) -> None:
         store = partial(self._arrays.write, target.place(scale), target.settings)
         await all_ended([store(target.box(index), array) for index, array in blocks.items()])
 
-    async def _follow(self, target: Target, blocks: Mapping[Vec3, Array]) -> None:
-        """Make all that follows from blocks of scale 0. Twice is as good as once: ``mend`` does it again."""
-        await self._lower(target, 1, blocks)
+    async def _follow(self, target: Target, blocks: Mapping[Vec3, Array], *, lower: bool) -> None:
+        """Make what follows from blocks of scale 0. Twice is as good as once: ``mend`` does it again."""
+        coarsest = target.settings.max_scale if lower else 0
+        await all_ended([self._lower(target, 1, coarsest, blocks), self._index(target, blocks)])
 
-    async def _lower(self, target: Target, scale: int, finer: Mapping[Vec3, Array]) -> None:
+    async def _index(self, target: Target, blocks: Mapping[Vec3, Array]) -> None:
+        """Count the labels."""
+        if not target.settings.indexed:
+            return
+        loop = asyncio.get_running_loop()
+        counting = (loop.run_in_executor(self._executor, count_labels, array[0]) for array in blocks.values())
+        counted = dict(zip(blocks, await asyncio.gather(*counting), strict=True))
+        await self._labels.put(target.repository, target.node, target.instance, counted)
+        largest = max((int(labels[-1]) for labels, _ in counted.values() if len(labels)), default=0)
+        known = self._known(target, Repository.max_label) or 0
+        if largest > known:
+            await self._repositories.raise_max_label(target.instance.data_uuid, target.node.version, largest)
+
+    async def _lower(self, target: Target, scale: int, coarsest: int, finer: Mapping[Vec3, Array]) -> None:
         """Make the blocks of a scale, and of those below, that follow from blocks of the scale above it.
 
         Those above stay locked until all is done: of two writers of a block's octants the second one sees the first
         one's, in every scale.
         """
-        if scale > target.settings.max_scale:
+        if scale > coarsest:
             return
         indices = list(dict.fromkeys((x // 2, y // 2, z // 2) for x, y, z in finer))
         async with self._locks.blocks(target.instance.data_uuid, target.version, scale, indices):
@@ -191,7 +220,7 @@ class Volumes:
             for (x, y, z), octant in zip(finer, octants, strict=True):
                 place = (slice(n % 2 * half, n % 2 * half + half) for n in (x, y, z))
                 blocks[x // 2, y // 2, z // 2][(slice(None), *place)] = octant
-            await all_ended([self._store(target, scale, blocks), self._lower(target, scale + 1, blocks)])
+            await all_ended([self._store(target, scale, blocks), self._lower(target, scale + 1, coarsest, blocks)])
 
     async def _halved(self, labels: Array) -> Array:
         whole = Box((0, 0, 0), (labels.shape[1], labels.shape[2], labels.shape[3]))
@@ -200,10 +229,14 @@ class Volumes:
 
     async def _extend(self, target: Target, box: Box) -> None:
         """Have the extent hold a box."""
-        now = self._repositories.with_uuid(target.node.uuid)
-        known = now[0].extent(target.node.uuid, target.instance_of(now[0])) if now is not None else None
+        known = self._known(target, Repository.written_extent)
         if known is None or not known.contains(box):
             await self._repositories.set_extent(target.instance.data_uuid, target.node.version, box, grow=True)
+
+    def _known(self, target: Target, of: Callable[[Repository, str, DataInstance], Known | None]) -> Known | None:
+        """What is known now of an instance as a node sees it."""
+        now = self._repositories.with_uuid(target.node.uuid)
+        return of(now[0], target.node.uuid, target.instance_of(now[0])) if now is not None else None
 
     # ---- what was left undone -------------------------------------------------------------------------------------
 
@@ -211,10 +244,9 @@ class Volumes:
     async def committing(self, node: Node) -> AsyncIterator[None]:
         async with self._locks.committing(node.version):
             for path in self._journal.paths():
-                with self._journal.leftover(path) as note:
-                    if note is not None and note.version == node.version:
-                        await self._redo(self._target(note), note)
-                        self._journal.forget(path)
+                note = self._journal.read(path)
+                if note is not None and note.version == node.version:
+                    await self._redo(self._target(note), note, path)
             yield
 
     async def mend(self) -> None:
@@ -226,17 +258,12 @@ class Volumes:
 
     async def _mend(self, path: Path) -> None:
         """The node is locked before the note, so that a commit finds the notes of its node free."""
-        with self._journal.leftover(path) as note:
-            if note is None:
-                return
-        await self._repositories.catch_up()
-        target = self._target(note)
-        async with self._among_writers(target):
-            with self._journal.leftover(path) as left:
-                if left is not None:
-                    await self._redo(target, left)
-                    self._journal.forget(path)
-                    log.info("mended what a broken write has left of data %r", target.instance.name)
+        note = self._journal.read(path)
+        if note is not None:
+            await self._repositories.catch_up()
+            target = self._target(note)
+            async with self._among_writers(target):
+                await self._redo(target, note, path)
 
     def _target(self, note: Note) -> Target:
         """
@@ -250,10 +277,15 @@ class Volumes:
                         return Target.of(repository, node, instance)
         raise NotFound(f"data {note.data_uuid}, version {note.version}")
 
-    async def _redo(self, target: Target, note: Note) -> None:
-        async with self._locks.blocks(note.data_uuid, note.version, 0, note.blocks):
-            await self._follow(target, await self._stored(target, 0, note.blocks))
-        await self._extend(target, target.hull(note.blocks))
+    async def _redo(self, target: Target, note: Note, path: Path) -> None:
+        """Unless its writer lives, or it is done. The node is locked."""
+        with self._journal.leftover(path) as is_left:
+            if is_left:
+                async with self._locks.blocks(note.data_uuid, note.version, 0, note.blocks):
+                    await self._follow(target, await self._stored(target, 0, note.blocks), lower=note.lower)
+                await self._extend(target, target.hull(note.blocks))
+                self._journal.forget(path)
+                log.info("mended what a broken write has left of data %r", target.instance.name)
 
 
 def _check(target: Target, box: Box) -> None:

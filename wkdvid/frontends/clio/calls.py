@@ -136,10 +136,10 @@ class Call:
             text = self.query.get(name)
             if text is None:
                 problems.append(problem(("query", name), "Field required", "missing"))
-            elif not _is_whole(text):
+            elif (number := whole_number(text)) is None:
                 problems.append(problem(("query", name), "not a whole number of 64 bits", "int_parsing"))
             else:
-                found.append(int(text))
+                found.append(number)
         if problems:
             raise Unprocessable(problems)
         return (found[0], found[1], found[2])
@@ -212,6 +212,8 @@ def _items(value: Mapping[str, Any] | list[Any]) -> Iterable[Any]:
 _FLAGS = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}
 
 
-def _is_whole(text: str) -> bool:
+def whole_number(text: str) -> int | None:
+    """Of 64 bits; None: it is none."""
     digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) < 20 and -(2**63) <= int(text) < 2**63
+    is_whole = digits.isascii() and digits.isdigit() and len(digits) < 20 and -(2**63) <= int(text) < 2**63
+    return int(text) if is_whole else None

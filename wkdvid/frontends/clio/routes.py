@@ -16,7 +16,7 @@ from sanic.response import HTTPResponse
 from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
 from wkdvid.core.users import User
 from wkdvid.errors import Forbidden, InvalidRequest, WkdvidError
-from wkdvid.frontends.clio import datasets, login, points, typed, users, values, volumes
+from wkdvid.frontends.clio import bridge, datasets, login, points, typed, users, values, volumes
 from wkdvid.frontends.clio.calls import LONGEST_NAME, Access, Answer, Call, Route, is_name
 from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
@@ -46,7 +46,7 @@ BOTH: Sequence[Route] = (
     *volumes.ROUTES,
 )
 """The same in all versions."""
-CURRENT_ROUTES: Sequence[Route] = typed.CURRENT
+CURRENT_ROUTES: Sequence[Route] = (*typed.CURRENT, *bridge.ROUTES)
 OLD_ROUTES: Sequence[Route] = typed.OLD
 
 

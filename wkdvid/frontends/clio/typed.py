@@ -3,43 +3,90 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import orjson
+
+from wkdvid.core.annotations import FIELDS, INT64, KINDS, Annotation, Selection
+from wkdvid.core.body_cache import Body
+from wkdvid.core.geometry import Box
 from wkdvid.core.users import WRITE
 from wkdvid.errors import Forbidden, InvalidRequest, TooLarge
 from wkdvid.frontends.clio import points
-from wkdvid.frontends.clio.calls import MOST_RECORDS, Access, Call, Route, Unprocessable, problem
-from wkdvid.metadata.clio.annotations import Annotation, Put
+from wkdvid.frontends.clio.calls import MOST_RECORDS, Access, Answer, Call, Route, Unprocessable, problem, whole_number
+from wkdvid.identity.annotation_views import own_and_groups
+from wkdvid.metadata.clio.annotations import Merge, Puts
 
-KINDS: Mapping[str, tuple[str, int]] = {"point": ("Pt", 3), "lineseg": ("Ln", 6), "sphere": ("Sp", 6)}
-"""How the key of each begins, and how many numbers make its place."""
-FIELDS: Mapping[str, type] = {"prop": dict, "tags": list, "title": str, "description": str}
-"""What is kept beside the place. What else is sent is not."""
-_INT64 = range(-(2**63), 2**63)
+EVERYBODY = "all"
 
 
-async def listed(call: Call) -> Any:
-    emails = await _whose(call)
-    found = [document(one) for one in await call.clio.typed.of_users(call.dataset, emails)]
-    return {one["key"]: one for one in found} if call.query.get("format") == "dict" else found
+async def listed(call: Call) -> Answer:
+    by_key = call.query.get("format") == "dict"
+    begin, end = (b"{", b"}") if by_key else (b"[", b"]")
+
+    async def parts() -> AsyncIterator[Body]:
+        before = begin
+        async for page in call.clio.typed.pages(await selection(call)):
+            yield before + b",".join(_json(one, by_key=by_key) for one in page)
+            before = b","
+        yield end if before == b"," else begin + end
+
+    return Answer(parts())
 
 
-async def _whose(call: Call) -> Sequence[str]:
-    """The caller; another user, for administrators; or all members of groups that the caller is in."""
+def _json(one: Annotation, *, by_key: bool) -> bytes:
+    text = orjson.dumps(document(one))
+    return b'"%b":%b' % (one.key.encode(), text) if by_key else text
+
+
+async def selection(call: Call) -> Selection:
+    """What the query asks for: whose, and ``box=x0,y0,z0,x1,y1,z1``.
+
+    Raises:
+        Forbidden: of others, and the caller may not read them.
+        Unprocessable: no such box.
+    """
+    return Selection(dataset=call.dataset, emails=await _whose(call), box=_box(call.query.get("box")))
+
+
+def _box(text: str | None) -> Box | None:
+    if text is None:
+        return None
+    numbers = [whole_number(part.strip()) for part in text.split(",")]
+    x0, y0, z0, x1, y1, z1 = numbers if len(numbers) == 6 else [None] * 6
+    if (
+        x0 is None
+        or y0 is None
+        or z0 is None
+        or x1 is None
+        or y1 is None
+        or z1 is None
+        or x1 < x0
+        or y1 < y0
+        or z1 < z0
+    ):
+        form = "x0,y0,z0,x1,y1,z1: whole numbers of 64 bits, the second corner exclusive and not before the first"
+        raise Unprocessable([problem(("query", "box"), f"expected {form}", "box_parsing")])
+    return Box((x0, y0, z0), (x1, y1, z1))
+
+
+async def _whose(call: Call) -> Sequence[str] | None:
+    """The caller; another user or everybody (None), for administrators; or all members of groups that the caller is
+    in.
+    """
     other = call.query.get("user", "").lower()
     if other and other != call.user.email and not call.user.is_admin:
         raise Forbidden(f"no permission to read annotations of user {other}")
     if other:
-        return [other]
+        return None if other == EVERYBODY else [other]
     names = [name for name in call.query.get("groups", "").split(",") if name]
     if not names:
         return [call.user.email]
     allowed = [name for name in names if call.user.is_admin or name in call.user.groups]
     if not allowed:
         raise InvalidRequest(f"{call.user.email} is in none of the groups {', '.join(names)}")
-    members = [email for name in allowed for email in await call.clio.users.members(name)]
-    return list(dict.fromkeys([call.user.email, *members]))
+    return await own_and_groups(call.user, allowed, call.clio.users)
 
 
 def document(one: Annotation) -> Mapping[str, Any]:
@@ -62,12 +109,16 @@ async def put(call: Call) -> Any:
         if one.email != call.user.email and not call.user.has_role(WRITE, call.dataset):
             what = f"annotation for user {one.email} on dataset {call.parts['dataset']}"
             raise Forbidden(f"no permission to add {what}")
-    merge = None if call.flag("replace", default=True) else _merge(call.query.get("conditional", "").split(","))
-    await call.clio.typed.put(call.dataset, [Put(one, merge) for one in found], call.user.email, moved_from)
+    await call.clio.typed.put(call.dataset, Puts(found, merging(call)), call.user.email, moved_from)
     return {"keys": [one.key for one in found]} if many else {"key": found[0].key}
 
 
-def _merge(conditional: Sequence[str]) -> Any:
+def merging(call: Call) -> Merge | None:
+    """What becomes of fields that are stored already: ``replace``, and ``conditional``, which names those that stay."""
+    if call.flag("replace", default=True):
+        return None
+    conditional = call.query.get("conditional", "").split(",")
+
     def merge(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
         protected = {name for name in conditional if stored.get(name) not in (None, "", [], {})}
         return {**stored, **{name: value for name, value in given.items() if name not in protected}}
@@ -100,9 +151,8 @@ def parse(call: Call, loc: tuple[str | int, ...], body: Any) -> Annotation:
         problems.append(problem((*loc, "user"), "expected an email", "string_type"))
     if problems or pos is None:
         raise Unprocessable(problems)
-    key = KINDS[str(kind)][0] + "_".join(map(str, pos))
     fields = {name: body[name] for name in FIELDS if name in body}
-    return Annotation(email=str(email).lower(), key=key, kind=str(kind), pos=pos, fields=fields)
+    return Annotation(email=str(email).lower(), kind=str(kind), pos=pos, fields=fields)
 
 
 def _whole_numbers(values: Any) -> tuple[int, ...] | None:
@@ -113,7 +163,7 @@ def _whole_numbers(values: Any) -> tuple[int, ...] | None:
         numbers = tuple(one if isinstance(one, int) else math.trunc(float(one)) for one in values)
     except (ValueError, OverflowError):
         return None
-    return numbers if all(one in _INT64 for one in numbers) else None
+    return numbers if all(one in INT64 for one in numbers) else None
 
 
 async def remove(call: Call) -> None:

@@ -67,6 +67,8 @@ class Endpoints:
     """Those that take ``throttle=``."""
     changing: Mapping[str, Mapping[str, Handler]] = field(default_factory=lambda: {"POST": {}})
     """By method. They change something, so they are for open nodes and for callers who may write."""
+    large: frozenset[Handler] = frozenset()
+    """Of those, what takes a larger body than other requests: it is stored, not parsed."""
     asking: Mapping[str, Handler] = field(default_factory=dict)
     """For POST too, but they only read."""
     not_offered: frozenset[str] = frozenset()

@@ -200,12 +200,12 @@ def _extents(extent: Box, block: int) -> dict[str, Any]:
 
 
 def _label_properties(one: VoxelInstance) -> dict[str, Any]:
-    largest = one.max_label
+    max_labels = one.max_labels
     return {
-        "MaxLabel": {} if largest is None else {str(one.node.version): largest},
-        "MaxRepoLabel": largest or 0,
+        "MaxLabel": {str(version): label for version, label in max_labels.items()},
+        "MaxRepoLabel": max(max_labels.values(), default=0),
         "NextLabel": 0,
-        "IndexedLabels": one.layer.index is not None,
+        "IndexedLabels": one.index is not None,
         "MaxDownresLevel": len(one.layer.halvings) - 1,
     }
 

@@ -110,6 +110,7 @@ ENDPOINTS = Endpoints(
     },
     throttled=frozenset({"raw", "isotropic", "subvolblocks", "arb"}),
     changing={"POST": {**instance_settings.CHANGING, "raw": post_image, "blocks": post_span}},
+    large=frozenset({post_image, post_span}),
     post_texts={
         "isotropic": "can only POST 'raw' not 'isotropic' images",
         "subvolblocks": "DVID does not accept the post action on the 'blocks' endpoint",

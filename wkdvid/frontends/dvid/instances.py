@@ -16,9 +16,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from wkdvid.core.access import Protected
+from wkdvid.core.annotations import View
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.geometry import Box, Float3
 from wkdvid.core.keyvalues import KeyValues, MeshValues, SkeletonValues
+from wkdvid.core.label_index import LabelIndex
 from wkdvid.core.layers import Layer
 from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale
@@ -85,6 +87,8 @@ class VoxelInstance(Instance):
     """A layer, or one level of it."""
 
     layer: Layer
+    index: LabelIndex | None = None
+    """Of a labelmap's labels, if there is one."""
     level: int
     """Index into ``layer.halvings``; 0 for a labelmap, which has them all."""
     block: int = BLOCK
@@ -102,8 +106,13 @@ class VoxelInstance(Instance):
     @property
     def max_label(self) -> int | None:
         """The largest label of a labelmap, as far as it is known."""
-        index = self.layer.index
-        return self.layer.info.largest_segment_id if index is None else index.max_label
+        return self.layer.info.largest_segment_id if self.index is None else self.index.max_label
+
+    @property
+    def max_labels(self) -> Mapping[int, int]:
+        """By version, of its own and of those in which it became larger."""
+        known = self.data.max_labels if self.data is not None else {}
+        return known if self.max_label is None else {**known, self.node.version: self.max_label}
 
     @property
     def scale(self) -> Scale:
@@ -146,6 +155,28 @@ class StoredInstance(Instance):
 
     def values(self, _: Limits) -> KeyValues:
         return self.stored
+
+
+ANNOTATIONS = "annotations"
+"""What a registered dataset's instance of users' annotations is called, unless a layer is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationsInstance(Instance):
+    """What users have annotated over clio's API."""
+
+    view: View
+
+
+def annotations_instance(at: Version, view: View) -> AnnotationsInstance:
+    return AnnotationsInstance(
+        name=ANNOTATIONS,
+        typename="annotation",
+        owner=at.owner,
+        repository=at.repository,
+        node=at.node,
+        view=view,
+    )
 
 
 ValuesInstance: TypeAlias = SegmentsInstance | StoredInstance
@@ -207,6 +238,7 @@ def _of_layer(at: Version, name: str, typename: str, layer: Layer, level: int) -
         repository=at.repository,
         node=at.node,
         layer=layer,
+        index=layer.index,
         level=level,
         compression=compression_of(layer),
         extent=layer.halvings[level].extent,

@@ -257,5 +257,6 @@ ENDPOINTS = Endpoints(
         "DELETE": {"key": delete_value},
         "PUT": {"key": refuse_put},
     },
+    large=frozenset({post_value, post_key_values, post_legacy}),
     others={"GET": get_legacy, "POST": post_legacy},
 )

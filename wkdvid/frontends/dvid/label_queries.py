@@ -53,7 +53,7 @@ def index_of(call: Call[VoxelInstance]) -> LabelIndex:
     Raises:
         UnsupportedRequest: there is none.
     """
-    index = call.instance.layer.index
+    index = call.instance.index
     if index is None:
         raise UnsupportedRequest(
             f'data "{call.instance.name}" is not label indexed (IndexedLabels=false): '
@@ -99,7 +99,7 @@ async def sizes(call: Call[VoxelInstance]) -> Answer:
 async def mapping(call: Call[VoxelInstance]) -> Answer:
     """Every supervoxel is its own body, but those that the index knows not to be there."""
     labels = await asyncio.to_thread(parse.labels, call.body, call.query, call.endpoint)
-    index = call.instance.layer.index
+    index = call.instance.index
     if index is None or call.query.get("nolookup") == "true":
         return json_answer(labels)
     known = await index.sizes(labels) > 0
@@ -118,7 +118,7 @@ async def nextlabel(call: Call[VoxelInstance]) -> Answer:
 
 
 def _largest(call: Call[VoxelInstance]) -> int:
-    largest = call.instance.max_label
+    largest = call.instance.max_label if call.instance.data is None else index_of(call).max_label
     if largest is None:
         raise NotFound(f"No maximum label found for {call.instance.name} version {call.instance.node.version}\n")
     return largest

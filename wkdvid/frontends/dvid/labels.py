@@ -25,7 +25,7 @@ HELP = """\
     label/<x_y_z> | labels (JSON body [[x,y,z],...])
     mapping (JSON body) | mappings | supervoxel-splits | maxlabel | nextlabel
 
-Of a layer with a label index (info: IndexedLabels):
+With a label index (info: IndexedLabels):
 
     sparsevol/<label> | sparsevol-by-point/<x_y_z>   minx to maxz; format=rles, srles, blocks; compression=lz4, gzip
     sparsevol-coarse/<label> | sparsevols-coarse/<first>/<last> | sparsevol-size/<label>
@@ -110,6 +110,7 @@ ENDPOINTS = Endpoints(
     },
     throttled=frozenset({"raw", "isotropic", "blocks", "index", "indices", "mappings"}),
     changing={"POST": {**instance_settings.CHANGING, "raw": post_labels, "blocks": post_label_blocks}},
+    large=frozenset({post_labels, post_label_blocks}),
     not_offered=frozenset(
         {
             "sync",

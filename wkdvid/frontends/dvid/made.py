@@ -21,8 +21,7 @@ async def made_instance(services: Services, at: Version, data: DataInstance) -> 
     Raises:
         BackendError: where it is stored cannot be read now.
     """
-    make = MAKERS.get(data.typename, _plain)
-    return await make(services, at, data)
+    return await MAKERS[data.typename](services, at, data)
 
 
 async def _info(call: Call[Instance]) -> Answer:
@@ -31,17 +30,6 @@ async def _info(call: Call[Instance]) -> Answer:
 
 COMMON = Endpoints(handlers={"info": _info, "tags": tags}, changing={"POST": {"tags": post_tags}})
 """What any instance answers to."""
-
-
-async def _plain(services: Services, at: Version, data: DataInstance) -> Instance:
-    return Instance(
-        name=data.name,
-        typename=data.typename,
-        owner=at.owner,
-        repository=at.repository,
-        node=at.node,
-        data=data,
-    )
 
 
 async def _stored(services: Services, at: Version, data: DataInstance) -> StoredInstance:
@@ -57,4 +45,4 @@ async def _stored(services: Services, at: Version, data: DataInstance) -> Stored
 
 
 MAKERS: Mapping[str, Make] = {**dict.fromkeys(VOXEL_BYTES, voxel_instance), **dict.fromkeys(VALUE_TYPES, _stored)}
-"""By typename. Of other types there is nothing to say but what all have."""
+"""By typename; others are not made."""

@@ -21,6 +21,7 @@ async def voxel_instance(services: Services, at: Version, data: DataInstance) ->
         node=at.node,
         data=data,
         layer=services.volumes.layer(at.repository, at.node, data),
+        index=services.labels.at(at.repository, at.node, data) if settings.indexed else None,
         level=0,
         block=settings.block,
         compression=_told(settings.compression),

@@ -141,7 +141,7 @@ async def refuse_query(call: Call[StoredInstance]) -> Answer:
 
 
 async def point_query(call: Call[StoredInstance]) -> Answer:
-    points = parse.points(call.body, call.query, "ptquery")
+    points = await call.services.apart(parse.points, call.body, call.query, "ptquery")
     spans = await _spans(call.instance.stored)
     found = await call.services.apart(contains, spans, _block(call), np.array(points, np.int64).reshape(-1, 3))
     return json_answer(found.tolist())

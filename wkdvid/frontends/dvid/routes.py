@@ -14,11 +14,21 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
-from wkdvid.frontends.dvid import annotation, documents, images, keyvalue, labels, parse, roi, runtime, server
+from wkdvid.frontends.dvid import (
+    annotation,
+    documents,
+    images,
+    keyvalue,
+    labels,
+    parse,
+    roi,
+    runtime,
+    server,
+    typed_annotations,
+)
 from wkdvid.frontends.dvid.callers import READING, dvid_token, refuse_in_read_only_mode, require_dvid_admin
 from wkdvid.frontends.dvid.calls import Answer, Call, Endpoints, Handler
-from wkdvid.frontends.dvid.instances import VOXEL_BYTES, Instance
-from wkdvid.frontends.dvid.made import COMMON
+from wkdvid.frontends.dvid.instances import VOXEL_BYTES, AnnotationsInstance, Instance
 from wkdvid.frontends.dvid.repositories import routes as repositories
 from wkdvid.frontends.dvid.repositories.changes import REPOSITORY_CHANGES
 from wkdvid.frontends.dvid.status import STATUS, BadCall, UnknownEndpoint, text
@@ -43,7 +53,7 @@ from wkdvid.frontends.http import (
 
 log = logging.getLogger("wkdvid.dvid")
 
-ALL = ("GET", "HEAD", "POST", "PUT", "DELETE")
+OTHERS = ("POST", "PUT", "DELETE")
 PLAIN = "text/plain"
 SEGMENTS = 5
 """Path segments after an instance's endpoint; what is more than it needs is ignored."""
@@ -77,14 +87,37 @@ def blueprint() -> Blueprint:
     _route(bp, "/api/node/<uuid>/<action>", repositories.post_node, "write", ("POST",))
     for count in range(SEGMENTS + 1):
         rest = "".join(f"/<part{i}>" for i in range(count))
-        _route(bp, f"/api/node/<uuid>/<name>/<endpoint>{rest}", instance, "read", ALL)
+        path = f"/api/node/<uuid>/<name>/<endpoint>{rest}"
+        _route(bp, path, read_instance, "read", READING)
+        _route(bp, path, change_instance, "read", OTHERS, stream=True)
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def _route(bp: Blueprint, path: str, handler: Callable[..., Any], access: str, methods: tuple[str, ...]) -> None:
+def _route(
+    bp: Blueprint,
+    path: str,
+    handler: Callable[..., Any],
+    access: str,
+    methods: tuple[str, ...],
+    *,
+    stream: bool = False,
+) -> None:
+    """
+    Args:
+        stream: Whether the handler itself receives the body.
+    """
     name = f"{methods[0]}_{path}".translate(str.maketrans("/<>.", "____"))
-    bp.add_route(handler, path, methods=methods, name=name, unquote=True, error_format="json", ctx_access=access)
+    bp.add_route(
+        handler,
+        path,
+        methods=methods,
+        name=name,
+        unquote=True,
+        error_format="json",
+        stream=stream,
+        ctx_access=access,
+    )
 
 
 async def _start(app: Sanic[Any, Any]) -> None:
@@ -95,27 +128,62 @@ async def _start(app: Sanic[Any, Any]) -> None:
 # ---- data instances -----------------------------------------------------------------------------------------------
 
 
-async def instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
-    services = services_of(request)
-    if request.method not in READING:
-        await refuse_in_read_only_mode(request)
+async def read_instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
     parts = tuple(rest.values())
-    if any("\ufffd" in part for part in (name, endpoint, *parts)):
-        _require_text(request)
-    found = await find_instance(services, uuid, name, dvid_token(request))
-    endpoints = _endpoints(found)
-    handler = _handler(request, found, endpoint)
-    if request.method not in READING and endpoint not in endpoints.asking:
-        await require_writing(request, dvid_token(request), found.owner)
+    found, handler = await _asked_for(request, uuid, name, endpoint, parts)
+    return await _answer(request, found, handler, endpoint, parts, request.body)
+
+
+async def change_instance(request: Request, uuid: str, name: str, endpoint: str, **rest: str) -> HTTPResponse | None:
+    """Another function than that of reading: Sanic marks the one that receives its body itself, for all its routes."""
+    parts = tuple(rest.values())
+    found, handler, body = await _received(request, uuid, name, endpoint, parts)
+    return await _answer(request, found, handler, endpoint, parts, body)
+
+
+async def _answer(
+    request: Request, found: Instance, handler: Handler, endpoint: str, parts: tuple[str, ...], body: bytes
+) -> HTTPResponse | None:
     query = parse.query(request.query_string)
-    call = Call(services, found, endpoint, parts, query, request.body, request.method, request.headers.get("range"))
+    byte_range = request.headers.get("range")
+    call = Call(services_of(request), found, endpoint, parts, query, body, request.method, byte_range)
+    throttled = "throttle" in query and _is_throttled(call, _endpoints(found).throttled)
     try:
-        if "throttle" not in query:
-            return await _send(request, await handler(call))
-        with request.app.ctx.dvid_throttle.slot() if _is_throttled(call, endpoints.throttled) else nullcontext():
+        with request.app.ctx.dvid_throttle.slot() if throttled else nullcontext():
             return await _send(request, await handler(call))
     except UnknownEndpoint:
         raise _unknown(request, found, endpoint) from None
+
+
+async def _asked_for(
+    request: Request, uuid: str, name: str, endpoint: str, parts: tuple[str, ...]
+) -> tuple[Instance, Handler]:
+    if any("\ufffd" in part for part in (name, endpoint, *parts)):
+        _require_text(request)
+    found = await find_instance(services_of(request), uuid, name, dvid_token(request))
+    return found, _handler(request, found, endpoint)
+
+
+async def _received(
+    request: Request, uuid: str, name: str, endpoint: str, parts: tuple[str, ...]
+) -> tuple[Instance, Handler, bytes]:
+    """With its body. What is written may be larger than other bodies; it is kept for those who may write."""
+    stream: Any = request.stream
+    limits = services_of(request).limits
+    stream.request_max_size = limits.written_bytes
+    try:
+        await refuse_in_read_only_mode(request)
+        found, handler = await _asked_for(request, uuid, name, endpoint, parts)
+        if endpoint not in _endpoints(found).asking:
+            await require_writing(request, dvid_token(request), found.owner)
+    except WkdvidError:
+        async for _ in stream:  # who is still sending does not read the answer
+            pass
+        raise
+    if handler not in _endpoints(found).large:
+        stream.request_max_size = limits.body_bytes
+    await request.receive_body()  # type: ignore[no-untyped-call]
+    return found, handler, request.body
 
 
 def _require_text(request: Request) -> None:
@@ -131,7 +199,7 @@ def _require_text(request: Request) -> None:
 
 
 def _endpoints(found: Instance) -> Endpoints:
-    return COMMON if type(found) is Instance else ENDPOINTS[found.typename]
+    return typed_annotations.ENDPOINTS if isinstance(found, AnnotationsInstance) else ENDPOINTS[found.typename]
 
 
 def _is_throttled(call: Call[Instance], throttled: frozenset[str]) -> bool:

@@ -11,7 +11,7 @@ from wkdvid.core.catalog import Dataset
 from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest, NotFound
-from wkdvid.frontends.dvid.instances import Instance, Version, find
+from wkdvid.frontends.dvid.instances import ANNOTATIONS, Instance, Version, annotations_instance, find
 from wkdvid.frontends.dvid.made import made_instance
 
 RUNTIME = "runtime"
@@ -63,10 +63,20 @@ async def _known_instance(services: Services, spec: str, name: str, token: str |
         if runtime is None:
             raise
         at = shown(runtime)
-    instance = await _made(services, at, name) if at.dataset is None else find(at, at.dataset, name)
+    instance = await (
+        _made(services, at, name) if at.dataset is None else _shown(services, at, at.dataset, name, token)
+    )
     if instance is None:
         raise NotFound("invalid data instance name")
     return instance
+
+
+async def _shown(services: Services, at: Version, dataset: Dataset, name: str, token: str | None) -> Instance | None:
+    found = find(at, dataset, name)
+    if found is None and name == ANNOTATIONS:
+        view = await services.annotations.of(dataset, token)
+        return None if view is None else annotations_instance(at, view)
+    return found
 
 
 async def _made(services: Services, at: Version, name: str) -> Instance | None:

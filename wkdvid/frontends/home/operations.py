@@ -187,7 +187,7 @@ _DVID: Mapping[str, Operation] = {
 }
 _JOBS: Mapping[str, Operation] = {
     "POST /api/jobs": Operation(
-        "Begin long work, or go on with it; the body names kind (pyramid, index), dataset and layer",
+        "Begin long work, or go on with it; the body names kind (pyramid, index, signatures, transfer), dataset, layer",
         "The job.",
         body=JSON,
     ),

@@ -12,7 +12,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.guard import check_name
-from wkdvid.core.jobs import Job
+from wkdvid.core.jobs import Job, Parameters
 from wkdvid.errors import InvalidRequest, WkdvidError
 from wkdvid.frontends.http import (
     api_failed,
@@ -27,6 +27,7 @@ from wkdvid.frontends.http import (
 READING = ("GET", "HEAD")
 EVENTS = "text/event-stream"
 MEMBERS = ("kind", "dataset", "layer")
+PARAMETERS = "parameters"
 QUIET = 40
 """Looks at a job without a change, after which a line is sent all the same: a connection must not seem dead."""
 
@@ -44,10 +45,10 @@ def blueprint() -> Blueprint:
 
 async def submit(request: Request) -> HTTPResponse:
     await require_administration(request, token_of(request))
-    kind, key, layer = parse_job(json_body(request))
+    kind, key, layer, parameters = parse_job(json_body(request))
     services = services_of(request)
     (await services.dataset(key, token_of(request))).layer(layer)
-    return json_reply(document(await services.jobs.submit(kind, str(key), layer)))
+    return json_reply(document(await services.jobs.submit(kind, str(key), layer, parameters)))
 
 
 async def newest(request: Request) -> HTTPResponse:
@@ -81,19 +82,27 @@ async def _events(changes: AsyncIterator[Job | None]) -> AsyncIterator[bytes]:
             yield b": still there\n\n"
 
 
-def parse_job(body: Any) -> tuple[str, DatasetKey, str]:
-    """Kind, dataset and layer.
+def parse_job(body: Any) -> tuple[str, DatasetKey, str, Parameters]:
+    """Kind, dataset, layer and parameters.
 
     Raises:
         InvalidRequest: another member, one missing, or a name that cannot be one.
     """
-    if not isinstance(body, dict) or body.keys() != set(MEMBERS) or not all(isinstance(v, str) for v in body.values()):
-        raise InvalidRequest(f"expected an object of texts with {', '.join(MEMBERS)}, and nothing else")
-    organization, slash, dataset = body["dataset"].partition("/")
+    members = dict(body) if isinstance(body, dict) else {}
+    parameters = members.pop(PARAMETERS, {})
+    if members.keys() != set(MEMBERS) or not _are_texts(members) or not _are_texts(parameters):
+        raise InvalidRequest(
+            f"expected an object of texts with {', '.join(MEMBERS)}, perhaps {PARAMETERS} (texts too), and nothing else"
+        )
+    organization, slash, dataset = members["dataset"].partition("/")
     if not slash:
         raise InvalidRequest(f"dataset: {body['dataset'][:200]!r} is not ORGANIZATION/DATASET")
     key = DatasetKey(check_name("organization", organization), check_name("dataset", dataset))
-    return body["kind"], key, body["layer"]
+    return members["kind"], key, members["layer"], parameters
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
 
 
 def document(job: Job) -> dict[str, Any]:
@@ -102,6 +111,7 @@ def document(job: Job) -> dict[str, Any]:
         "kind": job.kind,
         "dataset": job.dataset,
         "layer": job.layer,
+        "parameters": dict(job.parameters),
         "state": job.state.value,
         "done": job.done,
         "total": job.total,

@@ -39,6 +39,7 @@ KEYS: Mapping[sa.Table, tuple[str, ...]] = {
 }
 """By table, what makes a row the same one in another database."""
 COUNTED: Mapping[sa.Table, str] = {
+    schema.typed_annotations: "number",
     schema.neuron_tags: "number",
     schema.neuron_states: "revision",
     schema.site_reports: "number",

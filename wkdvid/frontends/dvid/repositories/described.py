@@ -8,12 +8,24 @@ from typing import Any
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.services import Services
 from wkdvid.frontends.dvid import documents
-from wkdvid.frontends.dvid.instances import Instance, Version, instances, refusal, segments_instances, type_of
+from wkdvid.frontends.dvid.instances import (
+    ANNOTATIONS,
+    Instance,
+    Version,
+    instances,
+    refusal,
+    segments_instances,
+    type_of,
+)
 from wkdvid.frontends.dvid.made import made_instance
 
 
-async def described(services: Services, at: Version) -> dict[str, Any]:
-    """A repository, whichever node names it. Of instances of one name in several releases the newest one's is shown."""
+async def described(services: Services, at: Version, annotated: Sequence[str]) -> dict[str, Any]:
+    """A repository, whichever node names it. Of instances of one name in several releases the newest one's is shown.
+
+    Args:
+        annotated: Datasets that have annotations.
+    """
     if at.dataset is None:
         made = [await made_instance(services, at, data) for data in at.repository.instances.values()]
         return documents.repository(at.repository, made)
@@ -25,6 +37,10 @@ async def described(services: Services, at: Version) -> dict[str, Any]:
     found: dict[str, Instance] = {}
     for one, dataset in datasets:
         found |= {each.name: each for each in (*instances(one, dataset), *segments_instances(one, dataset))}
+        if ANNOTATIONS not in found and str(dataset.key) in annotated:
+            found[ANNOTATIONS] = Instance(
+                name=ANNOTATIONS, typename="annotation", owner=one.owner, repository=one.repository, node=one.node
+            )
     return documents.repository(at.repository, found.values(), _properties([dataset for _, dataset in datasets]))
 
 

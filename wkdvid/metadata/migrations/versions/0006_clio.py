@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 
 def upgrade() -> None:
@@ -66,14 +66,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "typed_annotations",
-        sa.Column("dataset", sa.String(300), primary_key=True),
-        sa.Column("email", sa.String(320), primary_key=True),
-        sa.Column("key", sa.String(160), primary_key=True),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+        sa.Column("dataset", sa.String(300), nullable=False),
+        sa.Column("email", sa.String(320), nullable=False),
+        sa.Column("key", sa.String(160), nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("cell", sa.BigInteger, nullable=False),
         *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("x0", "y0", "z0", "x1", "y1", "z1")),
         sa.Column("at", sa.Float, nullable=False),
         sa.Column("document", sa.Text, nullable=False),
+        sa.UniqueConstraint("dataset", "email", "key", name="typed_annotations_key"),
     )
+    op.create_index("typed_annotations_place", "typed_annotations", ["dataset", "cell", "number"])
     op.create_table(
         "clio_values",
         sa.Column("kind", sa.String(8), primary_key=True),

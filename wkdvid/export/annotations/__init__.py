@@ -1,0 +1,1 @@
+"""Typed annotations in the forms of other programs: values to bytes, and bytes to values."""
