@@ -10,6 +10,7 @@ WkdvidError
 │   ├── NotFound                no such dataset, layer, instance, version
 │   │   └── NotShown            no such dataset, or none that this caller may see: it is not said which
 │   ├── TooLarge                over a limit; the message names the limit
+│   ├── Conflict                somebody else has changed it meanwhile
 │   ├── Unauthorized            no credentials, or bad ones
 │   ├── Forbidden               good credentials that do not suffice
 │   └── InvalidEntry            a datasets.json entry that cannot be registered; ``problems`` lists each with its path
@@ -69,6 +70,10 @@ class NotShown(NotFound):
 
 class TooLarge(RequestError):
     code = "too_large"
+
+
+class Conflict(RequestError):
+    code = "conflict"
 
 
 class Unauthorized(RequestError):

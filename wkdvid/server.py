@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -39,6 +40,7 @@ from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
+from wkdvid.core.grants import Names
 from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.job_layers import JobLayers
@@ -55,6 +57,7 @@ from wkdvid.core.written_labels import WrittenLabels
 from wkdvid.dvid_stores import document_of
 from wkdvid.errors import DatabaseUnavailable
 from wkdvid.frontends.clio import routes as clio
+from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
@@ -68,7 +71,7 @@ from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
 from wkdvid.identity.annotation_views import AnnotationViews
-from wkdvid.identity.authorizer import RolesAuthorizer
+from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
 from wkdvid.identity.opening import open_identities
 from wkdvid.inspection.document import answer
@@ -79,6 +82,7 @@ from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.clio.annotations import Annotations
+from wkdvid.metadata.clio.datasets import open_datasets
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
@@ -147,6 +151,7 @@ def create_app(config: Config) -> App:
     app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
+    app.ctx.allowed_origins = config.clio.allowed_origins
     app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
     app.before_server_start(partial(_start, config))
     for blueprint in (
@@ -188,6 +193,7 @@ async def _start(config: Config, app: App) -> None:
     identities, login = open_identities(config)
     services = make_services(config, job_store, identities)
     app.ctx.services = services
+    app.ctx.datastore_services = datastore_services(config, services)
     app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
@@ -254,7 +260,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
     database = open_engine(config.metadata.database_url)
     labels = SqlWrittenLabels(database)
-    authorizer = _authorizer(config, link, identities)
+    authorizer = _authorizer(config, link, identities, catalog)
     return Services(
         limits=config.limits,
         catalog=catalog,
@@ -276,6 +282,13 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         passing_answers=passing_answers,
         executor=executor,
     )
+
+
+def datastore_services(config: Config, services: Services) -> Services:
+    """What the routes of webKnossos are given: in mode ``clio`` those who may read by a main server do too."""
+    if config.access.mode != "clio" or not isinstance(services.main_server, Link):
+        return services
+    return replace(services, authorizer=EitherAuthorizer(services.authorizer, services.main_server.authorizer))
 
 
 def _volumes(
@@ -361,11 +374,13 @@ def _reporting_lock(config: Config) -> Lock:
     return SharedLock(open_engine(config.metadata.database_url), purpose, lock)
 
 
-def _authorizer(config: Config, link: Link | None, identities: Identities) -> Authorizer:
+def _authorizer(config: Config, link: Link | None, identities: Identities, catalog: Catalog) -> Authorizer:
     if config.access.mode == "open":
         return OpenAuthorizer()
     if config.access.mode == "clio":
-        return RolesAuthorizer(identities)
+        return RolesAuthorizer(
+            identities, Names(catalog), open_datasets(config.metadata.database_url, config.state_dir).public
+        )
     if config.access.mode == "webknossos":
         if link is None:
             raise ValueError("mode webknossos needs a main server; load_config() sees to that")
@@ -387,8 +402,13 @@ def _preflight(request: Request) -> HTTPResponse:
             "Access-Control-Allow-Methods": ALLOWED_METHODS,
             "Access-Control-Allow-Headers": asked,
             "Access-Control-Expose-Headers": "MISSING-BUCKETS",
+            **_listed(request),
         },
     )
+
+
+def _listed(request: Request) -> Mapping[str, str]:
+    return listed_origin(request, request.app.ctx.allowed_origins)
 
 
 async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTPResponse:
@@ -398,14 +418,16 @@ async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTP
         return _preflight(request)
     if isinstance(error, MethodNotAllowed):
         text = f"{request.method} is not offered at this address"
-        return json_reply({"messages": [{"error": text}], "code": "no_route"}, 405, error.headers)
+        document = {"messages": [{"error": text}], "code": "no_route", "detail": text}
+        return json_reply(document, 405, {**error.headers, **_listed(request)})
     if request.path.startswith("/api/"):
         return reply("404 page not found\n", TEXT, 404)
     if request.path.startswith("/data/v"):
         text = "This server does not support the requested HTTP API version or route"
     else:
         text = "there is nothing at this address"
-    return json_reply({"messages": [{"error": text}], "code": "no_route"}, 404)
+    document = {"messages": [{"error": text}], "code": "no_route", "detail": text}
+    return json_reply(document, 404, _listed(request))
 
 
 async def _unexpected(request: Request, error: Exception) -> HTTPResponse:

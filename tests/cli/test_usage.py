@@ -28,6 +28,8 @@ VERBS = (
     "register",
     "user",
     "token",
+    "export-clio",
+    "import-clio",
     "annotations",
     "testserver",
 )

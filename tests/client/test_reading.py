@@ -157,10 +157,10 @@ async def test_compressions_of_labels(client: Either, shelf: Shelf, compression:
 
 
 async def test_labels_at_points(client: Either) -> None:
-    labels = client.labels(UUID, "labels")
-    for call in (lambda: labels.label((12.5, 4, 3)), lambda: labels.labels([(12, 4, 3.5)])):
+    labels: Any = client.labels(UUID, "labels")
+    for ask, points in ((labels.label, (12.5, 4, 3)), (labels.labels, [(12, 4, 3.5)])):
         with pytest.raises(InvalidSelection):
-            await value(call())
+            await value(ask(points))
     assert await value(labels.label((12, 4, 3))) == 77
     found = await value(labels.labels([(12, 4, 3), (0, 0, 0), (40, 40, 40)]))
     assert (found.dtype.name, found.tolist()) == ("uint64", [77, 0, 10**12])
@@ -256,10 +256,11 @@ def test_slicings_that_are_refused(sync_client: Client, key: Any) -> None:
 
 
 def test_channels_can_be_chosen(shelf: Shelf, sync_client: Client) -> None:
-    volume, whole = sync_client.voxels(UUID, "rgb"), expected(shelf, "rgb")
+    volume: Any = sync_client.voxels(UUID, "rgb")
+    whole = expected(shelf, "rgb")
     for channel in (0, 2, -1, slice(0, 4, 2), slice(1, 3), slice(-2, None)):
         assert np.array_equal(volume[channel, 3:9, ..., 2], whole[channel, 3:9, ..., 2])
-    assert [channel.shape for channel in volume] == [(30, 20, 10)] * 4  # type: ignore[attr-defined]
+    assert [channel.shape for channel in volume] == [(30, 20, 10)] * 4
 
 
 async def test_boxes_that_are_refused(client: Either) -> None:

@@ -89,6 +89,19 @@ def test_datasets(clio: Clio) -> None:
     assert "made" not in clio.told(OWNER, "GET", "/v2/datasets")
 
 
+TAGS = [("v0.9", "v0.10", 200), ("v0.10", "v0.9", 400), ("1.2", "v1.2.1", 200), ("v2", "v1.999.999", 400)]
+
+
+@pytest.mark.parametrize(("stored", "posted", "status"), [*TAGS, ("v1", "latest", 400), ("v1", None, 200)])
+def test_tags_are_compared_as_numbers(clio: Clio, stored: str, posted: str | None, status: int) -> None:
+    clio.told(OWNER, "DELETE", "/v2/datasets", ["tagged"])
+    clio.told(OWNER, "POST", "/v2/datasets", {"tagged": {"description": "d", "tag": stored}})
+    document = {"description": "d", **({} if posted is None else {"tag": posted})}
+    assert clio.ask(OWNER, "POST", "/v2/datasets", {"tagged": document}).status_code == status
+    kept = clio.told(OWNER, "GET", "/v2/datasets/tagged?templates=true").get("tag")
+    assert kept == (posted if status == 200 else stored)
+
+
 # ---- annotations --------------------------------------------------------------------------------------------------
 
 TYPED = f"/v2/annotations/{DATASET}"

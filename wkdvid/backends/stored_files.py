@@ -23,8 +23,8 @@ _KEYS: Mapping[FileFormat, str] = {
 }
 """What an array's metadata and chunks are called. Nothing else is handed out, whatever lies beside them."""
 
-ANY_KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[^/\x00-\x1f][^\x00-\x1f]{0,1023}")
-"""Nothing that leads out of the folder."""
+ANY_KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[^/\\\x00-\x1f][^\\\x00-\x1f]{0,1023}")
+"""Nothing that leads out of the folder, nor what TensorStore takes for that: a backslash."""
 
 
 class Files:

@@ -27,6 +27,8 @@ MODULES = (
     "register",
     "user",
     "token",
+    "export_clio",
+    "import_clio",
     "annotations",
     "testserver",
 )

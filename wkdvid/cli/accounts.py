@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from wkdvid.config import Config
     from wkdvid.identity.chain import Identities
 
@@ -31,6 +34,25 @@ def configuration(args: argparse.Namespace) -> Config:
     return load_config(args.config, os.environ, {"data_dir": args.data_dir})
 
 
+@contextlib.contextmanager
+def opened_database(args: argparse.Namespace) -> Iterator[tuple[sa.Engine, Config]]:
+    """The database, brought up to date.
+
+    Raises:
+        ConfigError, DatabaseUnavailable: it cannot be used.
+    """
+    from wkdvid.metadata.engine import migrate, open_engine
+
+    config = configuration(args)
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+    migrate(config.metadata.database_url)
+    engine = open_engine(config.metadata.database_url)
+    try:
+        yield engine, config
+    finally:
+        engine.dispose()
+
+
 def with_identities(args: argparse.Namespace, act: Callable[[Identities], Awaitable[Result]]) -> Result:
     """
     Raises:
@@ -39,14 +61,9 @@ def with_identities(args: argparse.Namespace, act: Callable[[Identities], Awaita
     import asyncio
 
     from wkdvid.identity.opening import open_identities
-    from wkdvid.metadata.engine import migrate
 
-    config = configuration(args)
-    config.state_dir.mkdir(parents=True, exist_ok=True)
-    migrate(config.metadata.database_url)
-    identities, _ = open_identities(config)
+    async def run(config: Config) -> Result:
+        return await act(open_identities(config)[0])
 
-    async def run() -> Result:
-        return await act(identities)
-
-    return asyncio.run(run())
+    with opened_database(args) as (_, config):
+        return asyncio.run(run(config))

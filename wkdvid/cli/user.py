@@ -56,13 +56,15 @@ def run(args: argparse.Namespace) -> int:
                 return 0
             complain("wkdvid user", f"there is no user {email}")
             return 1
-        stored = await users.find(email) or User(email=email)
-        if args.act == "add":
-            changed = replace(stored, name=args.name or stored.name, groups=(*stored.groups, *args.group))
-        else:
-            changed = _with_role(stored, args.role, args.dataset, remove=args.remove)
-        await users.put(changed, OPERATOR)
-        print(f"{email}: {_roles(changed)}")
+
+        def change(stored: User | None) -> User:
+            user = stored or User(email=email)
+            if args.act == "add":
+                return replace(user, name=args.name or user.name, groups=(*user.groups, *args.group))
+            return _with_role(user, args.role, args.dataset, remove=args.remove)
+
+        await users.change({email: change}, OPERATOR)
+        print(f"{email}: {_roles(await users.find(email) or User(email=email))}")
         return 0
 
     return with_identities(args, act)

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 ADMIN = "admin"
 DATASET_ADMIN = "dataset_admin"
@@ -35,6 +35,8 @@ class User:
     datasets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Roles by dataset; which names those are is ``core.grants``'s to say."""
     groups: Sequence[str] = ()
+    updated: float | None = None
+    """Seconds since 1970 of the last change; None: not stored."""
 
     @property
     def is_admin(self) -> bool:
@@ -55,6 +57,10 @@ class User:
         return self.has_role(DATASET_ADMIN, dataset)
 
 
+Change: TypeAlias = Callable[[User | None], User]
+"""From what is stored to what is to be. May be called again; what it raises leaves everything as it was."""
+
+
 class Users(Protocol):
     """All users, in step with the store. Changes raise DatabaseUnavailable where they could not be stored."""
 
@@ -64,8 +70,8 @@ class Users(Protocol):
         """By email."""
         ...
 
-    async def put(self, user: User, by: str) -> None:
-        """Add or replace.
+    async def change(self, changes: Mapping[str, Change], by: str) -> None:
+        """Add or change, all or none, each by its email.
 
         Args:
             by: Whose doing it is, for the record.

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from wkdvid.core.access import Action, Protected
+from collections.abc import Awaitable, Callable, Container
+from typing import TypeAlias
+
+from wkdvid.core.access import Action, Authorizer, Protected, allowed
+from wkdvid.core.grants import Names
 from wkdvid.core.users import DATASET_ADMIN, READ, WRITE, User
 from wkdvid.errors import Forbidden, Unauthorized
 from wkdvid.identity.chain import Identities
 
 NEEDED = {Action.READ: READ, Action.WRITE: WRITE, Action.ADMINISTRATE: DATASET_ADMIN}
+
+PublicNames: TypeAlias = Callable[[], Awaitable[Container[str]]]
+"""Names of the datasets that whoever is logged in may read."""
 
 
 class RolesAuthorizer:
@@ -18,8 +25,10 @@ class RolesAuthorizer:
 
     tokens_expire = True
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(self, identities: Identities, names: Names, public: PublicNames) -> None:
         self._identities = identities
+        self._names = names
+        self._public = public
 
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
         if action is Action.READ and (dataset is None or dataset.said_public):
@@ -37,10 +46,35 @@ class RolesAuthorizer:
             user = await self._identities.user(token)
         except (Unauthorized, Forbidden):
             return False
-        return may(user, action, dataset)
+        return may(self._names.holder(user), action, dataset, await self._public())
 
 
-def may(user: User, action: Action, dataset: Protected | None) -> bool:
+def may(user: User, action: Action, dataset: Protected | None, public: Container[str] = ()) -> bool:
     if dataset is None:
         return user.is_admin if action is Action.ADMINISTRATE else user.has_role(WRITE)
-    return user.has_role(NEEDED[action], str(dataset.key))
+    name = str(dataset.key)
+    return user.has_role(NEEDED[action], name, public=name in public)
+
+
+class EitherAuthorizer:
+    """Of the routes of webKnossos, where a main server is configured too: its tokens read as well."""
+
+    tokens_expire = True
+
+    def __init__(self, roles: Authorizer, main_server: Authorizer) -> None:
+        self._roles = roles
+        self._main_server = main_server
+
+    def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
+        if action is not Action.READ:
+            return self._roles.decide(token, action, dataset)
+        return self._roles.decide(token, action, dataset) or self._main_server.decide(token, action, dataset) or None
+
+    async def ask(self, token: str | None, action: Action, dataset: Protected | None) -> bool:
+        """
+        Raises:
+            UpstreamUnavailable, DatabaseUnavailable: as those of both.
+        """
+        if await allowed(self._roles, token, action, dataset):
+            return True
+        return action is Action.READ and await allowed(self._main_server, token, action, dataset)

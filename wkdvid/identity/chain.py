@@ -95,8 +95,10 @@ class Identities:
         Raises:
             Unauthorized, UpstreamUnavailable, DatabaseUnavailable: as ``user``.
         """
-        if not token or len(token) > LONGEST_TOKEN:
+        if not token:
             return self._without_token()
+        if len(token) > LONGEST_TOKEN:
+            raise Unauthorized(REFUSED)
         digest = hashlib.sha256(token.encode(errors="surrogateescape"))
         checked: _Checked | None = self._checked.get(digest.digest())
         if checked is None or checked.until < time.time():

@@ -19,13 +19,13 @@ from authlib.integrations.requests_client import OAuth2Session
 
 from wkdvid.errors import InvalidRequest, Unauthorized, UpstreamUnavailable
 from wkdvid.identity.claims import Identity
-from wkdvid.identity.oidc import OidcVerifier
+from wkdvid.identity.oidc import METADATA, OidcVerifier
 
 SCOPE = "openid email profile"
 LIFE_S = 600
 """How long somebody may take to log in."""
 ANSWER_S = 10.0
-_METADATA = "/.well-known/openid-configuration"
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 _AUDIENCE = "login"
 """Of the cookie's token, so that it is good for nothing else."""
 
@@ -49,7 +49,7 @@ class Login:
         self._verifier = verifier
         self._client_secret = client_secret
         self._signing_secret = signing_secret
-        self._endpoints: Mapping[str, Any] | None = None
+        self._endpoints: Mapping[str, str] | None = None
 
     async def begin(self, callback: str, back_to: str) -> Begun:
         """
@@ -116,13 +116,14 @@ class Login:
             token_endpoint_auth_method="client_secret_basic" if self._client_secret else "none",
         )
 
-    async def _metadata(self) -> Mapping[str, Any]:
+    async def _metadata(self) -> Mapping[str, str]:
         if self._endpoints is None:
-            address = self._verifier.provider.issuers[0] + _METADATA
+            address = self._verifier.provider.issuers[0] + METADATA
             try:
                 answer = await asyncio.to_thread(requests.get, address, timeout=ANSWER_S)
                 answer.raise_for_status()
-                self._endpoints = answer.json()
-            except (requests.RequestException, ValueError) as error:
+                found = answer.json()
+                self._endpoints = {name: str(found[name]) for name in _ENDPOINTS}
+            except (requests.RequestException, ValueError, LookupError, TypeError) as error:
                 raise UpstreamUnavailable("the provider of logins does not answer") from error
         return self._endpoints

@@ -20,7 +20,11 @@ FRESH_S = 3600.0
 """For which keys are taken as they are."""
 PAUSE_S = 60.0
 """Between two looks for a key that is not among those that are known."""
+RETRY_S = 5.0
+"""After a look that failed, where no key is known."""
 ANSWER_S = 10.0
+METADATA = "/.well-known/openid-configuration"
+"""Below the issuer: where a provider says what its addresses are."""
 
 
 class OidcVerifier:
@@ -79,24 +83,24 @@ class OidcVerifier:
     async def _key(self, kid: str | None) -> jwt.PyJWK:
         known = self._keys.get(kid)
         age = time.monotonic() - self._looked
-        if age > (PAUSE_S if known is None else FRESH_S):
-            await self._look(kid)
+        if age > (FRESH_S if known is not None else PAUSE_S if self._keys else RETRY_S):
+            await self._look()
+        if not self._keys:
+            raise UpstreamUnavailable("the provider of logins does not answer")
         known = self._keys.get(kid) or (next(iter(self._keys.values())) if kid is None and self._keys else None)
         if known is None:
             raise jwt.InvalidKeyError("signed with a key that the provider does not publish")
         return known
 
-    async def _look(self, kid: str | None) -> None:
+    async def _look(self) -> None:
         async with self._looking:
-            if time.monotonic() - self._looked <= PAUSE_S and self._keys:
+            if time.monotonic() - self._looked <= (PAUSE_S if self._keys else RETRY_S):
                 return  # somebody else has just looked
             try:
                 self._keys = await self._read_keys()
                 self._notice.well()
-            except (OSError, aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as error:
+            except (OSError, aiohttp.ClientError, ValueError, LookupError, TypeError, jwt.PyJWTError) as error:
                 self._notice.trouble(f"the keys of {self.provider.issuers[0]} cannot be had: {type(error).__name__}")
-                if not self._keys:
-                    raise UpstreamUnavailable("the provider of logins does not answer") from error
             finally:
                 self._looked = time.monotonic()
 
@@ -104,8 +108,15 @@ class OidcVerifier:
         if self.provider.jwks_file is not None:
             text = await asyncio.to_thread(self.provider.jwks_file.read_bytes)
         else:
-            text = await _get(self.provider.keys_address)
+            text = await _get(self.provider.keys_address or await self._published_address())
         return {key.key_id: key for key in jwt.PyJWKSet.from_dict(json.loads(text)).keys}
+
+    async def _published_address(self) -> str:
+        """(OpenID Connect Discovery 1.0, section 4)"""
+        document = json.loads(await _get(self.provider.issuers[0] + METADATA))
+        if document["issuer"] != self.provider.issuers[0]:
+            raise ValueError("the provider's metadata are of another issuer")
+        return str(document["jwks_uri"])
 
 
 async def _get(address: str) -> bytes:

@@ -24,6 +24,7 @@ class Provider:
     """``google``, which has the addresses built in."""
     issuer: str = ""
     jwks_uri: str = ""
+    """Of its keys; without it, the provider is asked for it (discovery)."""
     jwks_file: Path | None = None
     """Instead of an address: works without a network."""
     audiences: tuple[str, ...] = ()
@@ -56,8 +57,6 @@ def check_provider(where: str, one: Provider) -> None:
         raise ConfigError(f"{where}.provider: {one.provider!r} is not {GOOGLE!r}; leave it out, and give the issuer")
     if not all(one.issuers):
         raise ConfigError(f"{where}.issuer: missing")
-    if not (one.keys_address or one.jwks_file):
-        raise ConfigError(f"{where}.jwks_uri: missing; or jwks_file, a file with the keys")
     if not one.audiences:
         raise ConfigError(f"{where}.audiences: missing; the client ids whose tokens count, or ['{ANY_AUDIENCE}']")
     wrong = [name for name in one.algorithms if name not in ALGORITHMS]

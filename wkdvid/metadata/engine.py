@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from wkdvid.errors import ConfigError, DatabaseUnavailable
+from wkdvid.errors import ConfigError, DatabaseUnavailable, InvalidRequest
 from wkdvid.metadata.schema import REVISION
 
 BUSY_S = 20
@@ -87,12 +87,15 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
     Raises:
         DatabaseUnavailable: the database does not answer, or cannot be written.
+        InvalidRequest: a value that it cannot hold, such as a text with NUL in PostgreSQL.
     """
     try:
         with engine.begin() as connection:
             yield connection
     except sa.exc.IntegrityError:
         raise  # who does what it forbids expects it
+    except sa.exc.DataError as error:
+        raise InvalidRequest(f"the database cannot hold this: {first_line(error)}") from error
     except SQLAlchemyError as error:
         raise DatabaseUnavailable(f"the database cannot be used: {first_line(error)}") from error
 

@@ -9,13 +9,25 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from wkdvid.errors import DatabaseUnavailable
+from wkdvid.errors import Conflict, DatabaseUnavailable
 from wkdvid.metadata.engine import reading, transaction
 
 Result = TypeVar("Result")
 
 TRIES = 5
 """Of a transaction."""
+
+
+def expect(seen: float | None, stored: float | None) -> None:
+    """
+    Args:
+        seen: When what the caller has read was last changed; None: it does not matter.
+        stored: When what is stored was; None: there is nothing.
+    Raises:
+        Conflict: somebody else has changed it since.
+    """
+    if seen is not None and seen != stored:
+        raise Conflict("somebody else has changed it since it was read; read it again")
 
 
 class Queries:
@@ -34,7 +46,7 @@ class Queries:
         return await asyncio.to_thread(self._run, query)
 
     async def read(self, query: Callable[[sa.Connection], Result]) -> Result:
-        """As ``run``, of what only reads: it waits for no writer."""
+        """As ``run``, of what only reads: with SQLite too, it waits for no writer."""
 
         def read() -> Result:
             with reading(self._engine) as connection:

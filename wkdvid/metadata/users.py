@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from cachebox import LRUCache
 
 from wkdvid.core.catalog_store import SharedCounter
-from wkdvid.core.users import User
+from wkdvid.core.users import Change, User
 from wkdvid.metadata.audit import note
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.schema import api_tokens, user_groups, users
@@ -60,7 +60,7 @@ class SqlUsers:
             epoch = 0.0 if row is None else row.token_epoch
             return _Known(None if row is None else _user(row, groups), epoch, generation, until)
 
-        found = await self._queries.run(look)
+        found = await self._queries.read(look)
         self._known[email] = found
         return found
 
@@ -72,23 +72,17 @@ class SqlUsers:
             rows = connection.execute(sa.select(users).order_by(users.c.email))
             return [_user(row, groups.get(row.email, ())) for row in rows]
 
-        return await self._queries.run(read)
+        return await self._queries.read(read)
 
-    async def put(self, user: User, by: str) -> None:
-        def put(connection: sa.Connection) -> None:
-            now = time.time()
-            row = _row(user, now)
-            changed = connection.execute(sa.update(users).where(users.c.email == user.email).values(row))
-            if not changed.rowcount:
-                new = {**row, "email": user.email, "created": now, "token_epoch": 0.0}
-                connection.execute(sa.insert(users).values(new))
-            connection.execute(sa.delete(user_groups).where(user_groups.c.email == user.email))
-            for name in dict.fromkeys(user.groups):
-                connection.execute(sa.insert(user_groups).values(name=name, email=user.email))
-            roles = {"global_roles": list(user.global_roles), "datasets": row["datasets"], "disabled": user.disabled}
-            note(connection, by, "put user", detail={"user": user.email, **roles})
+    async def change(self, changes: Mapping[str, Change], by: str) -> None:
+        def change(connection: sa.Connection) -> None:
+            for email, one in sorted(changes.items()):  # in one order, so that no two wait for each other
+                stored = connection.execute(sa.select(users).where(users.c.email == email).with_for_update()).first()
+                groups = connection.execute(_groups(email)).scalars().all()
+                _put(connection, one(None if stored is None else _user(stored, groups)), is_new=stored is None)
+                note(connection, by, "put user", detail=_noted(connection, email))
 
-        await self._queries.run(put)
+        await self._queries.run(change)
         self._changed()
 
     async def remove(self, email: str, by: str) -> bool:
@@ -105,12 +99,15 @@ class SqlUsers:
 
     async def members(self, group: str) -> Sequence[str]:
         wanted = sa.select(user_groups.c.email).where(user_groups.c.name == group).order_by(user_groups.c.email)
-        return await self._queries.run(lambda c: c.execute(wanted).scalars().all())
+        return await self._queries.read(lambda c: c.execute(wanted).scalars().all())
 
     async def revoke_tokens(self, email: str, by: str) -> None:
         def revoke(connection: sa.Connection) -> None:
             now = time.time()
-            connection.execute(sa.update(users).where(users.c.email == email).values(token_epoch=now, updated=now))
+            is_it = users.c.email == email
+            if not connection.execute(sa.update(users).where(is_it).values(token_epoch=now, updated=now)).rowcount:
+                new = {**_row(User(email=email), now), "email": email, "created": now, "token_epoch": now}
+                connection.execute(sa.insert(users).values(new))
             connection.execute(sa.delete(api_tokens).where(api_tokens.c.email == email))
             note(connection, by, "revoke tokens", detail={"user": email})
 
@@ -128,11 +125,29 @@ class SqlUsers:
     async def owner_of_token(self, digest: str) -> str | None:
         valid = sa.or_(api_tokens.c.expires.is_(None), api_tokens.c.expires > time.time())
         wanted = sa.select(api_tokens.c.email).where(api_tokens.c.digest == digest, valid)
-        return await self._queries.run(lambda c: c.execute(wanted).scalars().first())
+        return await self._queries.read(lambda c: c.execute(wanted).scalars().first())
 
     def _changed(self) -> None:
         """After the change is durable: whoever asks from now on, in any worker of the host, looks again."""
         self._counter.add(1)
+
+
+def _put(connection: sa.Connection, user: User, *, is_new: bool) -> None:
+    now = time.time()
+    row = _row(user, now)
+    if is_new:
+        connection.execute(sa.insert(users).values(**row, email=user.email, created=now, token_epoch=0.0))
+    else:
+        connection.execute(sa.update(users).where(users.c.email == user.email).values(row))
+    connection.execute(sa.delete(user_groups).where(user_groups.c.email == user.email))
+    for name in dict.fromkeys(user.groups):
+        connection.execute(sa.insert(user_groups).values(name=name, email=user.email))
+
+
+def _noted(connection: sa.Connection, email: str) -> Mapping[str, Any]:
+    row = connection.execute(sa.select(users).where(users.c.email == email)).one()
+    roles = {"global_roles": json.loads(row.global_roles), "datasets": json.loads(row.datasets)}
+    return {"user": email, **roles, "disabled": row.disabled}
 
 
 def _groups(email: str) -> sa.Select[Any]:
@@ -149,6 +164,7 @@ def _user(row: sa.Row[Any], groups: Sequence[str]) -> User:
         global_roles=tuple(json.loads(row.global_roles)),
         datasets={name: tuple(roles) for name, roles in json.loads(row.datasets).items()},
         groups=tuple(groups),
+        updated=row.updated,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
@@ -12,8 +13,17 @@ import orjson
 from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
 from wkdvid.core.users import User
-from wkdvid.errors import InvalidRequest, RequestError, UpstreamUnavailable
+from wkdvid.errors import InvalidRequest, RequestError, TooLarge, UpstreamUnavailable
 from wkdvid.frontends.clio.stores import Clio
+
+DOCUMENT_BYTES = 16 << 20
+"""The most that a body has which is no list of many."""
+MOST_RECORDS = 100_000
+"""In a list."""
+DEEPEST = 100
+"""So many objects and lists may stand in each other."""
+LONGEST_NAME = 300
+_TAG = re.compile(r'(?:W/)?"(\d{1,12}(?:\.\d{1,9})?)"', re.ASCII)
 
 
 class Access(Enum):
@@ -56,16 +66,51 @@ class Call:
         """The one of the path, by the name under which roles are held and things are stored."""
         return self.clio.names.held(self.parts["dataset"])
 
-    def json(self) -> Any:
+    def json(self, most_bytes: int = DOCUMENT_BYTES) -> Any:
         """The body. Whatever its Content-Type: browsers call a text that they are given ``text/plain``.
 
         Raises:
-            InvalidRequest: it is not JSON.
+            TooLarge: it has more bytes.
+            InvalidRequest: it is not JSON, or one thing stands in another more than ``DEEPEST`` times.
         """
+        if len(self.body) > most_bytes:
+            raise TooLarge(f"a body of {len(self.body)} bytes, the limit is {most_bytes}")
         try:
-            return orjson.loads(self.body)
+            value = orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             raise InvalidRequest(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
+        if _is_deep(value):
+            raise InvalidRequest(f"JSON of more than {DEEPEST} objects and lists in each other")
+        return value
+
+    def seen(self, count: int = 1) -> float | None:
+        """``If-Match``: when what is to be changed was last changed, as far as the caller knows. None: not given.
+
+        Args:
+            count: How many things the body changes.
+        Raises:
+            InvalidRequest: it is no such time, or there is not one thing that it could be of.
+        """
+        text = self.headers.get("if-match")
+        if text is None:
+            return None
+        found = _TAG.fullmatch(text)
+        if found is None or count != 1:
+            raise InvalidRequest('If-Match: expected the time of the last change of one thing, such as "1700000000.25"')
+        return float(found[1])
+
+    def number(self, name: str) -> int | None:
+        """A parameter of the query; None: it is not given.
+
+        Raises:
+            Unprocessable: it is no whole number, 0 or more, of less than 19 digits.
+        """
+        text = self.query.get(name)
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise Unprocessable([problem(("query", name), "expected a whole number, 0 or more", "int_parsing")])
+        return int(text)
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """A parameter of the query that is true or false.
@@ -157,6 +202,29 @@ def problem(loc: tuple[str | int, ...], msg: str, kind: str) -> Mapping[str, Any
         loc: Where, beginning with ``query``, ``body`` or ``path``.
     """
     return {"loc": list(loc), "msg": msg, "type": kind}
+
+
+def etag(at: float) -> str:
+    """The ETag of what was last changed then; ``If-Match`` takes it."""
+    return f'"{at!r}"'
+
+
+def is_name(text: str) -> bool:
+    """Whether the database holds it as a name; a control character would only confuse whoever reads it."""
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable()
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: Mapping[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, Mapping) else value
 
 
 _FLAGS = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}

@@ -6,27 +6,30 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from wkdvid.core.users import READ
 from wkdvid.errors import InvalidRequest
-from wkdvid.frontends.clio.calls import Access, Call, Route, Unprocessable, problem
+from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, etag, is_name, problem
 
 _VERSION = re.compile(r"v?(\d{1,6})(?:\.(\d{1,3}))?(?:\.(\d{1,3}))?")
 
 
 async def listed(call: Call) -> Mapping[str, Any]:
     """Those that the caller may read."""
-    found = {}
+    found, public = {}, await call.clio.public()
     for held, document in (await call.clio.datasets.all()).items():
-        if call.user.has_role(READ, held, public=is_public(document)):
+        if call.user.has_role(READ, held, public=held in public):
             found[call.clio.names.shown(held)] = _shown(call, document)
     return found
 
 
-async def one(call: Call) -> Any:
+async def one(call: Call) -> Answer:
     document = (await call.clio.datasets.all()).get(call.dataset)
     if document is None:
         raise InvalidRequest(f"dataset {call.parts['dataset']!r} has no document")
-    return _shown(call, document)
+    updated = await call.clio.datasets.updated(call.dataset)
+    return Answer(orjson.dumps(_shown(call, document)), headers={} if updated is None else {"ETag": etag(updated)})
 
 
 def _shown(call: Call, document: Mapping[str, Any]) -> Any:
@@ -38,14 +41,14 @@ async def put(call: Call) -> None:
     if not isinstance(documents, dict):
         raise Unprocessable([problem(("body",), "Input should be an object of datasets", "dict_type")])
     wrong = [
-        problem(("body", name, "description"), "Field required", "missing")
+        problem(("body", name, "description"), "Field required, of a name of up to 300 characters", "missing")
         for name, document in documents.items()
-        if not isinstance(document, dict) or not isinstance(document.get("description"), str)
+        if not isinstance(document, dict) or not isinstance(document.get("description"), str) or not is_name(name)
     ]
     if wrong:
         raise Unprocessable(wrong)
     held = {call.clio.names.held(name): document for name, document in documents.items()}
-    await call.clio.datasets.put(held, call.user.email, refuse_older)
+    await call.clio.datasets.put(held, call.user.email, refuse_older, call.seen(len(documents)))
 
 
 async def remove(call: Call) -> None:
@@ -53,10 +56,6 @@ async def remove(call: Call) -> None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Unprocessable([problem(("body",), "Input should be a list of names", "list_type")])
     await call.clio.datasets.remove(map(call.clio.names.held, names), call.user.email)
-
-
-def is_public(document: Mapping[str, Any] | None) -> bool:
-    return document is not None and document.get("public") is True
 
 
 def refuse_older(name: str, stored: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:

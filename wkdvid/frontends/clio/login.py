@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -11,7 +12,6 @@ from wkdvid.core.users import READ
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.clio import users
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
-from wkdvid.frontends.clio.datasets import is_public
 from wkdvid.identity.own import LIFE_S
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ BEGUN = "wkdvid_login"
 BEGUN_S = 600
 """How long somebody may take to log in."""
 CALLBACK = "/login/callback"
+_MISREAD = re.compile(r"[\\\x00-\x20\x7f]")
+"""What browsers leave out of an address, or take for a slash."""
 
 
 async def login(call: Call) -> Answer:
@@ -56,9 +58,9 @@ def _allowed(call: Call, address: str) -> str:
     """
     parts = urlsplit(address)
     origin = f"{parts.scheme}://{parts.netloc}"
-    is_own = not parts.scheme and not parts.netloc and parts.path.startswith("/") and "\\" not in address
+    is_own = not parts.scheme and not parts.netloc and parts.path.startswith("/")
     known = {call.base, *call.clio.config.allowed_origins} - {ANY_ORIGIN}
-    if is_own or origin in known:
+    if (is_own or origin in known) and _MISREAD.search(address) is None:
         return address
     raise InvalidRequest(f"redirect: {origin[:200]!r} is not among clio.allowed_origins, nor an address of this server")
 
@@ -88,9 +90,8 @@ async def dataset_access(call: Call) -> Mapping[str, Any]:
     if not name:
         raise Unprocessable([problem(("query", "dataset"), "Field required", "missing")])
     held = call.clio.names.held(name)
-    document = (await call.clio.datasets.all()).get(held)
     roles = [*call.user.global_roles, *call.user.datasets.get(held, ())]
-    allowed = call.user.has_role(READ, held, public=is_public(document))
+    allowed = call.user.has_role(READ, held, public=held in await call.clio.public())
     return {"dataset": name, "access": allowed, "tos_required": False, "roles": list(dict.fromkeys(roles))}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from wkdvid.core.users import READ, WRITE, User
 from wkdvid.errors import Forbidden, InvalidRequest, NotFound
 from wkdvid.frontends.clio.calls import Access, Call, Route, Unprocessable, problem
-from wkdvid.frontends.clio.datasets import is_public
 from wkdvid.metadata.clio.points import Point, Points
+from wkdvid.metadata.queries import expect
 
 
 def shown(call: Call, point: Point) -> Mapping[str, Any]:
@@ -81,9 +81,10 @@ async def put_atlas(call: Call) -> Mapping[str, Any]:
     owner, writes = body["user"].lower(), call.user.has_role(WRITE, dataset)
     if owner != call.user.email and not writes:
         raise Forbidden(f"no permission to add atlas point for user {owner} on dataset {call.parts['dataset']}")
-    verified = body.get("verified") is True
+    verified, seen = body.get("verified") is True, call.seen()
 
     def change(stored: Point | None) -> tuple[Mapping[str, Any], bool]:
+        expect(seen, None if stored is None else stored.at)
         if stored is not None and stored.verified and not writes:
             raise Forbidden("no permission to modify verified atlas pt")
         if verified and not writes:
@@ -100,10 +101,10 @@ async def own_atlas(call: Call) -> Mapping[str, Any]:
 
 async def whole_atlas(call: Call) -> list[Mapping[str, Any]]:
     """Of all datasets that the caller reads: what is verified, the caller's own, and all where the caller may write."""
-    documents = await call.clio.datasets.all()
+    public = await call.clio.public()
 
     def sees(user: User, point: Point) -> bool:
-        if not user.has_role(READ, point.dataset, public=is_public(documents.get(point.dataset))):
+        if not user.has_role(READ, point.dataset, public=point.dataset in public):
             return False
         return point.verified or point.email == user.email or user.has_role(WRITE, point.dataset)
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from sanic import Blueprint
@@ -14,7 +15,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
 from wkdvid.core.users import User
-from wkdvid.errors import Forbidden, WkdvidError
+from wkdvid.errors import Forbidden, InvalidRequest, WkdvidError
 from wkdvid.frontends.clio import (
     bridge,
     datasets,
@@ -27,7 +28,7 @@ from wkdvid.frontends.clio import (
     values,
     volumes,
 )
-from wkdvid.frontends.clio.calls import Access, Answer, Call, Route
+from wkdvid.frontends.clio.calls import LONGEST_NAME, Access, Answer, Call, Route, is_name
 from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
 from wkdvid.frontends.clio.status import STATUS, document, headers
@@ -98,7 +99,14 @@ async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse |
     clio: Clio = request.app.ctx.clio
     token, by_cookie = _token(request)
     caller = None if route.access is Access.PUBLIC else await clio.identities.user(token)
-    if request.method not in ("GET", "HEAD"):
+    if "path" in parts:  # of such routes Sanic does not decode anything
+        parts = {name: unquote(part) for name, part in parts.items()}
+    for name, part in parts.items():
+        if name != "path" and not is_name(part):
+            raise InvalidRequest(f"{name}: expected up to {LONGEST_NAME} printable characters")
+    await services_of(request).catalog.catch_up()  # for what its datasets are called
+    caller = None if caller is None else clio.names.holder(caller)
+    if request.method not in ("GET", "HEAD") and caller is not None:
         if by_cookie:
             _refuse_foreign(request, clio.config)
         elif clio.identities.needs_no_token:
@@ -133,8 +141,7 @@ async def require(call: Call, user: User, access: Access) -> None:
     if access is Access.USER:
         return
     dataset = call.dataset if "dataset" in call.parts else None
-    document = (await call.clio.datasets.all()).get(dataset) if dataset is not None else None
-    if not user.has_role(access.value, dataset, public=datasets.is_public(document)):
+    if not user.has_role(access.value, dataset, public=dataset in await call.clio.public()):
         on = f" on dataset {call.parts['dataset']}" if dataset is not None else ""
         raise Forbidden(f"this takes the role {access.value}{on}, which {user.email} has not")
 
@@ -164,12 +171,19 @@ def _refuse_foreign(request: Request, config: ClioConfig) -> None:
 def cors(request: Request) -> Mapping[str, str]:
     """Credentials go to the pages of the origins that are listed, to no others."""
     clio: Clio = request.app.ctx.clio
-    origin, allowed = request.headers.get("origin"), clio.config.allowed_origins
-    if origin is not None and origin in allowed:
-        granted = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
-    else:
-        granted = {"Access-Control-Allow-Origin": ANY_ORIGIN if ANY_ORIGIN in allowed else allowed[0]}
-    return {**granted, "Vary": "Origin", "Access-Control-Expose-Headers": "Content-Range, Content-Length"}
+    allowed = clio.config.allowed_origins
+    granted = listed_origin(request, allowed) or {
+        "Access-Control-Allow-Origin": ANY_ORIGIN if ANY_ORIGIN in allowed else allowed[0]
+    }
+    return {**granted, "Vary": "Origin", "Access-Control-Expose-Headers": "Content-Range, Content-Length, ETag"}
+
+
+def listed_origin(request: Request, allowed: Sequence[str]) -> Mapping[str, str]:
+    """What a page may do whose origin is listed; nothing, where the request comes from none."""
+    origin = request.headers.get("origin")
+    if origin is None or origin not in allowed:
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
 
 
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:

@@ -7,6 +7,7 @@ from typing import Any
 
 from wkdvid.errors import (
     BackendError,
+    Conflict,
     DatabaseUnavailable,
     Forbidden,
     NotFound,
@@ -17,13 +18,6 @@ from wkdvid.errors import (
     WkdvidError,
 )
 from wkdvid.frontends.clio.calls import Unprocessable
-
-
-class Conflict(RequestError):
-    """Somebody else has changed it meanwhile."""
-
-    code = "conflict"
-
 
 STATUS: Mapping[type[BaseException], int] = {
     RequestError: 400,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING
 from wkdvid.clio_config import ClioConfig
 from wkdvid.config import Config
 from wkdvid.core.catalog import Catalog
-from wkdvid.core.catalog_store import SharedCounter
-from wkdvid.core.grants import clio_names
+from wkdvid.core.grants import Names
 from wkdvid.core.users import Users
 from wkdvid.identity.chain import Identities
+from wkdvid.metadata.audit import Record
 from wkdvid.metadata.clio.annotations import Annotations
-from wkdvid.metadata.clio.datasets import COUNTER, Datasets
+from wkdvid.metadata.clio.datasets import Datasets, open_datasets
 from wkdvid.metadata.clio.neurons import Neurons
 from wkdvid.metadata.clio.points import Points
 from wkdvid.metadata.clio.values import Values
@@ -26,32 +25,6 @@ from wkdvid.signatures.folders import SignatureFolders
 
 if TYPE_CHECKING:
     from wkdvid.identity.login import Login
-
-
-class Names:
-    """Clio's names of datasets and the names under which things are held (decisions.md 7)."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._generation = -1
-        self._held: Mapping[str, str] = {}
-        self._shown: Mapping[str, str] = {}
-
-    def held(self, name: str) -> str:
-        """``organization/dataset`` of a registered dataset, whatever it is called; another name stays as it is."""
-        self._look()
-        return self._held.get(name, name)
-
-    def shown(self, held: str) -> str:
-        """What clio's clients call it."""
-        self._look()
-        return self._shown.get(held, held)
-
-    def _look(self) -> None:
-        if self._generation != self._catalog.generation:
-            self._held = clio_names(self._catalog.datasets())
-            self._shown = {held: name for name, held in self._held.items()}  # the last, which is the chosen one
-            self._generation = self._catalog.generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +47,11 @@ class Clio:
     signatures: SignatureFolders
     transfers: Path
     """Folder of the volumes that transfers have made."""
+    record: Record
+
+    async def public(self) -> frozenset[str]:
+        """Datasets, as they are held, where whoever is logged in has ``clio_general``."""
+        return self.names.public() | await self.datasets.public()
 
     @property
     def users(self) -> Users:
@@ -87,7 +65,7 @@ def open_clio(config: Config, catalog: Catalog, identities: Identities, login: L
         identities=identities,
         login=login,
         names=Names(catalog),
-        datasets=Datasets(queries, SharedCounter(config.state_dir / COUNTER)),
+        datasets=open_datasets(config.metadata.database_url, config.state_dir),
         annotations=Points(queries, "v1"),
         typed=Annotations(queries),
         searches=Points(queries, "search"),
@@ -98,4 +76,5 @@ def open_clio(config: Config, catalog: Catalog, identities: Identities, login: L
         site_reports=SiteReports(queries),
         signatures=SignatureFolders(config.signatures_dir),
         transfers=config.transfers_dir,
+        record=Record(queries),
     )

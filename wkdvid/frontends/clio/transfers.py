@@ -100,7 +100,7 @@ async def _dataset(call: Call, name: str) -> tuple[Dataset, Mapping[str, Any]]:
     """
     held, catalog = call.clio.names.held(name), call.services.catalog
     document = (await call.clio.datasets.all()).get(held, {})
-    if not call.user.has_role(READ, held, public=document.get("public") is True):
+    if not call.user.has_role(READ, held, public=held in await call.clio.public()):
         raise Forbidden(f"no permission to read dataset {name[:200]}")
 
     async def find() -> Dataset:

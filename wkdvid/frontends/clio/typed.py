@@ -12,9 +12,9 @@ from wkdvid.core.annotations import FIELDS, INT64, KINDS, Annotation, Selection
 from wkdvid.core.body_cache import Body
 from wkdvid.core.geometry import Box
 from wkdvid.core.users import WRITE
-from wkdvid.errors import Forbidden, InvalidRequest
+from wkdvid.errors import Forbidden, InvalidRequest, TooLarge
 from wkdvid.frontends.clio import points
-from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem, whole_number
+from wkdvid.frontends.clio.calls import MOST_RECORDS, Access, Answer, Call, Route, Unprocessable, problem, whole_number
 from wkdvid.identity.annotation_views import own_and_groups
 from wkdvid.metadata.clio.annotations import Merge, Puts
 
@@ -97,8 +97,10 @@ def document(one: Annotation) -> Mapping[str, Any]:
 async def put(call: Call) -> Any:
     if {"x", "y", "z"} & call.query.keys():
         return await points.put_annotation(call)
-    body = call.json()
+    body = call.json(call.services.limits.body_bytes)
     many = isinstance(body, list)
+    if many and len(body) > MOST_RECORDS:
+        raise TooLarge(f"{len(body)} annotations, the limit is {MOST_RECORDS}; send them in parts")
     moved_from = call.query.get("move_key")
     if many and moved_from:
         raise InvalidRequest("move_key is for one annotation, not for a list")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from wkdvid.core.users import User
 from wkdvid.errors import InvalidRequest
-from wkdvid.frontends.clio.calls import Access, Call, Route, Unprocessable, problem
+from wkdvid.frontends.clio.calls import Access, Call, Route, Unprocessable, is_name, problem
+from wkdvid.metadata.audit import Line
+from wkdvid.metadata.queries import expect
 
+LINES, MOST_LINES = 100, 10_000
+"""Of the record of changes, in an answer."""
 _TEXTS = ("name", "org", "picture")
 
 
@@ -18,26 +23,27 @@ async def roles(call: Call) -> Mapping[str, Any]:
 
 
 async def listed(call: Call) -> Mapping[str, Any]:
-    return {user.email: document(call, user) for user in await call.clio.users.all()}
+    return {user.email: {**document(call, user), "updated": user.updated} for user in await call.clio.users.all()}
 
 
 async def put(call: Call) -> None:
     wanted = call.json()
     if not isinstance(wanted, dict):
         raise Unprocessable([problem(("body",), "Input should be an object of users by email", "dict_type")])
-    users = [await _user(call, email, options) for email, options in wanted.items()]
-    for user in users:
-        await call.clio.users.put(user, call.user.email)
+    seen = call.seen(len(wanted))
+    changes = {email.lower(): partial(_changed, call, email, options, seen) for email, options in wanted.items()}
+    await call.clio.users.change(changes, call.user.email)
 
 
-async def _user(call: Call, email: str, options: Any) -> User:
-    if "@" not in email:
+def _changed(call: Call, email: str, options: Any, seen: float | None, before: User | None) -> User:
+    if "@" not in email or not is_name(email):
         raise InvalidRequest(
             f"{email[:80]!r} is no email address; write {{EMAIL: {{'global_roles': [...], 'datasets': {{...}}}}}}"
         )
     if not isinstance(options, dict):
         raise Unprocessable([problem(("body", email), "Input should be an object", "dict_type")])
-    stored = await call.clio.users.find(email.lower()) or User(email=email.lower())
+    stored = before or User(email=email.lower())
+    expect(seen, stored.updated)
     held = call.clio.names.held
     datasets = _member(email, options, "datasets", dict, {})
     return replace(
@@ -77,6 +83,12 @@ async def token(call: Call) -> str:
     return call.clio.identities.own.mint(identity.email, identity.claims)
 
 
+async def record(call: Call) -> Sequence[Line]:
+    """What users have changed, newest first; ``before`` the number of a line, ``size`` lines, of ``user`` alone."""
+    size = min(call.number("size") or LINES, MOST_LINES)
+    return await call.clio.record.page(call.number("before"), size, call.query.get("user", "").lower() or None)
+
+
 async def refresh(call: Call) -> None:
     """Nothing to do: changes are seen by themselves."""
 
@@ -103,6 +115,7 @@ ROUTES = (
     Route(("GET",), "/users", listed, Access.ADMIN),
     Route(("POST", "PUT"), "/users", put, Access.ADMIN),
     Route(("DELETE",), "/users", remove, Access.ADMIN),
+    Route(("GET",), "/audit", record, Access.ADMIN),
     Route(("POST",), "/server/token", token, Access.USER),
     Route(("POST",), "/server/refresh-caches", refresh, Access.USER),
     Route(("POST",), "/refresh-caches", refresh, Access.USER),

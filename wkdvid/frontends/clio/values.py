@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from wkdvid.errors import Forbidden, InvalidRequest, NotFound
-from wkdvid.frontends.clio.calls import Access, Call, Route
+from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, etag
 from wkdvid.metadata.clio.values import Value
 
 
@@ -16,12 +18,12 @@ def _shown(value: Value, *, timed: bool) -> Any:
     return value.document
 
 
-async def one(call: Call) -> Any:
+async def one(call: Call) -> Answer:
     scope, key = call.parts["scope"], call.parts["key"]
     found = await call.clio.values.find(call.user.email, scope, key)
     if found is None:
         raise NotFound(f"no key-value found for key {key}, scope {scope}")
-    return _shown(found, timed=call.flag("timestamp"))
+    return Answer(orjson.dumps(_shown(found, timed=call.flag("timestamp"))), headers={"ETag": etag(found.at)})
 
 
 async def in_scope(call: Call) -> Mapping[str, Any]:
@@ -31,7 +33,7 @@ async def in_scope(call: Call) -> Mapping[str, Any]:
 
 
 async def put(call: Call) -> None:
-    await call.clio.values.put(call.user.email, call.parts["scope"], call.parts["key"], call.json())
+    await call.clio.values.put(call.user.email, call.parts["scope"], call.parts["key"], call.json(), call.seen())
 
 
 async def remove(call: Call) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -9,9 +10,8 @@ from typing import Any
 import aiohttp
 
 from wkdvid.core.users import READ
-from wkdvid.errors import Forbidden, InvalidRequest, UnsupportedRequest
-from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
-from wkdvid.frontends.clio.datasets import is_public
+from wkdvid.errors import Forbidden, InvalidRequest, TooLarge, UnsupportedRequest
+from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, is_name, problem
 from wkdvid.frontends.files import read_part
 from wkdvid.frontends.http import OCTETS
 from wkdvid.frontends.ranges import parse_range
@@ -23,11 +23,11 @@ NEUPRINT_BYTES = 256 << 20
 
 async def listed(call: Call) -> Mapping[str, Any]:
     """Those whose dataset, the one of the same name, the caller may read."""
-    documents = await call.clio.datasets.all()
+    public = await call.clio.public()
 
     def readable(name: str) -> bool:
         held = call.clio.names.held(name)
-        return call.user.has_role(READ, held, public=is_public(documents.get(held)))
+        return call.user.has_role(READ, held, public=held in public)
 
     return {name: volume for name, volume in (await call.clio.volumes.all()).items() if readable(name)}
 
@@ -52,7 +52,7 @@ async def put(call: Call) -> None:
         problem(("body", name, member), "Field required, a text", "missing")
         for name, volume in volumes.items()
         for member in ("bucket", "path")
-        if not isinstance(volume, dict) or not isinstance(volume.get(member), str)
+        if not isinstance(volume, dict) or not isinstance(volume.get(member), str) or not is_name(name)
     ]
     if wrong:
         raise Unprocessable(wrong)
@@ -79,9 +79,10 @@ async def proxy(call: Call) -> Answer:
 
     Neuroglancer asks without a token: what has no dataset of its name that is kept from the public is for everybody.
     """
-    document = (await call.clio.datasets.all()).get(call.dataset)
-    if document is not None and not is_public(document):
-        user = await call.clio.identities.user(call.token)
+    clio = call.clio
+    known = call.dataset in await clio.datasets.all() or clio.names.is_registered(call.dataset)
+    if known and call.dataset not in await clio.public():
+        user = clio.names.holder(await clio.identities.user(call.token))
         if not user.has_role(READ, call.dataset):
             raise Forbidden(f"no permission to read volume {call.parts['dataset']}")
     files = await call.services.open_files(_address(await _volume(call)))
@@ -97,7 +98,8 @@ async def report(call: Call) -> None:
 async def neuprint(call: Call) -> Answer:
     """Hand a Cypher query on to the neuPrint server that the dataset's document names."""
     token, document = call.clio.config.neuprint_token, (await call.clio.datasets.all()).get(call.dataset)
-    server = (document or {}).get("neuprintHTTP", {}).get("server")
+    named = (document or {}).get("neuprintHTTP")
+    server = named.get("server") if isinstance(named, Mapping) else None
     if not isinstance(server, str):
         raise InvalidRequest(f"no neuPrint server is named for dataset {call.parts['dataset']}")
     if token is None:
@@ -111,7 +113,10 @@ async def neuprint(call: Call) -> Answer:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.post(address, data=call.body, headers=headers, allow_redirects=False) as answer,
         ):
-            body = await answer.content.read(NEUPRINT_BYTES)
+            body = await answer.content.readexactly(NEUPRINT_BYTES)
+            raise TooLarge(f"neuPrint's answer has over {NEUPRINT_BYTES} bytes")
+    except asyncio.IncompleteReadError as ended:
+        body = ended.partial
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise InvalidRequest(f"neuPrint at {server[:200]} does not answer") from error
     if answer.status != HTTPStatus.OK:

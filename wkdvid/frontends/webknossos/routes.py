@@ -36,6 +36,7 @@ from wkdvid.frontends.http import (
     RANGES,
     TEXT,
     base_of,
+    datastore_of,
     json_body,
     json_reply,
     log_failure,
@@ -45,7 +46,6 @@ from wkdvid.frontends.http import (
     send_bytes,
     send_object,
     send_parts,
-    services_of,
     status_for,
     token_of,
 )
@@ -125,7 +125,7 @@ def with_layer(handler: Handler) -> Handler:
 
 async def _dataset(request: Request, organization: str, name: str, dataset_id: str | None) -> Dataset:
     named = (organization, name) if dataset_id is None else dataset_id
-    return await _named(services_of(request), named, token_of(request))
+    return await _named(datastore_of(request), named, token_of(request))
 
 
 async def _named(services: Services, named: DatasetName, token: str | None) -> Dataset:
@@ -146,7 +146,7 @@ async def health(request: Request) -> HTTPResponse:
 
 
 async def list_datasets(request: Request) -> HTTPResponse:
-    datasets = await services_of(request).visible(token_of(request))
+    datasets = await datastore_of(request).visible(token_of(request))
     return json_reply([documents.listing(dataset, base_of(request)) for dataset in datasets])
 
 
@@ -160,7 +160,7 @@ async def describe(
 
 async def register(request: Request) -> HTTPResponse:
     await require_administration(request, token_of(request))
-    keys = await services_of(request).registrar.register(parse_document(request.body))
+    keys = await datastore_of(request).registrar.register(parse_document(request.body))
     return json_reply({"added": [list(key) for key in keys]})
 
 
@@ -169,7 +169,7 @@ async def remove(
 ) -> HTTPResponse:
     """A main server that drops an id means: forget what you know of it. Who names a dataset means: remove it."""
     await require_administration(request, token_of(request))
-    services = services_of(request)
+    services = datastore_of(request)
     if dataset_id is None:
         await services.registrar.remove(DatasetKey(organization, name))
     elif (dataset := await services.find_by_id(dataset_id)) is not None:
@@ -190,16 +190,16 @@ async def reload_all(request: Request) -> HTTPResponse:
 async def reload_one(request: Request, organization: str, name: str) -> HTTPResponse:
     """``name`` is the datasetId where the main server is of today."""
     await require_administration(request, token_of(request))
-    await services_of(request).catalog.look_again()
-    by_id = await services_of(request).find_by_id(name)
+    await datastore_of(request).catalog.look_again()
+    by_id = await datastore_of(request).find_by_id(name)
     is_meant = by_id is not None and by_id.key.organization == organization
     return await _reload(request, by_id.key if by_id and is_meant else DatasetKey(organization, name))
 
 
 async def _reload(request: Request, key: DatasetKey | None) -> HTTPResponse:
     await require_administration(request, token_of(request))
-    await services_of(request).registrar.reload(key)
-    await services_of(request).main_server.report()
+    await datastore_of(request).registrar.reload(key)
+    await datastore_of(request).main_server.report()
     return reply("Ok", TEXT)
 
 
@@ -207,7 +207,7 @@ async def _reload(request: Request, key: DatasetKey | None) -> HTTPResponse:
 
 
 async def post_buckets(request: Request, layer: Layer) -> HTTPResponse | None:
-    services = services_of(request)
+    services = datastore_of(request)
     wanted = parse.bucket_requests(json_body(request), services.limits)
     bodies, headers = wire.sorted_out(await read_buckets(services, layer, wanted))
     return await send_bytes(request, wire.joined(bodies), OCTETS, headers)
@@ -229,11 +229,11 @@ async def _send_cutout(request: Request, layer: Layer, wanted: Bucket) -> HTTPRe
     scale = layer.scale(wanted.mag)
     if scale is None:
         return reply(b"", OCTETS, 200, wire.bucket_headers(empty=(0,), failed=()))
-    services_of(request).reader.check(scale, services_of(request).reader.source_voxels(scale, wanted.box))
+    datastore_of(request).reader.check(scale, datastore_of(request).reader.source_voxels(scale, wanted.box))
     length = wanted.box.voxels * layer.info.voxel_bytes
-    if length > services_of(request).limits.response_bytes:
+    if length > datastore_of(request).limits.response_bytes:
         raise TooLarge(
-            f"the box has {length} bytes, the limit is {services_of(request).limits.response_bytes} "
+            f"the box has {length} bytes, the limit is {datastore_of(request).limits.response_bytes} "
             "(limits.response_bytes)"
         )
     if wanted.four_bit and layer.info.dtype == np.uint8:
@@ -242,14 +242,14 @@ async def _send_cutout(request: Request, layer: Layer, wanted: Bucket) -> HTTPRe
 
 
 async def _cutout(request: Request, layer: Layer, wanted: Bucket) -> AsyncIterator[Body]:
-    services = services_of(request)
+    services = datastore_of(request)
     for slab in slabs(wanted.box, layer.info.voxel_bytes, services.limits.working_bytes // 4):
         array = await services.reader.read(layer, layer.scales[wanted.mag], slab)
         yield voxel_body(array, four_bit_wanted=wanted.four_bit)
 
 
 async def histogram(request: Request, layer: Layer) -> HTTPResponse:
-    services = services_of(request)
+    services = datastore_of(request)
 
     async def make() -> Body:
         voxels = await sampling.sampled_voxels(services, layer)
@@ -259,7 +259,7 @@ async def histogram(request: Request, layer: Layer) -> HTTPResponse:
 
 
 async def find_data(request: Request, layer: Layer) -> HTTPResponse:
-    services = services_of(request)
+    services = datastore_of(request)
 
     async def make() -> Body:
         position, mag = await sampling.find_data(services, layer) or (None, None)
@@ -270,7 +270,7 @@ async def find_data(request: Request, layer: Layer) -> HTTPResponse:
 
 async def thumbnail(request: Request, layer: Layer) -> HTTPResponse | None:
     """Main servers of webknossos-connect's time name the dataset and a size alone; they get segments to see through."""
-    services, wanted = services_of(request), parse_thumbnail(request.args)
+    services, wanted = datastore_of(request), parse_thumbnail(request.args)
     scale, box = place(layer, wanted)
     services.reader.check(scale, services.reader.source_voxels(scale, box))
     as_png = layer.info.category == "segmentation" and wanted.mag is None and "organization" in request.match_info
@@ -291,7 +291,7 @@ async def dataset_thumbnail(
     request: Request, organization: str = "", name: str = "", dataset_id: str | None = None
 ) -> HTTPResponse | None:
     """Several layers in one picture."""
-    services, wanted = services_of(request), parse_composition(json_body(request))
+    services, wanted = datastore_of(request), parse_composition(json_body(request))
     dataset = await _dataset(request, organization, name, dataset_id)
     parts = [(part, dataset.layer(part.layer)) for part in wanted.parts]
     places = [place(layer, part.picture) for part, layer in parts]
@@ -341,7 +341,7 @@ OF_LAYERS: Mapping[tuple[str, str], Handler] = {
 
 async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     """Documents, chunks and listings of a dataset as OME-Zarr."""
-    services, version = services_of(request), version_of(request.path)
+    services, version = datastore_of(request), version_of(request.path)
     named, parts = parse.dataset_path(dataset_path)
     dataset = await _named(services, named, token_of(request))
     zarr_format = _zarr_format(request, version)
@@ -389,7 +389,7 @@ async def describe_files(
 
 async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPResponse | None:
     asked = parse_range(request.headers.get("range"))
-    part = await read_part(proxy.find_files(layer, mag), path, asked, services_of(request).limits)
+    part = await read_part(proxy.find_files(layer, mag), path, asked, datastore_of(request).limits)
     if part.content_range is None:
         return await send_bytes(request, part.body, OCTETS, RANGES)
     return reply(part.body, OCTETS, part.status, {**RANGES, "Content-Range": part.content_range})
@@ -402,7 +402,7 @@ async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, number = status_for(error, STATUS), request_id()
     if status >= 500:
         log_failure(log, number, request, error)
-    if isinstance(error, NotShown) and services_of(request).authorizer.tokens_expire:
+    if isinstance(error, NotShown) and datastore_of(request).authorizer.tokens_expire:
         status = STATUS[Forbidden]
     if status == STATUS[Forbidden]:
         return reply(forbidden_text(str(error)), TEXT, status)

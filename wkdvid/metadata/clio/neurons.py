@@ -50,7 +50,7 @@ class Neurons:
         query = _at(of, version).where(states.c.id.in_(wanted)) if wanted else None
         if query is None:
             return {}
-        rows = await self._queries.run(lambda c: c.execute(query).all())
+        rows = await self._queries.read(lambda c: c.execute(query).all())
         return {row.id: json.loads(row.document) for row in rows if row.document is not None}
 
     async def page(self, of: Collection, after: int, version: int = NEWEST) -> Sequence[tuple[int, Mapping[str, Any]]]:
@@ -58,7 +58,7 @@ class Neurons:
         found: list[tuple[int, Mapping[str, Any]]] = []
         while len(found) < PAGE:
             query = _at(of, version).where(states.c.id > after).order_by(states.c.id).limit(PAGE)
-            rows = await self._queries.run(lambda c, query=query: c.execute(query).all())  # type: ignore[misc]
+            rows = await self._queries.read(lambda c, query=query: c.execute(query).all())  # type: ignore[misc]
             found += [(row.id, json.loads(row.document)) for row in rows if row.document is not None]
             if len(rows) < PAGE:
                 break
@@ -69,7 +69,7 @@ class Neurons:
         """Every state, newest first."""
         query = sa.select(states).where(_of(of), states.c.id == record_id)
         newest_first = (states.c.version.desc(), states.c.revision.desc())
-        rows = await self._queries.run(lambda c: c.execute(query.order_by(*newest_first)).all())
+        rows = await self._queries.read(lambda c: c.execute(query.order_by(*newest_first)).all())
         return [_state(row) for row in rows]
 
     async def put(
@@ -120,7 +120,7 @@ class Neurons:
     async def tags(self, of: Collection) -> Mapping[str, str]:
         """UUID by tag, in the order in which they were made."""
         wanted = sa.select(tags).where(tags.c.dataset == of.dataset, tags.c.type == of.type).order_by(tags.c.number)
-        return {row.tag: row.uuid for row in await self._queries.run(lambda c: c.execute(wanted).all())}
+        return {row.tag: row.uuid for row in await self._queries.read(lambda c: c.execute(wanted).all())}
 
     async def put_tag(self, of: Collection, tag: str, uuid: str, user: str) -> None:
         """Add or change."""

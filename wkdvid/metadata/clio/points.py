@@ -87,7 +87,7 @@ class Points:
             if stored is None:
                 return None
             check(_point(stored))
-            connection.execute(sa.update(table).where(is_it).values(verified=not stored.verified))
+            connection.execute(sa.update(table).where(is_it).values(verified=not stored.verified, at=time.time()))
             note(connection, by, f"verify {self._kind}", stored.dataset, {"id": point_id})
             return _point(connection.execute(sa.select(table).where(is_it)).one())
 
@@ -101,7 +101,7 @@ class Points:
 
     async def _read(self, where: sa.ColumnElement[bool]) -> Sequence[Point]:
         wanted = sa.select(table).where(table.c.kind == self._kind, where).order_by(table.c.at, table.c.id)
-        return [_point(row) for row in await self._queries.run(lambda c: c.execute(wanted).all())]
+        return [_point(row) for row in await self._queries.read(lambda c: c.execute(wanted).all())]
 
     async def remove(self, dataset: str, email: str, location: Vec3, by: str) -> None:
         def remove(connection: sa.Connection) -> None:

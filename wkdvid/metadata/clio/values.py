@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import sqlalchemy as sa
 
 from wkdvid.metadata.audit import note
-from wkdvid.metadata.queries import Queries
+from wkdvid.metadata.queries import Queries, expect
 from wkdvid.metadata.schema import clio_values as table
 
 Kind: TypeAlias = Literal["kv", "pull"]
@@ -45,13 +45,23 @@ class Values:
 
     async def _read(self, where: sa.ColumnElement[bool], kind: Kind) -> Sequence[Value]:
         wanted = sa.select(table).where(table.c.kind == kind, where)
-        rows = await self._queries.run(
+        rows = await self._queries.read(
             lambda c: c.execute(wanted.order_by(table.c.email, table.c.scope, table.c.key)).all()
         )
         return [Value(row.email, row.scope, row.key, row.at, json.loads(row.document)) for row in rows]
 
-    async def put(self, email: str, scope: str, key: str, document: Any) -> None:
-        await self._queries.run(lambda c: _put(c, "kv", email, scope, key, json.dumps(document)))
+    async def put(self, email: str, scope: str, key: str, document: Any, seen: float | None = None) -> None:
+        """
+        Args:
+            seen: When it was last changed, as far as the caller knows; None: it does not matter.
+        """
+
+        def put(connection: sa.Connection) -> None:
+            wanted = sa.select(table.c.at).where(_is("kv", email, scope, key))
+            expect(seen, connection.execute(wanted.with_for_update()).scalar())
+            _put(connection, "kv", email, scope, key, json.dumps(document))
+
+        await self._queries.run(put)
 
     async def remove(self, email: str, scope: str, key: str) -> None:
         def remove(connection: sa.Connection) -> None:

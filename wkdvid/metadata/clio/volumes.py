@@ -21,14 +21,14 @@ class Volumes:
     async def all(self) -> Mapping[str, Mapping[str, Any]]:
         """By name."""
         wanted = sa.select(clio_volumes).order_by(clio_volumes.c.name)
-        rows = await self._queries.run(lambda c: c.execute(wanted).all())
+        rows = await self._queries.read(lambda c: c.execute(wanted).all())
         return {row.name: json.loads(row.document) for row in rows}
 
     async def put(self, documents: Mapping[str, Mapping[str, Any]], by: str) -> None:
         """Add or replace, all or none."""
 
         def put(connection: sa.Connection) -> None:
-            for name, document in documents.items():
+            for name, document in sorted(documents.items()):
                 connection.execute(sa.delete(clio_volumes).where(clio_volumes.c.name == name))
                 connection.execute(sa.insert(clio_volumes).values(name=name, document=json.dumps(document)))
                 note(connection, by, "put volume", detail={"name": name})
@@ -49,5 +49,9 @@ class SiteReports:
         self._queries = queries
 
     async def add(self, email: str, document: Any) -> None:
-        row = {"email": email, "at": time.time(), "document": json.dumps(document)}
-        await self._queries.run(lambda c: c.execute(sa.insert(site_reports).values(row)))
+        def add(connection: sa.Connection) -> None:
+            row = {"email": email, "at": time.time(), "document": json.dumps(document)}
+            connection.execute(sa.insert(site_reports).values(row))
+            note(connection, email, "add site report")
+
+        await self._queries.run(add)

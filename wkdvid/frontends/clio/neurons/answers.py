@@ -11,8 +11,16 @@ from typing import Any
 
 import orjson
 
-from wkdvid.errors import InvalidRequest, NotFound
-from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
+from wkdvid.errors import InvalidRequest, NotFound, TooLarge
+from wkdvid.frontends.clio.calls import (
+    MOST_RECORDS,
+    Access,
+    Answer,
+    Call,
+    Route,
+    Unprocessable,
+    problem,
+)
 from wkdvid.frontends.clio.datasets import version_number
 from wkdvid.frontends.clio.neurons.queries import compiled, ids_of
 from wkdvid.frontends.clio.neurons.records import ID, record_id, shown, updated
@@ -108,17 +116,8 @@ async def fields(call: Call) -> Sequence[str]:
 
 async def everything(call: Call) -> Answer:
     """By id, from ``cursor`` (exclusive) on, ``size`` at most; records of nothing but an id are left out."""
-    size = _number(call, "size")
-    return Answer(_listed(_records(call, _number(call, "cursor") or 0, await _version(call)), _shown(call), size))
-
-
-def _number(call: Call, name: str) -> int | None:
-    text = call.query.get(name)
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Unprocessable([problem(("query", name), "expected a whole number, 0 or more", "int_parsing")])
-    return int(text)
+    size = call.number("size")
+    return Answer(_listed(_records(call, call.number("cursor") or 0, await _version(call)), _shown(call), size))
 
 
 async def _records(call: Call, after: int, version: int | None) -> AsyncIterator[Mapping[str, Any]]:
@@ -192,8 +191,10 @@ async def query(call: Call) -> Any:
 
 
 async def put(call: Call) -> None:
-    body, id_field = call.json(), _id_field(call)
+    body, id_field = call.json(call.services.limits.body_bytes), _id_field(call)
     posted = body if isinstance(body, list) else [body]
+    if len(posted) > MOST_RECORDS:
+        raise TooLarge(f"{len(posted)} records, the limit is {MOST_RECORDS}; send them in parts")
     if not all(isinstance(one, dict) for one in posted):
         raise Unprocessable([problem(("body",), "expected an object of fields, or a list of such", "dict_type")])
     user = call.query.get("designated_user", "").lower() or call.user.email

@@ -13,7 +13,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.entries import Document
 from wkdvid.errors import InvalidRequest, WkdvidError
-from wkdvid.frontends.http import json_body, json_reply, require_administration, services_of, token_of
+from wkdvid.frontends.http import datastore_of, json_body, json_reply, require_administration, token_of
 from wkdvid.frontends.webknossos.routes import add_route, failed
 from wkdvid.frontends.webknossos.versions import PREFIXES
 
@@ -30,7 +30,7 @@ def blueprint() -> Blueprint:
 async def register_one(request: Request, backend: str, organization: str, name: str) -> HTTPResponse:
     await require_administration(request, token_of(request))
     document = one_dataset(json_body(request), backend, organization, name)
-    keys = await services_of(request).registrar.register(document)
+    keys = await datastore_of(request).registrar.register(document)
     return json_reply({"added": [list(key) for key in keys]})
 
 
@@ -53,4 +53,4 @@ def one_dataset(body: Any, backend: str, organization: str, name: str) -> Docume
 async def explore(request: Request) -> HTTPResponse:
     """Asked by the main server, for its form."""
     await require_administration(request, token_of(request))
-    return json_reply(await services_of(request).explore(json_body(request)))
+    return json_reply(await datastore_of(request).explore(json_body(request)))

@@ -11,7 +11,16 @@ from sanic.response import HTTPResponse
 from wkdvid.core.body_cache import Body
 from wkdvid.core.layers import Layer
 from wkdvid.core.segments import Soup
-from wkdvid.frontends.http import JSON, OCTETS, json_body, json_reply, send_bytes, send_object, send_parts, services_of
+from wkdvid.frontends.http import (
+    JSON,
+    OCTETS,
+    datastore_of,
+    json_body,
+    json_reply,
+    send_bytes,
+    send_object,
+    send_parts,
+)
 from wkdvid.frontends.webknossos.meshes import answers, requests
 from wkdvid.frontends.webknossos.versions import version_of
 
@@ -27,12 +36,12 @@ async def list_mesh_fragments(request: Request, layer: Layer) -> HTTPResponse | 
     _, mesh = await answers.find(layer, file, segment)
     if is_old:
         return json_reply(answers.old_positions(answers.old_level(mesh)))
-    document = await services_of(request).apart(answers.fragments_document, mesh, version_of(request.path))
+    document = await datastore_of(request).apart(answers.fragments_document, mesh, version_of(request.path))
     return await send_bytes(request, document, JSON)
 
 
 async def read_mesh_fragments(request: Request, layer: Layer) -> HTTPResponse | None:
-    services, body = services_of(request), json_body(request)
+    services, body = datastore_of(request), json_body(request)
     if isinstance(body, dict) and "position" in body:
         return await _read_old_fragment(request, layer, body)
     file, segment, wanted = requests.parse_fragments(body)
@@ -50,11 +59,11 @@ async def _read_old_fragment(request: Request, layer: Layer, body: object) -> HT
 
 async def full_mesh(request: Request, layer: Layer) -> HTTPResponse | None:
     wanted = requests.parse_full(json_body(request))
-    return await _send_stl(request, await answers.whole_mesh(services_of(request), layer, wanted))
+    return await _send_stl(request, await answers.whole_mesh(datastore_of(request), layer, wanted))
 
 
 async def _send_stl(request: Request, triangles: AsyncIterator[Soup]) -> HTTPResponse | None:
-    return await _send_pieces(request, await answers.stl(services_of(request), triangles), STL)
+    return await _send_pieces(request, await answers.stl(datastore_of(request), triangles), STL)
 
 
 async def _send_pieces(request: Request, pieces: Sequence[bytes], content_type: str) -> HTTPResponse | None:
@@ -66,7 +75,7 @@ async def _send_pieces(request: Request, pieces: Sequence[bytes], content_type: 
 
 
 async def ad_hoc_mesh(request: Request, layer: Layer) -> HTTPResponse | None:
-    services, wanted = services_of(request), requests.parse_cube(json_body(request))
+    services, wanted = datastore_of(request), requests.parse_cube(json_body(request))
     surface = await answers.read_cube(services, layer, wanted)
     headers = answers.neighbor_headers(surface, wanted)
     return await send_parts(request, answers.cube_body(services, surface), OCTETS, None, headers)
