@@ -139,7 +139,7 @@ BODIES = {
 NO_CHANGE = re.compile(
     "/(query|token|import|refresh-caches|logout|neuprint/.*|volumes|transfer.*|signatures.*|atlas-verify/.*)$"
 )
-"""Routes by POST that change nothing; volumes and imports are tried elsewhere, and an entry has to be there to be verified."""
+"""Routes by POST that change nothing; volumes and imports are tried elsewhere, and an entry to verify has to be there."""
 CHANGING = [
     (method, uri)
     for method, uri, _ in WALKED
