@@ -29,8 +29,13 @@ TOKENS = OwnTokens(SECRET)
 class Clio:
     """A running server, and requests to it as one user or another."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, environ: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            environ: With which it was started.
+        """
         self.server = server
+        self.environ = environ or {}
 
     def ask(self, user: str | None, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         """
@@ -56,7 +61,7 @@ class Clio:
 def clio_server(folder: Path, environ: Mapping[str, str] | None = None, *, workers: int = 1) -> Iterator[Clio]:
     variables = {"WKDVID_ACCESS__MODE": "clio", "OWNER": OWNER, "FLYEM_SECRET": SECRET, **(environ or {})}
     with running(folder, environ=variables, workers=workers) as server:
-        clio = Clio(server)
+        clio = Clio(server, variables)
         clio.told(OWNER, "POST", "/v2/users", ROLES)
         clio.told(OWNER, "POST", "/v2/datasets", {DATASET: {"description": "4nm MB", "location": "gs://x"}})
         yield clio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -206,7 +207,8 @@ def test_on_the_command_line(stored: Clio, tmp_path: Path) -> None:
             "--data-dir",
             str(stored.server.data_dir),
         ]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        environ = {**os.environ, **stored.environ}
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
 
     csv, wrong = tmp_path / "all.csv", tmp_path / "wrong.csv"
     assert run("export", DATASET, csv).returncode == 0

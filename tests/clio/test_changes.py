@@ -139,7 +139,7 @@ BODIES = {
 NO_CHANGE = re.compile(
     "/(query|token|import|refresh-caches|logout|neuprint/.*|volumes|transfer.*|signatures.*|atlas-verify/.*)$"
 )
-"""Routes by POST that change nothing; volumes and imports are tried elsewhere, and only an entry can be verified."""
+"""Routes by POST that change nothing, or that need something to be there: volumes, imports, verifying."""
 CHANGING = [
     (method, uri)
     for method, uri, _ in WALKED
