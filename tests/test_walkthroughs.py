@@ -36,9 +36,14 @@ def test_every_page_has_one() -> None:
         assert len(_CONSOLE.findall(page.read_text())) + len(_PYTHON.findall(page.read_text())) >= 2, page
 
 
+def commands(page: Path) -> list[tuple[str, str]]:
+    """What is typed, and what is shown to come."""
+    return _COMMAND.findall("".join(_CONSOLE.findall(page.read_text())))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_print_what_is_shown(server: Server, page: Path, tmp_path: Path) -> None:
-    for command, shown in _COMMAND.findall("".join(_CONSOLE.findall(page.read_text()))):
+    for command, shown in commands(page):
         here = command.replace(SHOWN, server.base)
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -158,6 +158,9 @@ async def test_compressions_of_labels(client: Either, shelf: Shelf, compression:
 
 async def test_labels_at_points(client: Either) -> None:
     labels = client.labels(UUID, "labels")
+    for call in (lambda: labels.label((12.5, 4, 3)), lambda: labels.labels([(12, 4, 3.5)])):
+        with pytest.raises(InvalidSelection):
+            await value(call())
     assert await value(labels.label((12, 4, 3))) == 77
     found = await value(labels.labels([(12, 4, 3), (0, 0, 0), (40, 40, 40)]))
     assert (found.dtype.name, found.tolist()) == ("uint64", [77, 0, 10**12])
@@ -279,6 +282,8 @@ async def test_arguments_that_are_refused(client: Either) -> None:
             await opened(client, "rgb", **options)
     with pytest.raises(InvalidArgument, match="zyxc"):
         await opened(client, "rgb", order="zyx")
+    with pytest.raises(InvalidArgument, match="'lz4' is of labels; 'ramp' is uint8blk"):
+        await opened(client, "ramp", compression="lz4")
     with pytest.raises(InvalidArgument, match="do not fit uint8"):
         await value((await opened(client, "labels", dtype=np.uint8))[:])
     with pytest.raises(InvalidArgument, match="without loss"):
@@ -299,6 +304,12 @@ async def test_what_cannot_be_awaited_says_so(shelf: Shelf) -> None:
             np.asarray(volume)
         with pytest.raises(InvalidArgument, match="dask"):
             volume.as_dask()
+
+
+def test_a_volume_is_not_gone_through(sync_client: Client) -> None:
+    """It would have no end: outside there are zeros."""
+    with pytest.raises(TypeError):
+        iter(sync_client.voxels(UUID, "ramp", order="zyx"))
 
 
 async def test_what_the_server_refuses(client: Either) -> None:

@@ -45,6 +45,19 @@ def test_docs_show_every_operation(browser: Browser, server: Server) -> None:
         check_quiet(visit, server)
 
 
+def test_clios_operations_are_read_by_their_tag(browser: Browser, server: Server) -> None:
+    operations = [one for path in server.get("/openapi.json").json()["paths"].values() for one in path.values()]
+    with Visit(browser) as visit:
+        visit.page.goto(server.base + "/redoc", wait_until="networkidle")
+        visit.page.locator("#operations-tag-clio").click()
+        expect(visit.page.locator(".opblock")).to_have_count(sum(one["tags"] == ["clio"] for one in operations))
+        block = visit.page.locator("#operations-clio-get_v2_datasets")
+        block.locator(".opblock-summary-control").click()
+        expect(block).to_contain_text("templates")
+        expect(block.get_by_role("button", name="Try it out")).to_have_count(0)
+        check_quiet(visit, server)
+
+
 def test_an_operation_can_be_tried(browser: Browser, server: Server) -> None:
     with Visit(browser) as visit:
         visit.page.goto(server.base + "/docs")

@@ -63,16 +63,18 @@ class Shown:
 
 @pytest.fixture
 async def shown(tmp_path: Path) -> Shown:
-    voxels = bodies()
-    write_precomputed(tmp_path / "seg", [((1, 1, 1), voxels)], offsets=[START], kind="segmentation")
+    return await show(tmp_path, bodies(), START)
+
+
+async def show(tmp_path: Path, voxels: Voxels, start: Vec3) -> Shown:
+    write_precomputed(tmp_path / "seg", [((1, 1, 1), voxels)], offsets=[start], kind="segmentation")
     options = {"layers": {"seg": {"source": str(tmp_path / "seg")}}}
     backends = make_backends([tmp_path])
     entries, _ = backends.parse({"precomputed": {"lab": {"data": options}}})
     layer = arrange_layers(entries[0], await backends.open_layers(entries[0]))["seg"]
     reader = Reader(SMALL, ThreadPoolExecutor(2))
     scales = [(scale.extent.start, (await reader.read(layer, scale, scale.extent))[0]) for scale in layer.halvings]
-    assert len(scales) == 3
-    return Shown(layer, made_index(tmp_path / "index", voxels, START), reader, scales)
+    return Shown(layer, made_index(tmp_path / "index", voxels, start), reader, scales)
 
 
 def voxels_of(runs: Runs) -> list[Vec3]:
@@ -129,6 +131,17 @@ async def test_a_label_of_many_runs_comes_in_parts_and_is_joined_across_them(
     assert sorted(map(tuple, np.concatenate(parts).tolist())) == sorted(map(tuple, np.concatenate(whole).tolist()))
     for part in parts:
         assert voxels_of(part) == by_zyx(voxels_of(part))
+
+
+async def test_of_many_runs_only_those_are_kept_that_may_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slab whose runs all end where its blocks do; none of them goes on in a block that comes later."""
+    slab = np.zeros((64, 128, 256), np.uint8)
+    slab[60:] = 1
+    shown = await show(tmp_path, slab, (0, 0, 0))
+    monkeypatch.setattr(sparse_volume, "PART_RUNS", 64 * 64 + 1)
+    parts = await shown.runs(1, 0, EVERYWHERE)
+    assert {len(part) for part in parts} <= {64 * 64, 2 * 64 * 64}
+    assert {voxel for part in parts for voxel in voxels_of(part)} == shown.wanted(1, 0, EVERYWHERE)
 
 
 async def test_masks_of_whole_blocks(shown: Shown) -> None:

@@ -133,6 +133,19 @@ def test_sizes_and_lists(indexed: Indexed) -> None:
     assert indexed.json("labels/nextlabel") == {"nextlabel": 10**12 + 1}
 
 
+def test_head_tells_no_length_where_none_is_known(indexed: Indexed) -> None:
+    for path in ("labels/listlabels", "labels/existing-labels", "labels/sparsevols-coarse/1/99"):
+        answer = indexed.ask(path, "HEAD", headers={"Connection": "keep-alive"})
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert "Content-Length" not in answer.headers
+
+
+def test_nothing_comes_after_the_largest_label(indexed: Indexed) -> None:
+    assert indexed.json("moved/maxlabel") == {"maxlabel": BIG}
+    refused = indexed.ask("moved/nextlabel")
+    assert (refused.status_code, f"no label after {BIG}" in refused.text) == (400, True)
+
+
 def test_what_there_is_no_label_for(indexed: Indexed) -> None:
     assert indexed.json("empty/existing-labels") == []
     assert indexed.bytes("empty/listlabels") == b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -125,6 +126,7 @@ def test_outside_there_are_zeros(server: Server) -> None:
         ("0_0_0/1_0_0/0_1_0/-3", "res: '-3' is no number"),
         ("0_0_0/1e300_0_0/0_1_0/1", "the corners are farther away"),
         ("0_0_0/1e9_0_0/0_1e9_0/1", "Requested payload"),
+        ("0_0_0/100_0_0/0_100_0/1e-320", "res: at '1e-320' nm the image has more pixels along a side"),
         ("0_0_0/9000000_0_0/0_9000000_0/30000", "16385 blocks in one request, the limit is 16384"),
         ("0_0_0/100_0_0/0_100_0/10/gif", "Illegal image format requested: gif"),
     ],
@@ -181,6 +183,18 @@ def test_colours_are_dvids() -> None:
     """Of two labels of the medulla volume, as a DVID answered."""
     found = images.pseudocolors(np.array([[135602, 24720, 135602]], np.uint64))
     assert found.tolist() == [[[0x98, 0xD2, 0x02], [0x48, 0x33, 0xD6], [0x98, 0xD2, 0x02]]]
+
+
+def test_colouring_takes_little_memory() -> None:
+    labels = np.arange(4000 * 1000, dtype=np.uint64).reshape(4000, 1000) % 500
+    tracemalloc.start()
+    try:
+        found = images.pseudocolors(labels)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * labels.nbytes
+    assert (found[-1] == images.pseudocolors(labels[-1:])[0]).all()
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 30), st.integers(1, 30), st.booleans())

@@ -245,7 +245,7 @@ def test_no_csv(body: bytes, told: str) -> None:
 
 def test_a_spreadsheet_is_given_no_formula() -> None:
     one = Annotation(email="=cmd@t.com", kind="point", pos=(-1, 0, 0), fields={"title": "=1+1", "description": "@SUM"})
-    assert csv_form.rows([one]) == b"Pt-1_0_0,point,-1,0,0,,,,'=cmd@t.com,'=1+1,'@SUM,,\n"
+    assert csv_form.rows([one]) == b"Pt-1_0_0,point,-1,0,0,,,,'=cmd@t.com,'=1+1,'@SUM,,\r\n"
 
 
 def test_many_problems_are_not_all_told() -> None:

@@ -17,16 +17,18 @@ from tests.servers import Server, running
 from wkdvid.config import Config
 from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.entries import DatasetEntry, DatasetKey
-from wkdvid.frontends.dvid import images, labels
+from wkdvid.frontends.dvid.routes import ENDPOINTS as TYPES
 from wkdvid.frontends.home.openapi import SHARED_ROUTE, describe_routes, key_of, template
-from wkdvid.frontends.home.operations import ENDPOINTS, OPERATIONS
+from wkdvid.frontends.home.operations import OPERATIONS
+from wkdvid.frontends.home.operations.clio import CLIO
+from wkdvid.frontends.home.operations.dvid import ENDPOINTS
 from wkdvid.frontends.home.page import failure_page, home_page
 from wkdvid.sample import write_sample
 from wkdvid.server import create_app
 
 EVIL = '<script>alert("1")</script>&\''
-PAGES = ("/", "/docs")
-FILES = ("/openapi.json", "/favicon.ico", "/assets/home.css", "/assets/docs.js")
+PAGES = ("/", "/docs", "/redoc")
+FILES = ("/openapi.json", "/favicon.ico", "/assets/home.css", "/assets/docs.js", "/assets/redoc.js")
 
 
 class Page(HTMLParser):
@@ -141,8 +143,9 @@ def test_pages_load_only_what_the_server_itself_has(server: Server, path: str) -
     assert page.inline == []
 
 
-def test_swagger_is_told_to_ask_no_other_host(server: Server) -> None:
-    script = server.get("/assets/docs.js").text
+@pytest.mark.parametrize("name", ["docs", "redoc"])
+def test_swagger_is_told_to_ask_no_other_host(server: Server, name: str) -> None:
+    script = server.get(f"/assets/{name}.js").text
     assert 'url: "openapi.json"' in script
     assert "validatorUrl: null" in script
     assert "SwaggerUIBundle" in server.get("/assets/swagger-ui-bundle.js").text[:5000]
@@ -188,18 +191,41 @@ def routes() -> list[Any]:
 
 def test_every_route_is_described(routes: list[Any]) -> None:
     paths = describe_routes(routes)["paths"]
-    offered = [(template(r.uri), m) for r in routes for m in r.methods if m not in ("HEAD", "OPTIONS")]
+    offered = [
+        (template(r.uri), m) for r in routes if not is_again(r) for m in r.methods if m not in ("HEAD", "OPTIONS")
+    ]
     assert len(offered) > 100
     for path, method in offered:
         assert path.startswith(SHARED_ROUTE) or paths[path][method.lower()]["summary"], (method, path)
 
 
+def is_again(route: Any) -> bool:
+    return getattr(route.ctx, "again", False)
+
+
+def test_what_is_not_described_is_the_same_under_another_prefix(routes: list[Any]) -> None:
+    clio = [route for route in routes if route.ctx.access.startswith("clio ")]
+    once = {(route.ctx.path, route.methods) for route in clio if not is_again(route)}
+    prefixes = {template(route.uri).removesuffix(template(route.ctx.path)) for route in clio if is_again(route)}
+    assert prefixes == {"/v3", "/test", "/v1", "/clio_toplevel"}
+    assert {(route.ctx.path, route.methods) for route in clio if is_again(route)} <= once
+
+
 def test_descriptions_are_of_routes_that_there_are(routes: list[Any]) -> None:
     described = {key_of(method, template(route.uri)) for route in routes for method in route.methods}
     assert set(OPERATIONS) <= described
-    assert {path.split("/")[1] for path in ENDPOINTS} <= {*images.ENDPOINTS.handlers, *labels.ENDPOINTS.handlers}
+    of_clio = [route for route in routes if route.ctx.access.startswith("clio ")]
+    reading = {"HEAD"}  # what GET does
+    assert set(CLIO) == {f"{method} {template(r.ctx.path)}" for r in of_clio for method in r.methods - reading}
+    offered = {name for of_type in TYPES.values() for name in offered_by(of_type)}
+    assert {key.split("/")[1] for key in ENDPOINTS} <= offered
     longest = max(template(route.uri).count("/") for route in routes if template(route.uri).startswith(SHARED_ROUTE))
     assert max(path.count("/") for path in ENDPOINTS) + SHARED_ROUTE.count("/") - 1 <= longest
+
+
+def offered_by(of_type: Any) -> set[str]:
+    """Names of the endpoints of a type, by whichever method."""
+    return {*of_type.handlers, *of_type.asking}.union(*of_type.changing.values())
 
 
 def test_path_parameters_are_described_and_administration_needs_a_token(server: Server) -> None:

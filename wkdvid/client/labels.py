@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from wkdvid.client import decoding, sparse
 from wkdvid.client.calls import JSON, Call, Reply, Steps
+from wkdvid.client.slicing import integer
 from wkdvid.client.sparse import SparseVolume
 from wkdvid.client.twins import E, Instance, operation
 from wkdvid.core.geometry import Vec3
@@ -44,7 +45,7 @@ class Labels(Instance[E]):
     @operation
     def labels(self, points: Sequence[Vec3], *, scale: int = 0, supervoxels: bool = False) -> Steps[LabelArray]:
         """At each voxel (x, y, z)."""
-        listed = [[int(n) for n in point] for point in points]
+        listed = [[integer(n) for n in point] for point in points]
         return self._of_list("labels", listed, _query(scale, supervoxels))
 
     @operation
@@ -168,7 +169,7 @@ class Labels(Instance[E]):
 
 
 def _point(point: Vec3) -> str:
-    return "_".join(str(int(n)) for n in point)
+    return "_".join(str(integer(n)) for n in point)
 
 
 def _query(scale: int, supervoxels: bool) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from wkdvid.client import decoding
 from wkdvid.client.calls import JSON, Call, Reply, Steps
+from wkdvid.client.slicing import integer
 from wkdvid.client.twins import E, Instance, operation
 from wkdvid.core.geometry import Vec3
 
@@ -27,7 +28,7 @@ class Roi(Instance[E]):
     @operation
     def put_spans(self, spans: Sequence[Sequence[int]]) -> Steps[None]:
         """Replace the region by runs as ``spans`` gives them."""
-        body = json.dumps([[int(n) for n in span] for span in spans]).encode()
+        body = json.dumps([[integer(n) for n in span] for span in spans]).encode()
         return Call(
             action="write a region",
             method="POST",
@@ -48,7 +49,7 @@ class Roi(Instance[E]):
             action="ask a region for points",
             method="POST",
             path=self.path("ptquery"),
-            body=json.dumps([[int(n) for n in point] for point in points]).encode(),
+            body=json.dumps([[integer(n) for n in point] for point in points]).encode(),
             content_type=JSON,
             decode=lambda reply: np.array(decoding.json_of(list)(reply), np.bool_),
         )

@@ -18,6 +18,8 @@ from wkdvid.client.twins import E, Instance
 ORDERS = ("cxyz", "zyxc", "zyx")
 LABELMAPS = frozenset({"labelmap", "labelarray"})
 """Types whose ``raw`` has scales and compressions."""
+COMPRESSING = LABELMAPS | {"labelblk"}
+"""Types whose ``raw`` has compressions; others send voxels as they are, whatever is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class Volume(Instance[E]):
         self.voxels_metadata, self.typename, self.view = metadata, typename, view or View()
         if self.view.order == "zyx" and metadata.channels != 1:
             raise InvalidArgument(f"order 'zyx' has no channels, and {name!r} has {metadata.channels}: take 'zyxc'")
+        if self.view.compression and typename not in COMPRESSING:
+            raise InvalidArgument(f"compression {self.view.compression!r} is of labels; {name!r} is {typename}")
 
     @property
     def axiskeys(self) -> str:

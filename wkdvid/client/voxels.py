@@ -44,6 +44,8 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
     """
 
     ThrottleTimeoutException = Busy
+    __iter__ = None
+    """Python would go on with ``volume[n]`` for ever: beyond the volume there are zeros."""
 
     @operation
     def get_ndarray(self, start: Corner, stop: Corner, *, progress: bool = False) -> Steps[Array]:

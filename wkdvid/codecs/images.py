@@ -23,7 +23,7 @@ _PNG = b"\x89PNG"
 _LARGEST_PNG_SIDE = 1_000_000
 """libpng's limit in pixels."""
 MIXED_AT_A_TIME = 1 << 20
-"""Pixels that are reckoned with in float64."""
+"""Pixels that are reckoned with in float64, or sorted by label."""
 _KINDS: dict[str, Kind] = {
     "": "png",
     "png": "png",
@@ -132,6 +132,14 @@ def pseudocolors(labels: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Labels (height, width) -> RGB (height, width, 3): the first bytes of each label's murmurhash3 (x86, 32 bits, seed
     0, of its 8 little-endian bytes), the high one first. So DVID colours them.
     """
+    colors = np.empty((*labels.shape, 3), np.uint8)
+    rows = max(MIXED_AT_A_TIME // max(labels.shape[1], 1), 1)
+    for start in range(0, len(labels), rows):
+        colors[start : start + rows] = _colors(labels[start : start + rows])
+    return colors
+
+
+def _colors(labels: NDArray[np.uint64]) -> NDArray[np.uint8]:
     known, places = np.unique(labels, return_inverse=True)
     hashes = [mmh3.hash(label.to_bytes(8, "little"), 0, signed=False) for label in known.tolist()]
     colors = np.array(hashes, ">u4").view(np.uint8).reshape(-1, 4)[:, :3]

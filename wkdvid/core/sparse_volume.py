@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from wkdvid.codecs import sparse_volume as codec
 from wkdvid.codecs.sparse_volume import Mask, Runs
@@ -127,11 +128,10 @@ class SparseVolume:
         async for batch in self.masks(reader):
             held += await asyncio.to_thread(_runs, batch)
             if sum(map(len, held)) >= PART_RUNS:
-                # What ends at the last block's border may go on in the next one, in the same lines.
                 part = await asyncio.to_thread(_joined, held)
-                ends = part[:, 0] + part[:, 3] == batch[-1][0].stop[0] if batch else np.zeros(len(part), np.bool_)
-                held = [part[ends]]
-                yield part[~ends]
+                goes_on = _ends_at(part, batch[-1][0]) if batch else np.zeros(len(part), np.bool_)
+                held = [part[goes_on]]
+                yield part[~goes_on]
         if any(map(len, held)):
             yield await asyncio.to_thread(_joined, held)
 
@@ -146,6 +146,15 @@ def within(blocks: Blocks, side: int, bounds: Box) -> Blocks:
 
 def _runs(batch: Sequence[tuple[Box, Mask]]) -> list[Runs]:
     return [codec.runs_of(mask, box.start) for box, mask in batch]
+
+
+def _ends_at(runs: Runs, block: Box) -> npt.NDArray[np.bool_]:
+    """Which runs end at the border of a block, in its own lines: the next block may go on with them."""
+    low, high = block.start, block.stop
+    x, y, z, length = runs.T
+    inside = (y >= low[1]) & (y < high[1]) & (z >= low[2]) & (z < high[2])
+    found: npt.NDArray[np.bool_] = inside & (x + length == high[0])
+    return found
 
 
 def _joined(held: Sequence[Runs]) -> Runs:

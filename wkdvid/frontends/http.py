@@ -181,13 +181,17 @@ async def send_parts(
     head = {**CORS, **(headers or {}), **sized}
     rest = aiter(parts)
     first = await anext(rest, b"")
-    if request.method == "HEAD":
+    is_head = request.method == "HEAD"
+    if is_head and length is not None:
         return HTTPResponse(status=status, headers=head, content_type=content_type)
     response = await request.respond(status=status, headers=head, content_type=content_type)
     if response is None:
         return None
     try:
         await response.send(first)
+        if is_head:  # sent without the body, and without a length since none is known
+            await response.eof()
+            return None
         async for part in rest:
             await response.send(part)
     except BaseException:

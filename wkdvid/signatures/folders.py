@@ -25,6 +25,11 @@ class SignatureFolders:
         """Of organization and dataset."""
         return self.root.joinpath(*(quote(name, safe=" $@") for name in key))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no dataset has any."""
+        return next(self.root.glob(f"[!.]*/*/{META}"), None) is None
+
     def index(self, key: tuple[str, str]) -> SignatureIndex | None:
         """The index as it is now; None: there is none.
 

@@ -133,10 +133,10 @@ class FileLabelIndex:
         return BLOCK
 
     async def sizes(self, labels: Sequence[int] | Labels) -> Labels:
-        wanted = np.asarray(labels, np.uint64)
-        return await asyncio.to_thread(self._find_sizes, wanted) if len(wanted) >= _MANY else self._find_sizes(wanted)
+        return await asyncio.to_thread(self._find_sizes, labels) if len(labels) >= _MANY else self._find_sizes(labels)
 
-    def _find_sizes(self, wanted: Labels) -> Labels:
+    def _find_sizes(self, labels: Sequence[int] | Labels) -> Labels:
+        wanted = np.asarray(labels, np.uint64)
         found = np.zeros(len(wanted), np.uint64)
         if len(self._labels):
             places = np.minimum(np.searchsorted(self._labels, wanted), len(self._labels) - 1)

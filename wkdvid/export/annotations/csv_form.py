@@ -24,12 +24,12 @@ _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 
 def header() -> bytes:
-    return ",".join(COLUMNS).encode() + b"\n"
+    return ",".join(COLUMNS).encode() + b"\r\n"
 
 
 def rows(annotations: Iterable[Annotation]) -> bytes:
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\r\n")  # so that a lone \r is quoted too
     for one in annotations:
         cells = texts(one)
         writer.writerow({**cells, **{name: _guarded(cells[name]) for name in _FREE}})

@@ -12,7 +12,7 @@ import orjson
 from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
 from wkdvid.core.users import User
-from wkdvid.errors import InvalidRequest, RequestError
+from wkdvid.errors import InvalidRequest, RequestError, UpstreamUnavailable
 from wkdvid.frontends.clio.stores import Clio
 
 
@@ -80,6 +80,18 @@ class Call:
             raise Unprocessable([problem(("query", name), "not true or false", "bool_parsing")])
         return _FLAGS[text.lower()]
 
+    def whole_number(self, name: str) -> int | None:
+        """A parameter of the query that is a whole number of 64 bits; None: it is not there.
+
+        Raises:
+            Unprocessable: it is none.
+        """
+        text = self.query.get(name)
+        number = None if text is None else whole_number(text)
+        if text is not None and number is None:
+            raise Unprocessable([problem(("query", name), "not a whole number of 64 bits", "int_parsing")])
+        return number
+
     def point(self) -> tuple[int, int, int]:
         """``x``, ``y`` and ``z`` of the query.
 
@@ -131,6 +143,12 @@ class Unprocessable(RequestError):
     def __init__(self, problems: list[Mapping[str, Any]]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems))
         self.problems = problems
+
+
+class NotYet(UpstreamUnavailable):
+    """What is asked for is still to be made. That is nobody's fault, so it is not logged."""
+
+    is_said = True
 
 
 def problem(loc: tuple[str | int, ...], msg: str, kind: str) -> Mapping[str, Any]:

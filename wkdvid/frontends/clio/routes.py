@@ -15,7 +15,18 @@ from sanic.response import HTTPResponse
 from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
 from wkdvid.core.users import User
 from wkdvid.errors import Forbidden, WkdvidError
-from wkdvid.frontends.clio import bridge, datasets, login, points, typed, users, values, volumes
+from wkdvid.frontends.clio import (
+    bridge,
+    datasets,
+    login,
+    points,
+    signatures,
+    transfers,
+    typed,
+    users,
+    values,
+    volumes,
+)
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route
 from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
@@ -43,6 +54,8 @@ BOTH: Sequence[Route] = (
     *values.ROUTES,
     *neurons.ROUTES,
     *volumes.ROUTES,
+    *signatures.ROUTES,
+    *transfers.ROUTES,
 )
 """The same in all versions."""
 CURRENT_ROUTES: Sequence[Route] = (*typed.CURRENT, *bridge.ROUTES)
@@ -51,15 +64,19 @@ OLD_ROUTES: Sequence[Route] = typed.OLD
 
 def blueprint(config: ClioConfig) -> Blueprint:
     bp = Blueprint("clio")
-    _add(bp, config.url_prefix or "", login.ROUTES)
+    _add(bp, config.url_prefix or "", (*login.ROUTES, *transfers.CACHE))
     for prefixes, routes in ((CURRENT, (*BOTH, *CURRENT_ROUTES)), (OLD, (*BOTH, *OLD_ROUTES))):
         for prefix in prefixes:
-            _add(bp, (config.url_prefix or "") + prefix, routes)
+            _add(bp, (config.url_prefix or "") + prefix, routes, again=prefix != prefixes[0])
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def _add(bp: Blueprint, prefix: str, routes: Iterable[Route]) -> None:
+def _add(bp: Blueprint, prefix: str, routes: Iterable[Route], *, again: bool = False) -> None:
+    """
+    Args:
+        again: Whether the same routes are described under another prefix.
+    """
     for route in routes:
         methods = (*route.methods, "HEAD") if "GET" in route.methods else route.methods
         name = f"{route.methods[0]}_{prefix}{route.path}".translate(str.maketrans("/<>:.-", "______"))
@@ -72,6 +89,8 @@ def _add(bp: Blueprint, prefix: str, routes: Iterable[Route]) -> None:
             unquote=True,
             ignore_body=False,
             ctx_access=f"clio {route.access.value}",
+            ctx_path=route.path,
+            ctx_again=again,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wkdvid.clio_config import ClioConfig
@@ -21,6 +22,7 @@ from wkdvid.metadata.clio.values import Values
 from wkdvid.metadata.clio.volumes import SiteReports, Volumes
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.queries import Queries
+from wkdvid.signatures.folders import SignatureFolders
 
 if TYPE_CHECKING:
     from wkdvid.identity.login import Login
@@ -69,6 +71,9 @@ class Clio:
     neurons: Neurons
     volumes: Volumes
     site_reports: SiteReports
+    signatures: SignatureFolders
+    transfers: Path
+    """Folder of the volumes that transfers have made."""
 
     @property
     def users(self) -> Users:
@@ -91,4 +96,6 @@ def open_clio(config: Config, catalog: Catalog, identities: Identities, login: L
         neurons=Neurons(queries),
         volumes=Volumes(queries),
         site_reports=SiteReports(queries),
+        signatures=SignatureFolders(config.signatures_dir),
+        transfers=config.transfers_dir,
     )

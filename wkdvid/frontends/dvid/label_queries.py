@@ -114,7 +114,10 @@ async def maxlabel(call: Call[VoxelInstance]) -> Answer:
 
 
 async def nextlabel(call: Call[VoxelInstance]) -> Answer:
-    return json_answer({"nextlabel": _largest(call) + 1})
+    following = _largest(call) + 1
+    if following == EVERY:
+        raise UnsupportedRequest(f"there is no label after {following - 1}, the largest of 64 bits")
+    return json_answer({"nextlabel": following})
 
 
 def _largest(call: Call[VoxelInstance]) -> int:
@@ -166,6 +169,10 @@ def _message(label: int, entries: Entries) -> bytes:
     return label_index_protobuf.label_index(label, entries.blocks, entries.counts)
 
 
+def _recorded(record: Callable[[int, bytes], bytes], label: int, entries: Entries) -> bytes:
+    return record(label, _message(label, entries))
+
+
 async def indices(call: Call[VoxelInstance]) -> Answer:
     """One LabelIndices message: its members follow each other."""
     return await _indices(call, lambda label, message: label_index_protobuf.indices_member(message))
@@ -186,8 +193,7 @@ async def _indices(call: Call[VoxelInstance], record: Callable[[int, bytes], byt
 
     async def records() -> AsyncIterator[bytes]:
         for label in labels:
-            message = await asyncio.to_thread(_message, label, await index.entries(label))
-            yield await asyncio.to_thread(record, label, message)
+            yield await asyncio.to_thread(_recorded, record, label, await index.entries(label))
 
     return Answer(parts=gathered(records()))
 

@@ -116,11 +116,14 @@ def parse_plane(parts: Sequence[str], voxel_sides: Float3) -> Plane:
     resolution = _number(parts[3])
     if resolution <= 0:
         raise InvalidRequest(f"res: {parts[3][:80]!r} is no number of nanometres above 0")
-    width, height = (int(math.dist(end, corner) / resolution) for end in (right, down))
     sides = np.array(voxel_sides)
     places = [point / sides for point in (corner, right, down)]
     if max(abs(place).max() for place in places) >= LARGEST_PLACE:
         raise InvalidRequest("the corners are farther away than 32 bits can count voxels")
+    lengths = [math.dist(end, corner) / resolution for end in (right, down)]
+    if max(lengths) >= LARGEST_PLACE:
+        raise InvalidRequest(f"res: at {parts[3][:80]!r} nm the image has more pixels along a side than 32 bits count")
+    width, height = map(int, lengths)
     start, columns, rows = places
     return Plane(
         _float3(start),

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.deadline import one_deadline
-from wkdvid.core.geometry import Box, Vec3, divide_down
+from wkdvid.core.geometry import Box, Vec3
+from wkdvid.core.limits import Limits
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.services import Services
 from wkdvid.errors import InvalidRequest
 from wkdvid.frontends.dvid import parse
 from wkdvid.frontends.dvid.calls import Answer, Call, json_answer
 from wkdvid.frontends.dvid.instances import VoxelInstance
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
 async def label(call: Call[VoxelInstance]) -> Answer:
@@ -37,32 +44,32 @@ async def labels_at(services: Services, instance: VoxelInstance, scale: Scale, p
         TooLarge: the points lie in more blocks, or need more voxels, than one request may read.
         BackendError: one of them could not be read.
     """
-    together = await asyncio.to_thread(_by_block, points, instance.block)
-    parse.check_count(len(together), services.limits)
-    boxes = [_bounds([points[i] for i in members]) for members in together]
-    services.reader.check(scale, sum(services.reader.source_voxels(scale, box) for box in boxes))
-    found = [0] * len(points)
+    places = await asyncio.to_thread(lambda: np.array(points, np.int64).reshape(-1, 3))
+    groups = await asyncio.to_thread(_by_block, places, instance.block, services.limits)
+    services.reader.check(scale, sum(services.reader.source_voxels(scale, box) for box, _ in groups))
+    found = np.zeros(len(points), np.uint64)
 
-    async def read(group: tuple[Box, Sequence[int]]) -> None:
+    async def read(group: tuple[Box, Numbers]) -> None:
         box, members = group
         array = await services.reader.read(instance.layer, scale, box)
-        for i in members:
-            x, y, z = (a - b for a, b in zip(points[i], box.start, strict=True))
-            found[i] = int(array[0, x, y, z])
+        x, y, z = (places[members] - box.start).T
+        found[members] = array[0, x, y, z]
 
     with one_deadline():
-        await for_each(read, list(zip(boxes, together, strict=True)))
-    return found
+        await for_each(read, groups)
+    labels: list[int] = found.tolist()
+    return labels
 
 
-def _by_block(points: Sequence[Vec3], block: int) -> Sequence[Sequence[int]]:
-    """Positions in ``points`` of those that lie in one block."""
-    together: dict[Vec3, list[int]] = {}
-    for i, point in enumerate(points):
-        together.setdefault(divide_down(point, (block, block, block)), []).append(i)
-    return list(together.values())
+def _by_block(places: Numbers, block: int, limits: Limits) -> Sequence[tuple[Box, Numbers]]:
+    """The points that lie in one block: a box around them, and their positions in ``places``."""
+    blocks = places // block
+    order = np.lexsort(blocks.T)
+    begins = np.flatnonzero((np.diff(blocks[order], axis=0, prepend=blocks[order][:1] - 1) != 0).any(axis=1))
+    parse.check_count(len(begins), limits)
+    return [(_box_around(places[members]), members) for members in np.split(order, begins[1:]) if len(members)]
 
 
-def _bounds(points: Sequence[Vec3]) -> Box:
-    xs, ys, zs = zip(*points, strict=True)
-    return Box((min(xs), min(ys), min(zs)), (max(xs) + 1, max(ys) + 1, max(zs) + 1))
+def _box_around(places: Numbers) -> Box:
+    (x0, y0, z0), (x1, y1, z1) = places.min(axis=0).tolist(), (places.max(axis=0) + 1).tolist()
+    return Box((x0, y0, z0), (x1, y1, z1))

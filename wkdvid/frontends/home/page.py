@@ -14,7 +14,7 @@ from wkdvid.frontends.addresses import neuroglancer_address
 
 HEADINGS = ("Dataset", "State", "Layer", "Type", "Size in voxels", "Voxel in nm", "Neuroglancer")
 LAYER_COLUMNS = len(HEADINGS) - 2
-DOCS = """\
+_DESCRIPTION = """\
 <!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -23,9 +23,11 @@ DOCS = """\
 <div id="swagger-ui"><noscript>This page needs JavaScript; the description itself is <a href="openapi.json">JSON</a>.\
 </noscript></div>
 <script src="assets/swagger-ui-bundle.js"></script>
-<script src="assets/docs.js"></script>
+<script src="assets/{script}"></script>
 </html>
 """
+DOCS = _DESCRIPTION.format(script="docs.js")
+REDOC = _DESCRIPTION.format(script="redoc.js")
 
 
 def home_page(datasets: Sequence[Dataset], base: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from sanic import Blueprint
@@ -13,7 +14,7 @@ from swagger_ui_bundle import swagger_ui_path
 
 from wkdvid.errors import WkdvidError
 from wkdvid.frontends.home.openapi import describe_routes
-from wkdvid.frontends.home.page import DOCS, failure_page, home_page
+from wkdvid.frontends.home.page import DOCS, REDOC, failure_page, home_page
 from wkdvid.frontends.http import CORS, HTML, TEXT, base_of, json_reply, reply, services_of, token_of
 
 log = logging.getLogger("wkdvid.home")
@@ -32,6 +33,7 @@ STATIC = Path(__file__).parent / "static"
 ASSETS: Mapping[str, tuple[Path, str]] = {
     "home.css": (STATIC / "home.css", CSS),
     "docs.js": (STATIC / "docs.js", JAVASCRIPT),
+    "redoc.js": (STATIC / "redoc.js", JAVASCRIPT),
     "swagger-ui.css": (Path(str(swagger_ui_path)) / "swagger-ui.css", CSS),
     "swagger-ui-bundle.js": (Path(str(swagger_ui_path)) / "swagger-ui-bundle.js", JAVASCRIPT),
 }
@@ -41,7 +43,8 @@ ASSETS: Mapping[str, tuple[Path, str]] = {
 def blueprint() -> Blueprint:
     bp = Blueprint("home")
     bp.add_route(index, "/", methods=READING, ctx_access="read")
-    bp.add_route(docs, "/docs", methods=READING, ctx_access="public")
+    bp.add_route(partial(docs, DOCS), "/docs", methods=READING, name="docs", ctx_access="public")
+    bp.add_route(partial(docs, REDOC), "/redoc", methods=READING, name="redoc", ctx_access="public")
     bp.add_route(description, "/openapi.json", methods=READING, ctx_access="public")
     bp.add_route(asset, "/assets/<name>", methods=READING, ctx_access="public")
     bp.add_route(icon, "/favicon.ico", methods=READING, ctx_access="public")
@@ -54,10 +57,10 @@ async def index(request: Request) -> HTTPResponse:
     return _page(home_page(datasets, base_of(request)))
 
 
-async def docs(request: Request) -> HTTPResponse:
+async def docs(page: str, request: Request) -> HTTPResponse:
     if request.path.endswith("/"):
-        return redirect("../docs")  # what the page loads is named relative to it
-    return _page(DOCS)
+        return redirect(f"..{request.path.rstrip('/')}")  # what the page loads is named relative to it
+    return _page(page)
 
 
 async def description(request: Request) -> HTTPResponse:

@@ -183,7 +183,9 @@ async def query(call: Call) -> Any:
     matches, show = compiled(body), _shown(call)
     only_ids = call.flag("onlyid")
     records = _records(call, 0, await _version(call))
-    return [record[id_field] if only_ids else show(record) async for record in records if matches(record)]
+    if only_ids:
+        return [record[id_field] async for record in records if id_field in record and matches(record)]
+    return [show(record) async for record in records if matches(record)]
 
 
 # ---- writing ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,43 @@
+"""The routes that are this server's own: pages, inspections, jobs, flame graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wkdvid.frontends.home.operations.operation import HTML, JSON, OCTETS, TEXT, Operation
+
+_JOBS: Mapping[str, Operation] = {
+    "POST /api/jobs": Operation(
+        "Begin long work, or go on with it; the body names kind (pyramid, index, signatures, transfer), dataset, layer",
+        "The job.",
+        body=JSON,
+    ),
+    "GET /api/jobs": Operation("List the newest jobs", "A list."),
+    "GET /api/jobs/{job}": Operation("How far a job is", "State, tasks done, tasks in all, and a message."),
+    "DELETE /api/jobs/{job}": Operation("Cancel a job and remove what it has made", "The job."),
+    "GET /api/jobs/{job}/events": Operation(
+        "Follow a job until it ends", "Server-sent events, each the job as it is then.", "text/event-stream"
+    ),
+}
+_SECONDS = {"seconds": "1 to 60; 20 if not given"}
+_TRACE: Mapping[str, Operation] = {
+    **{f"GET {path}": Operation("The page that records", "A page.", HTML) for path in ("/trace", "/triggers/trace")},
+    "POST /trace": Operation("Record what the server spends its time on", "A flame graph.", "image/svg+xml", _SECONDS),
+    "POST /triggers/trace": Operation("Record what the server spends its time on", "Ok", TEXT, _SECONDS),
+    "GET /triggers/trace/flame.svg": Operation("What was recorded last", "A flame graph.", "image/svg+xml"),
+}
+OWN: Mapping[str, Operation] = {
+    "GET /": Operation("The page that lists the datasets", "A page.", HTML),
+    "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
+    "GET /redoc": Operation("This description, to read", "A page.", HTML),
+    "GET /openapi.json": Operation("This description", "OpenAPI 3.0."),
+    "GET /assets/{name}": Operation("What the pages load", "A file.", OCTETS),
+    "POST /api/inspect": Operation(
+        'Look at a source, as a registration would: {"source": URL}, or an entry with its backend',
+        "Layers and levels, a sample of their chunks, what would be served, and what is wrong.",
+        body=JSON,
+    ),
+    "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
+    **_TRACE,
+    **_JOBS,
+}
