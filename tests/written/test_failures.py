@@ -103,6 +103,18 @@ async def test_labels_that_cannot_be_counted_are_counted_later(worker: Worker) -
     assert worker.journal.paths() == []
 
 
+async def test_what_a_commit_does_meanwhile_is_done(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    root = await left_undone(worker)
+    _, node, _ = await worker.at(root, "v")
+    async with worker.locks.committing(node.version):
+        mending = asyncio.create_task(worker.volumes.mend())
+        await asyncio.sleep(0.05)  # until it waits for the node
+        worker.journal.forget(*worker.journal.paths())
+        await worker.repositories.commit(root, None, [])
+    await mending
+    assert "not mended yet" not in caplog.text
+
+
 async def test_what_is_being_written_is_not_taken_for_left_undone(worker: Worker) -> None:
     root = await worker.make("labelmap", max_scale=1)
     at = await worker.at(root, "v")

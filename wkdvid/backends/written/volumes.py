@@ -254,7 +254,8 @@ class Volumes:
             try:
                 await self._mend(path)
             except WkdvidError as error:
-                log.warning("a write that was broken off is not mended yet: %s", error)
+                if path.exists():  # else a commit came first, and has done it
+                    log.warning("a write that was broken off is not mended yet: %s", error)
 
     async def _mend(self, path: Path) -> None:
         """The node is locked before the note, so that a commit finds the notes of its node free."""

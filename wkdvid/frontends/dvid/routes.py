@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -182,8 +183,10 @@ async def _received(
         raise
     if handler not in _endpoints(found).large:
         stream.request_max_size = limits.body_bytes
-    await request.receive_body()  # type: ignore[no-untyped-call]
-    return found, handler, request.body
+    body = BytesIO()  # Sanic would hold a large body twice, in pieces and joined
+    async for data in stream:
+        body.write(data)
+    return found, handler, body.getvalue()
 
 
 def _require_text(request: Request) -> None:
