@@ -211,3 +211,19 @@ def test_a_dask_array_is_computed_in_other_processes(shelf: Shelf, sync_client: 
     array = sync_client.voxels(UUID, "ramp").as_dask()
     copy = pickle.loads(pickle.dumps(array))
     assert np.array_equal(copy.compute(scheduler="synchronous")[0], shelf.arrays["ramp"])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_array_that_is_another_by_now_is_not_gone_on_with(sync_client: Client, tmp_path: Path, suffix: str) -> None:
+    volume, path = sync_client.voxels(UUID, "ramp"), tmp_path / f"ramp.{suffix}"
+    corners = ((0, 0, 0, 0), (1, 64, 64, 64))
+    volume.download(path, *corners)
+    if suffix == "npy":
+        np.save(path, np.zeros(3, np.uint8))
+    else:
+        zarr.create_array(str(path), shape=(3,), dtype="u1", overwrite=True)
+    with pytest.raises(InvalidArgument, match="to begin anew"):
+        volume.download(path, *corners)
+    (path if suffix == "npy" else path / "zarr.json").write_bytes(b"junk")
+    with pytest.raises(InvalidArgument, match=path.name):
+        volume.download(path, *corners)

@@ -157,10 +157,11 @@ async def test_compressions_of_labels(client: Either, shelf: Shelf, compression:
 
 
 async def test_labels_at_points(client: Either) -> None:
-    labels: Any = client.labels(UUID, "labels")
-    for ask, points in ((labels.label, (12.5, 4, 3)), (labels.labels, [(12, 4, 3.5)])):
+    labels = client.labels(UUID, "labels")
+    between: Any = (12, 4, 3.5)
+    for call in (lambda: labels.label(between), lambda: labels.labels([between])):
         with pytest.raises(InvalidSelection):
-            await value(ask(points))
+            await value(call())
     assert await value(labels.label((12, 4, 3))) == 77
     found = await value(labels.labels([(12, 4, 3), (0, 0, 0), (40, 40, 40)]))
     assert (found.dtype.name, found.tolist()) == ("uint64", [77, 0, 10**12])
@@ -256,8 +257,7 @@ def test_slicings_that_are_refused(sync_client: Client, key: Any) -> None:
 
 
 def test_channels_can_be_chosen(shelf: Shelf, sync_client: Client) -> None:
-    volume: Any = sync_client.voxels(UUID, "rgb")
-    whole = expected(shelf, "rgb")
+    volume, whole = sync_client.voxels(UUID, "rgb"), expected(shelf, "rgb")
     for channel in (0, 2, -1, slice(0, 4, 2), slice(1, 3), slice(-2, None)):
         assert np.array_equal(volume[channel, 3:9, ..., 2], whole[channel, 3:9, ..., 2])
     assert [channel.shape for channel in volume] == [(30, 20, 10)] * 4
@@ -307,10 +307,12 @@ async def test_what_cannot_be_awaited_says_so(shelf: Shelf) -> None:
             volume.as_dask()
 
 
-def test_a_volume_is_not_gone_through(sync_client: Client) -> None:
-    """It would have no end: outside there are zeros."""
-    with pytest.raises(TypeError):
-        iter(sync_client.voxels(UUID, "ramp", order="zyx"))
+def test_going_through_a_volume_ends(shelf: Shelf, sync_client: Client) -> None:
+    """Outside there are zeros, without end."""
+    planes = iter(sync_client.voxels(UUID, "rgb", order="zyxc"))
+    whole = expected(shelf, "rgb").T
+    assert all(np.array_equal(next(planes), plane) for plane in whole)
+    assert next(planes, None) is None
 
 
 async def test_what_the_server_refuses(client: Either) -> None:

@@ -9,6 +9,8 @@ from tests.clio.made_up import MadeUp
 from tests.clio.test_routes import ROUTES
 from wkdvid.frontends.home.openapi import template
 
+pytestmark = pytest.mark.parametrize("clio", ["sqlite"], indirect=True, scope="module")
+
 EXAMPLES = 2
 """For each operation; the soak tests have more."""
 OPERATIONS = sorted((method, template(uri)) for method, uri, _ in ROUTES if uri.startswith("/v2/") and method != "PUT")

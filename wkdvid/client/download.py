@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +37,10 @@ class Target:
 
 
 class _Store(Protocol):
+    @property
+    def shape(self) -> Point: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
     def __setitem__(self, index: Any, array: Array) -> None: ...
 
 
@@ -71,6 +75,23 @@ def _open_zarr(target: Target, *, anew: bool) -> _Store:
 _FORMATS = {".npy": _open_npy, ".zarr": _open_zarr}
 
 
+def _checked(open_store: Callable[..., _Store], target: Target, *, anew: bool) -> _Store:
+    """
+    Raises:
+        InvalidArgument: there is something else by now than what was begun.
+    """
+    try:
+        store = open_store(target, anew=anew)
+    except (ValueError, FileNotFoundError) as error:
+        raise InvalidArgument(f"{target.path}: {error}") from error
+    if (store.shape, store.dtype) != (target.shape, target.dtype):
+        raise InvalidArgument(
+            f"{target.path} is {store.shape} of {store.dtype}, the download {target.shape} of {target.dtype};"
+            " remove it to begin anew"
+        )
+    return store
+
+
 class Download:
     """
     Raises:
@@ -84,7 +105,7 @@ class Download:
             raise InvalidArgument(f"{target.path}: one of {', '.join(_FORMATS)} is expected at the end")
         heading = json.dumps(target.about, sort_keys=True)
         self.done = self._begin(target.path, heading)
-        self._store = open_store(target, anew=not self.done)
+        self._store = _checked(open_store, target, anew=not self.done)
         self._lock = threading.Lock()
 
     def _begin(self, path: Path, heading: str) -> set[str]:

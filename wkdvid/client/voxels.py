@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,8 +44,6 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
     """
 
     ThrottleTimeoutException = Busy
-    __iter__ = None
-    """Python would go on with ``volume[n]`` for ever: beyond the volume there are zeros."""
 
     @operation
     def get_ndarray(self, start: Corner, stop: Corner, *, progress: bool = False) -> Steps[Array]:
@@ -78,6 +76,14 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         if not selection.is_dense:
             raise InvalidSelection("only dense boxes with all channels can be written: no steps, no single channel")
         self.post_ndarray(selection.start, selection.stop, array)
+
+    def __iter__(self: VoxelsAccessor[Sync]) -> Iterator[Array]:
+        """Along the first axis, as far as ``volume[...]`` goes. ``volume[n]`` itself has no end: outside are zeros."""
+        self._require_blocking("going through a volume")
+        end = self.shape[0]
+        if end is None:
+            raise InvalidSelection("the volume has no voxels yet")
+        return (self[n] for n in range(end))
 
     def __array__(self: VoxelsAccessor[Sync], dtype: Any = None, copy: bool | None = None) -> Array:
         """All voxels, from coordinate 0 on: ``numpy.asarray(volume)``."""

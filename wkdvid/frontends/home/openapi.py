@@ -104,7 +104,7 @@ def _operation(path: str, known: Operation, access: str) -> dict[str, Any]:
         **body,
         "responses": {
             str(known.success): {"description": known.answer, "content": {known.content_type: {}}},
-            **_failures(known.fails, access),
+            **_failures(_fails(path, known, access), access),
         },
         "security": [{"token": []}] if needs_token(access) else [],
     }
@@ -115,6 +115,13 @@ def _failures(statuses: Sequence[int] | None, access: str) -> Mapping[str, Any]:
         return {"default": {"description": "What was wrong, as JSON or, from DVID's routes, as text."}}
     known = {*statuses, *_ALWAYS, *(_WITH_TOKEN if needs_token(access) else ())}
     return {str(status): {"description": _FAILURES[status], "content": {JSON: {}}} for status in sorted(known)}
+
+
+def _fails(path: str, known: Operation, access: str) -> Sequence[int] | None:
+    """A name in a path of clio's may be none."""
+    if known.fails is None or not access.startswith("clio ") or "{" not in path:
+        return known.fails
+    return (*known.fails, 400)
 
 
 def needs_token(access: str) -> bool:

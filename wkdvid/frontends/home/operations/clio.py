@@ -189,6 +189,7 @@ _VALUES: Mapping[str, Operation] = {
     ),
     "POST /pull-request": _post("Hand in a value", schema=schemas.PULL, fails=(400, 404, 413)),
     "POST /site-reports": _post("Report on a site"),
+    "GET /audit": _get("List changes, the newest first", "A list.", fails=(422,)),
 }
 _JSON_ANNOTATIONS: Mapping[str, Operation] = {
     f"GET {_NEURONS}/fields": _get("List names of fields", "A list."),
