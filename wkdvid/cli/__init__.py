@@ -37,7 +37,7 @@ USAGE_ERROR = 2
 FAILED = 1
 INTERRUPTED = 130
 
-DESCRIPTION = "Serves connectomics volumes, where they already are, over the DVID and webKnossos protocols."
+DESCRIPTION = "Serves connectomics volumes, where they already are, over the DVID, webKnossos and clio protocols."
 EXAMPLES = """\
 examples:
   wkdvid sample                                   write a volume to try it with, below ./data
