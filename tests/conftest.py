@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -34,6 +35,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell ignores SIGINT in what it runs in the background, and with it all that the tests start."""
 
 collect_ignore = [] if real_data_folder() else ["dvid/test_golden.py", "dvid/test_golden_replay.py"]
+
+
+SLOW = ("soak/", "jobs/", "clients/", "main_server/", "test_workers", "test_killed", "test_durability", "test_bench")
+"""In the paths of files whose few tests wait long: they begin first, so that none is left alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long, then those of many tests: with ``--no-loadscope-reorder`` processes take them so."""
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not any(part in str(item.path) for part in SLOW), -counts[item.path], str(item.path)))
 
 
 def pytest_report_header() -> str:
