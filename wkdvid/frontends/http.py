@@ -193,11 +193,13 @@ async def send_parts(
     response = await request.respond(status=status, headers=head, content_type=content_type)
     if response is None:
         return None
+    if is_head:  # without a length, since none is known
+        await response.send(b"")
+        stream: Any = request.stream
+        stream.send(b"", end_stream=True)  # of a HEAD Sanic's is no coroutine, so that ``eof`` cannot await it
+        return None
     try:
         await response.send(first)
-        if is_head:  # sent without the body, and without a length since none is known
-            await response.eof()
-            return None
         async for part in rest:
             await response.send(part)
     except BaseException:

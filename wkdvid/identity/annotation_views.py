@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from wkdvid.core.access import Action, Authorizer, Protected, allowed
 from wkdvid.core.annotations import AnnotationStore, Selection, View
 from wkdvid.core.users import User, Users
-from wkdvid.errors import Forbidden, Unauthorized
+from wkdvid.errors import DatabaseUnavailable, Forbidden, Unauthorized
 from wkdvid.identity.chain import Identities
 
 
@@ -18,6 +19,7 @@ class AnnotationViews:
         self._identities = identities
         self._authorizer = authorizer
         self._store = store
+        self._known: Sequence[str] = ()
 
     async def of(self, dataset: Protected, token: str | None) -> View | None:
         held = str(dataset.key)
@@ -35,7 +37,10 @@ class AnnotationViews:
         return await own_and_groups(user, user.groups, self._identities.users)
 
     async def datasets(self) -> Sequence[str]:
-        return await self._store.datasets()
+        """While the database does not answer, those that are known: what has none is listed all the same."""
+        with contextlib.suppress(DatabaseUnavailable):
+            self._known = await self._store.datasets()
+        return self._known
 
 
 async def own_and_groups(user: User, groups: Sequence[str], users: Users) -> Sequence[str]:
