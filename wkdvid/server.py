@@ -457,7 +457,7 @@ def _limit_of(request: Request, error: Exception) -> str:
     if "header" in str(error):
         return f" of {HEAD_BYTES} bytes, a URL that of {URL_BYTES} bytes"
     limits, stream = request.app.ctx.services.limits, request.stream
-    if stream is not None and stream.request_max_size == limits.written_bytes:
+    if stream is not None and stream.request_max_size != request.app.config.REQUEST_MAX_SIZE:
         return f" of {limits.written_bytes} bytes (limits.written_bytes)"
     return f" of {limits.body_bytes} bytes (limits.body_bytes)"
 

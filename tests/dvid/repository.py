@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tests.servers import Server
-
-TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,6 @@ def new_repository(server: Server) -> Repository:
 
 
 def ask(server: Server, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(ConnectionError):  # who refuses a large body closes before all of it is sent
-            return _asked(server, method, path, body)
-    return _asked(server, method, path, body)
-
-
-def _asked(server: Server, method: str, path: str, body: bytes) -> tuple[int, bytes]:
     address = urlsplit(server.base)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     try:

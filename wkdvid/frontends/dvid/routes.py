@@ -14,7 +14,7 @@ from sanic import Blueprint, Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from wkdvid.errors import InvalidRequest, UnsupportedRequest, WkdvidError
+from wkdvid.errors import InvalidRequest, TooLarge, UnsupportedRequest, WkdvidError
 from wkdvid.frontends.dvid import (
     annotation,
     documents,
@@ -56,6 +56,8 @@ log = logging.getLogger("wkdvid.dvid")
 
 OTHERS = ("POST", "PUT", "DELETE")
 PLAIN = "text/plain"
+DRAINED = 2
+"""Times the largest body are read, and not kept, before the connection is closed: then the answer is read too."""
 SEGMENTS = 5
 """Path segments after an instance's endpoint; what is more than it needs is ignored."""
 ENDPOINTS: Mapping[str, Endpoints] = {
@@ -171,7 +173,7 @@ async def _received(
     """With its body. What is written may be larger than other bodies; it is kept for those who may write."""
     stream: Any = request.stream
     limits = services_of(request).limits
-    stream.request_max_size = limits.written_bytes
+    stream.request_max_size = DRAINED * limits.written_bytes
     try:
         await refuse_in_read_only_mode(request)
         found, handler = await _asked_for(request, uuid, name, endpoint, parts)
@@ -181,11 +183,15 @@ async def _received(
         async for _ in stream:  # who is still sending does not read the answer
             pass
         raise
-    if handler not in _endpoints(found).large:
-        stream.request_max_size = limits.body_bytes
-    body = BytesIO()  # Sanic would hold a large body twice, in pieces and joined
+    name = "written_bytes" if handler in _endpoints(found).large else "body_bytes"
+    limit: int = getattr(limits, name)
+    body, length = BytesIO(), 0  # Sanic would hold a large body twice, in pieces and joined
     async for data in stream:
-        body.write(data)
+        length += len(data)
+        if length <= limit:
+            body.write(data)
+    if length > limit:
+        raise TooLarge(f"the body has {length} bytes, the limit is {limit} (limits.{name})")
     return found, handler, body.getvalue()
 
 
