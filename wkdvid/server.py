@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -467,7 +468,7 @@ def work(config: Config, listener: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
     configure_logging()
     app = create_app(config)
-    app.after_server_start(_heed_the_end)
+    app.after_server_start(_begun)
     app.prepare(
         sock=listener,
         backlog=BACKLOG,
@@ -479,5 +480,7 @@ def work(config: Config, listener: socket.socket) -> None:
     Sanic.serve_single(app)
 
 
-async def _heed_the_end(app: App) -> None:
+async def _begun(app: App) -> None:
     heed_the_end(partial(app.stop, terminate=False))
+    gc.freeze()  # modules and routes stay for good
+    gc.enable()

@@ -62,6 +62,9 @@ def _serve(config: Config, *, reload: bool) -> int:
 
 def _work(config: Config, listener: socket.socket) -> None:
     """What a worker process does; the main one imports none of it."""
+    import gc
+
+    gc.disable()  # until the server has begun: looking through what is imported, again and again, takes a sixth of that
     from wkdvid.server import work
 
     work(config, listener)
