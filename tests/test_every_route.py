@@ -195,16 +195,11 @@ def test_every_reading_route_has_a_case() -> None:
     Sanic.unregister_app(app)  # another test makes one of the same name
     app.router.finalize()
     reading = {"/" + route.path for route in app.router.routes if route.ctx.access == "read"}
-    same = {re.sub(r"^/data/v\d+/|:str|:path|(/<part\d:str>)+$", _shortened, path) for path in reading}
+    same = {re.sub(r":str|:path|(/<part\d:str>)+$", "", path) for path in reading}
     of_layers = {case.route for case in OF_LAYERS + OF_SEGMENTS}
     assert same == ROUTES_WITHOUT_VOXELS | of_layers | {INSTANCES}
     for typename, of_type in (("uint8blk", OF_IMAGES), ("labelmap", OF_LABELS)):
         assert {*ENDPOINTS[typename].handlers} - WITHOUT_VOXELS == {case.route for case in of_type} - of_layers
-
-
-def _shortened(found: re.Match[str]) -> str:
-    """Without version, types of parameters, and parts after an endpoint."""
-    return "/data/" if found[0].startswith("/data/") else ""
 
 
 # ---- volumes and servers ------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from sanic import Sanic
 from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
@@ -65,6 +65,7 @@ from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.router import PrefixRouter
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
 from wkdvid.frontends.webknossos import reports
@@ -79,8 +80,6 @@ from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.logs import configure_logging
-from wkdvid.main_server.client import Client
-from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import open_datasets
@@ -101,6 +100,9 @@ from wkdvid.transfer.job import KIND as TRANSFER
 from wkdvid.transfer.job import TransferKind
 from wkdvid.transfer.models import Models
 from wkdvid.workers import BACKLOG, heed_the_end
+
+if TYPE_CHECKING:
+    from wkdvid.main_server.link import Link
 
 log = logging.getLogger("wkdvid.server")
 
@@ -145,7 +147,7 @@ class ReportableRequest(Request):
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
     Http.HEADER_CEILING = HEAD_BYTES
-    app = Sanic("wkdvid", configure_logging=False, request_class=ReportableRequest)
+    app = Sanic("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ReportableRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
@@ -287,9 +289,10 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
 
 def datastore_services(config: Config, services: Services) -> Services:
     """What the routes of webKnossos are given: in mode ``clio`` those who may read by a main server do too."""
-    if config.access.mode != "clio" or not isinstance(services.main_server, Link):
+    if config.access.mode != "clio" or isinstance(services.main_server, NoMainServer):
         return services
-    return replace(services, authorizer=EitherAuthorizer(services.authorizer, services.main_server.authorizer))
+    main = cast("Link", services.main_server)
+    return replace(services, authorizer=EitherAuthorizer(services.authorizer, main.authorizer))
 
 
 def _volumes(
@@ -362,6 +365,9 @@ def _link(config: Config, catalog: Catalog) -> Link | None:
     settings, forms = config.webknossos, reports.forms(config.server.own_url)
     if settings.url is None or settings.key is None:
         return None
+    from wkdvid.main_server.client import Client  # noqa: PLC0415 - slow to import, and not everybody has one
+    from wkdvid.main_server.link import Link  # noqa: PLC0415
+
     client = Client(settings.url, settings.name, settings.key)
     return Link(client, catalog, _reporting_lock(config), forms, config.server.main_servers_way)
 

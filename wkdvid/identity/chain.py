@@ -7,15 +7,17 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import jwt
 from cachebox import LRUCache
 
 from wkdvid.core.users import ADMIN, User, Users
 from wkdvid.errors import Forbidden, Unauthorized
 from wkdvid.identity.claims import Identity
-from wkdvid.identity.oidc import OidcVerifier
 from wkdvid.identity.own import ISSUER, OwnTokens
+
+if TYPE_CHECKING:
+    from wkdvid.identity.oidc import OidcVerifier
 
 KEPT = 20_000
 """Tokens whose check is not repeated."""
@@ -130,6 +132,8 @@ class Identities:
 
 def _issuer(token: str) -> str | None:
     """Whom a JWT says it is from, not verified: "" if nobody. None: it is no JWT."""
+    import jwt  # noqa: PLC0415 - slow to import, and not needed where nobody sends a token
+
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
     except jwt.PyJWTError:
