@@ -6,14 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
-import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sanic import Sanic
@@ -23,6 +20,7 @@ from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.access_log import AccessLog
 from wkdvid.backends.failures import passing_answers
 from wkdvid.backends.label_index.job import KIND as INDEX
 from wkdvid.backends.label_index.job import IndexKind
@@ -47,7 +45,6 @@ from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.job_layers import JobLayers
 from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
 from wkdvid.core.main_server import NoMainServer
-from wkdvid.core.metrics import BOARD
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
@@ -81,7 +78,6 @@ from wkdvid.identity.opening import open_identities
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
-from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
@@ -95,7 +91,7 @@ from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
-from wkdvid.protocol import HEAD_BYTES, URL_BYTES, MeteredProtocol, ReportableRequest
+from wkdvid.protocol import HEAD_BYTES, URL_BYTES, ReportableRequest
 from wkdvid.signatures import job as signatures_job
 from wkdvid.signatures.folders import SignatureFolders
 from wkdvid.signatures.job import KIND as SIGNATURES
@@ -105,7 +101,6 @@ from wkdvid.transfer.expiry import expire
 from wkdvid.transfer.job import KIND as TRANSFER
 from wkdvid.transfer.job import TransferKind
 from wkdvid.transfer.models import Models
-from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
 
@@ -165,7 +160,6 @@ def _limits(config: Config) -> Mapping[str, object]:
         "REQUEST_TIMEOUT": 60,
         "RESPONSE_TIMEOUT": 600,
         "KEEP_ALIVE_TIMEOUT": 75,
-        "GRACEFUL_SHUTDOWN_TIMEOUT": 10.0,
         "ACCESS_LOG": False,
         "MOTD": False,
         "FALLBACK_ERROR_FORMAT": "json",
@@ -177,6 +171,7 @@ async def _start(config: Config, app: App) -> None:
     identities, login = open_identities(config)
     services = make_services(config, job_store, identities)
     app.ctx.services = services
+    app.ctx.access_log = AccessLog(config.log.access, config.log.slow_s, identities.known)
     app.ctx.datastore_services = datastore_services(config, services)
     app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
@@ -451,30 +446,3 @@ def _limit_of(request: Request, error: Exception) -> str:
     if stream is not None and stream.request_max_size != request.app.config.REQUEST_MAX_SIZE:
         return f" of {limits.written_bytes} bytes (limits.written_bytes)"
     return f" of {limits.body_bytes} bytes (limits.body_bytes)"
-
-
-def work(config: Config, listener: socket.socket, run: Path) -> None:
-    """What a worker process does.
-
-    Args:
-        run: The folder of this run of the server.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
-    configure_logging()
-    BOARD.share(run)
-    app = create_app(config)
-    app.after_server_start(_heed_the_end)
-    app.prepare(
-        sock=listener,
-        protocol=MeteredProtocol,
-        backlog=BACKLOG,
-        single_process=True,
-        register_sys_signals=False,
-        access_log=False,
-        motd=False,
-    )
-    Sanic.serve_single(app)
-
-
-async def _heed_the_end(app: App) -> None:
-    heed_the_end(partial(app.stop, terminate=False))
