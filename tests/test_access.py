@@ -216,7 +216,7 @@ def told(server: Server, method: str, uri: str, dataset: str, headers: Mapping[s
 
 
 def test_every_route_declares_its_access() -> None:
-    assert {access for _, _, access in ROUTES} == {"public", "read", "write", "administrate"}
+    assert {access for _, _, access in ROUTES} == {"public", "observe", "read", "write", "administrate"}
     assert [uri for _, uri, access in ROUTES if access == "public" and names_one(uri)] == []
     assert {method for method, _ in LISTING} == {"GET", "HEAD"}
 
