@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.backends.arrays import Array, grey, labels, noise, sampled
 from tests.backends.test_zarr import create_array
 from tests.backends.tiffs import pages_of
 from tests.backends.wkw_files import write_layer
+from tests.mesh_files import add_to_info, write_legacy, write_multi_lod
+from tests.skeleton_files import write_skeletons
 from tests.volumes import write_precomputed
 from wkdvid.core.geometry import Vec3, divide_down
 from wkdvid.testing.bossdb import BossDouble
@@ -25,8 +28,12 @@ from wkdvid.testing.volume_suite import StoredLevel, StoredVolume
 Entries = dict[str, Any]
 """A datasets.json."""
 
+SEGMENTS = (3, 77, 2**60 + 7)
+PROPERTIES = {"@type": "neuroglancer_segment_properties", "inline": {"ids": ["3"], "properties": []}}
 MAGS: Sequence[Vec3] = ((1, 1, 1), (2, 2, 1), (4, 4, 2))
 VOXEL_NM = (4.5, 4, 40)
+WIDE_NM = (9, 16, 40)
+"""Twice and four times as large along x and y, as an entry says it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +156,32 @@ def every_source(folder: Path) -> Iterator[Mapping[str, Source]]:
             "plane": tiff(folder / "plane", noise("uint8", (275, 166, 1))),
             "wkw": wkw(folder / "wkw"),
             "boss": boss(double),
+            "files": with_segments(folder / "files", "files"),
+            "shards": with_segments(folder / "shards", "shards"),
+            "legacy": with_segments(folder / "legacy", "legacy"),
+            **{
+                f"wide{kind}": with_segments(folder / f"wide{kind}", kind, voxel_size=WIDE_NM)
+                for kind in ("shards", "legacy")
+            },
         }
+
+
+def with_segments(folder: Path, kind: str, **entry: Any) -> Source:
+    """Of three segments it has meshes, skeletons and properties.
+
+    Args:
+        kind: ``files``, ``shards``, or ``legacy`` meshes beside skeletons in files.
+    """
+    source = precomputed(folder, np.ones((1, 8, 8, 8), np.uint64), mags=MAGS[:1], kind="segmentation")
+    add_to_info(folder, mesh="m", skeletons="s/", segment_properties="p")
+    if kind == "legacy":
+        write_legacy(folder, SEGMENTS)
+    else:
+        write_multi_lod(folder / "m", SEGMENTS, sharded=kind == "shards")
+    write_skeletons(folder / "s", SEGMENTS, sharded=kind == "shards")
+    (folder / "p").mkdir()
+    (folder / "p/info").write_text(json.dumps(PROPERTIES))
+    return replace(source, entry={**source.entry, **entry})
 
 
 def entries(sources: Mapping[str, Source]) -> Entries:

@@ -11,6 +11,7 @@ import orjson
 from wkdvid.core.body_cache import Body
 from wkdvid.core.layers import Layer
 from wkdvid.core.sampling import display_windows
+from wkdvid.core.segments import StoresSegments
 from wkdvid.core.services import Services
 from wkdvid.errors import NotFound
 from wkdvid.export import precomputed, zarr_layer
@@ -25,6 +26,8 @@ Find: TypeAlias = Callable[[Services, Layer, str], Make]
 def in_precomputed(services: Services, layer: Layer, path: str) -> Make:
     if path == "info":
         return _written(precomputed.info_document(layer))
+    if path == f"{precomputed.PROPERTIES}/info":
+        return partial(_properties, layer)
     chunk = precomputed.find_chunk(layer, path)
     if chunk is None:
         raise NotFound(f"layer {layer.info.name!r} as precomputed has no {path[:200]!r}")
@@ -41,6 +44,14 @@ def in_zarr(zarr_format: ZarrFormat, services: Services, layer: Layer, path: str
     if chunk is None:
         raise NotFound(f"layer {layer.info.name!r} as zarr {zarr_format} has no {path[:200]!r}")
     return partial(zarr_layer.read_chunk, services, chunk)
+
+
+async def _properties(layer: Layer) -> Body:
+    source = layer.volume
+    found = await source.segment_properties() if isinstance(source, StoresSegments) else None
+    if found is None:
+        raise NotFound(f"layer {layer.info.name!r} has no properties of segments")
+    return found
 
 
 def _written(document: Mapping[str, Any]) -> Make:
