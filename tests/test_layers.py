@@ -51,7 +51,6 @@ SHARED = {"http", "addresses", "files", "ranges", "router"}
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
 SANIC_ALLOWED = (
-    "server", "protocol", "worker", "frontends.http", "frontends.router", "frontends.dvid.callers", "cli.serve")
     "server",
     "protocol",
     "worker",

@@ -15,6 +15,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid import __version__
 from wkdvid.codecs import images, jpeg
+from wkdvid.core import sampling
 from wkdvid.core.body_cache import Body
 from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
 from wkdvid.core.catalog import Dataset
@@ -28,6 +29,7 @@ from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
 from wkdvid.errors import Forbidden, InvalidEntry, NotFound, NotShown, TooLarge, WkdvidError
 from wkdvid.export import ome_zarr
+from wkdvid.export.zarr_documents import ZarrFormat
 from wkdvid.frontends.files import read_part
 from wkdvid.frontends.http import (
     HTML,
@@ -50,7 +52,7 @@ from wkdvid.frontends.http import (
 )
 from wkdvid.frontends.ranges import parse_range
 from wkdvid.frontends.router import add_route
-from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
+from wkdvid.frontends.webknossos import documents, parse, proxy, wire
 from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composition
 from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
@@ -351,7 +353,7 @@ async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     return reply(documents.directory(_children(dataset, parts)), HTML)
 
 
-def _zarr_format(request: Request, version: int) -> ome_zarr.ZarrFormat:
+def _zarr_format(request: Request, version: int) -> ZarrFormat:
     """What ``zarr/`` is depends on the version; its twin is zarr 3 always."""
     return 2 if version < ZARR3_SINCE and "/zarr3_experimental/" not in request.path else 3
 
