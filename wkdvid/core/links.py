@@ -19,7 +19,6 @@ from wkdvid.core.access import Action, Authorizer, Protected
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.host_lock import HostLock
-from wkdvid.errors import NotFound
 
 TOKEN = "link-([0-9a-f]{16})-([0-9a-f]{32})"  # noqa: S105 - the form of one
 _TOKEN = re.compile(TOKEN)
@@ -129,17 +128,12 @@ class Links:
         await self.store.catch_up()
         return sorted((link for link in self.store.by_id.values() if link.expires > now()), key=lambda one: -one.made)
 
-    async def get(self, link_id: str) -> Link:
-        """
-        Raises:
-            NotFound: there is none of this id.
-        """
+    async def get(self, link_id: str) -> Link | None:
+        """One by its id, whether it has expired or not."""
         await self.store.catch_up()
         if link_id not in self.store.by_id:
             await self.store.look_again()
-        if link_id not in self.store.by_id:
-            raise NotFound(f"there is no link {link_id[:40]!r}")
-        return self.store.by_id[link_id]
+        return self.store.by_id.get(link_id)
 
     def seen(self, dataset: Dataset, token: str | None) -> Dataset:
         """What of a dataset the token shows, which may read it: all, but by a link to one layer that one alone."""

@@ -254,24 +254,18 @@ class Origins:
             raise Forbidden(f"changes are not accepted from pages of {origin[:200]!r}; see server.corsDomains")
 
 
-async def require_administration(request: Request, token: str | None) -> None:
+async def require_administration(request: Request, token: str | None, dataset: Protected | None = None) -> None:
     """Before anything is changed. A token that was not needed proves nothing: any page can make one up.
 
+    Args:
+        dataset: Which is to be administrated; None: all of them.
     Raises:
         Unauthorized, Forbidden: the caller may not administrate.
         Forbidden: no token is needed here, and the request may come from a foreign page.
     """
     authorizer = services_of(request).authorizer
-    await require_administrator(authorizer, token)
-    await refuse_foreign_pages(request)
-
-
-async def refuse_foreign_pages(request: Request) -> None:
-    """
-    Raises:
-        Forbidden: no token is needed to administrate, and the request may come from a foreign page.
-    """
-    if await allowed(services_of(request).authorizer, None, Action.ADMINISTRATE, None):
+    await require_administrator(authorizer, token, dataset)
+    if await allowed(authorizer, None, Action.ADMINISTRATE, None):
         request.app.ctx.origins.check(request)
 
 

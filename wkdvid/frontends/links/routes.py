@@ -9,11 +9,10 @@ from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse, redirect
 
-from wkdvid.core.access import Action, allowed
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.guard import check_name
 from wkdvid.core.links import DAYS, MOST_DAYS, Link, is_link
-from wkdvid.errors import Forbidden, InvalidRequest, NotFound, Unauthorized, WkdvidError
+from wkdvid.errors import InvalidRequest, NotFound, WkdvidError
 from wkdvid.frontends.http import (
     NO_REFERRER,
     TEXT,
@@ -21,8 +20,8 @@ from wkdvid.frontends.http import (
     base_of,
     json_body,
     json_reply,
-    refuse_foreign_pages,
     reply,
+    require_administration,
     services_of,
     token_of,
 )
@@ -44,12 +43,8 @@ def blueprint() -> Blueprint:
 
 async def make(request: Request) -> HTTPResponse:
     key, layer, days = parse_link(json_body(request))
+    await _require_administration(request, key)
     services, token = services_of(request), token_of(request)
-    if not await _administrates(request, key):
-        if token is None:
-            raise Unauthorized("this needs the token of who may administrate the dataset")
-        raise Forbidden("this token may not administrate such a dataset")
-    await refuse_foreign_pages(request)
     dataset = await services.dataset(key, token)
     if layer is not None:
         dataset.layer(layer)
@@ -58,19 +53,21 @@ async def make(request: Request) -> HTTPResponse:
 
 
 async def listed(request: Request) -> HTTPResponse:
-    """Those that the caller might revoke."""
+    """Those of a dataset, or all."""
+    name = request.args.get("dataset")
+    key = None if name is None else parse_dataset(name)
+    await _require_administration(request, key)
     links = await services_of(request).links.all()
-    may = {key: await _administrates(request, key) for key in dict.fromkeys(link.dataset for link in links)}
-    return json_reply([document(request, link) for link in links if may[link.dataset]])
+    return json_reply([document(request, link) for link in links if key in (None, link.dataset)])
 
 
 async def revoke(request: Request, link: str) -> HTTPResponse:
-    services, token = services_of(request), token_of(request)
+    services = services_of(request)
     found = await services.links.get(link)
-    if not await _administrates(request, found.dataset):
+    await _require_administration(request, None if found is None else found.dataset)
+    if found is None:
         raise NotFound(f"there is no link {link[:40]!r}")
-    await refuse_foreign_pages(request)
-    await services.links.store.remove(found, await services.email_of(token))
+    await services.links.store.remove(found, await services.email_of(token_of(request)))
     return json_reply(document(request, found))
 
 
@@ -81,12 +78,15 @@ async def begin(request: Request, token: str) -> HTTPResponse:
     return redirect(f"{token}/", headers=NO_REFERRER)
 
 
-async def _administrates(request: Request, key: DatasetKey) -> bool:
-    """Of a dataset that is not there, whether the caller administrates all."""
-    services = services_of(request)
-    await services.catalog.catch_up()
-    dataset = services.catalog.by_key.get(key)
-    return await allowed(services.authorizer, token_of(request), Action.ADMINISTRATE, dataset)
+async def _require_administration(request: Request, key: DatasetKey | None) -> None:
+    """Of a dataset; of all where it is None, or one that is not there.
+
+    Raises:
+        Unauthorized, Forbidden: as ``require_administration``.
+    """
+    catalog = services_of(request).catalog
+    await catalog.catch_up()
+    await require_administration(request, token_of(request), None if key is None else catalog.by_key.get(key))
 
 
 def parse_link(body: Any) -> tuple[DatasetKey, str | None, float]:
@@ -97,15 +97,23 @@ def parse_link(body: Any) -> tuple[DatasetKey, str | None, float]:
     """
     if not isinstance(body, dict) or not {"dataset"} <= body.keys() <= {*MEMBERS}:
         raise InvalidRequest("expected an object with dataset, perhaps layer and days, and nothing else")
-    name, layer, days = body["dataset"], body.get("layer"), body.get("days", DAYS)
-    organization, slash, dataset = name.partition("/") if isinstance(name, str) else ("", "", "")
-    if not slash:
-        raise InvalidRequest("dataset: expected ORGANIZATION/DATASET")
+    layer, days = body.get("layer"), body.get("days", DAYS)
     if layer is not None and not isinstance(layer, str):
         raise InvalidRequest("layer: expected its name")
     if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days <= MOST_DAYS:
         raise InvalidRequest(f"days: expected a number above 0, up to {MOST_DAYS:g}")
-    return DatasetKey(check_name("organization", organization), check_name("dataset", dataset)), layer, float(days)
+    return parse_dataset(body["dataset"]), layer, float(days)
+
+
+def parse_dataset(name: Any) -> DatasetKey:
+    """
+    Raises:
+        InvalidRequest: it is no name of a dataset.
+    """
+    organization, slash, dataset = name.partition("/") if isinstance(name, str) else ("", "", "")
+    if not slash:
+        raise InvalidRequest("dataset: expected ORGANIZATION/DATASET")
+    return DatasetKey(check_name("organization", organization), check_name("dataset", dataset))
 
 
 def document(request: Request, link: Link) -> dict[str, Any]:

@@ -25,7 +25,9 @@ _LINKS: Mapping[str, Operation] = {
         "The link, with its token and its url.",
         body=JSON,
     ),
-    "GET /api/links": Operation("List the links to datasets that the caller may administrate", "A list."),
+    "GET /api/links": Operation(
+        "List the links to a dataset, or all", "A list.", query={"dataset": "ORGANIZATION/DATASET; without it all"}
+    ),
     "DELETE /api/links/{link}": Operation("Revoke a link", "The link."),
     "GET /shared/{token}": Operation(
         "What a link shares: below it all reading routes answer by its token", "The page (302).", HTML, success=302
