@@ -47,6 +47,7 @@ def main() -> Iterator[MainServer]:
         server.add_user("alice", organization="org", reads=["org/open"])
         server.add_user(TOKEN, organization="org", is_admin=True)
         yield server
+    check_no_link_was_told(server)
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +304,12 @@ def check_link(server: Server, administrator: Mapping[str, str], routes: Iterabl
         assert told(server, method, uri, "open", header) == missing, uri
         if "/image" in path_of(uri, "hidden"):
             assert told(server, method, uri, "hidden", other_layer)[0] in {400, 403, 404}, uri
+
+
+def check_no_link_was_told(main: MainServer) -> None:
+    """They are ours alone."""
+    assert main.requests
+    assert not [asked for asked in main.requests if "link-" in str(asked)]
 
 
 @pytest.mark.parametrize("mode", LINKED_MODES)

@@ -12,7 +12,19 @@ import requests
 from tests.clio.accounts import DATASET, OWNER, SECRET, Clio
 from tests.clio.test_routes import WALKED, path_of
 from tests.servers import running
-from tests.test_access import BUCKET, CHANGING, KEYS, LAYERS, LISTING, READING, UNVERSIONED, ask, check_link, told
+from tests.test_access import (
+    BUCKET,
+    CHANGING,
+    KEYS,
+    LAYERS,
+    LISTING,
+    READING,
+    UNVERSIONED,
+    ask,
+    check_link,
+    check_no_link_was_told,
+    told,
+)
 from tests.volumes import write_precomputed
 from wkdvid.core.entries import default_uuid
 from wkdvid.core.repositories import ORGANIZATION
@@ -43,6 +55,7 @@ def main() -> Iterator[MainServer]:
     with MainServer() as server:
         server.add_user("alice", organization="org", reads=["org/shown"])
         yield server
+    check_no_link_was_told(server)
 
 
 @pytest.fixture(scope="module")
