@@ -73,7 +73,7 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("client", "codecs", "export", "testing", "transfer", "__pycache__")
+OTHERS = ("client", "cluster", "codecs", "export", "testing", "transfer", "__pycache__")
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -83,6 +83,7 @@ ELSEWHERE = {"webknossos"}
     [
         *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in OTHERS),
         ("client", ["client"]),
+        ("cluster", ["distributed"]),
         ("codecs", ["codecs"]),
         ("export", ["parquet"]),
         ("testing", ["testing"]),
