@@ -54,6 +54,8 @@ class ServerConfig:
     rwmode: Literal["readwrite", "readonly", "fullwrite"] = "readwrite"
     """``readonly``: DVID's API changes nothing. DVID's ``fullwrite`` is accepted, but committed nodes stay as they
     are."""
+    state_dir: Path | None = None
+    """What the processes of this host agree by, on a disk of its own; None: ``.wkdvid`` in the data directory."""
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
 
@@ -214,7 +216,7 @@ class Config:
     @property
     def state_dir(self) -> Path:
         """What the workers of this host agree by."""
-        return self.data_dir / ".wkdvid"
+        return self.server.state_dir or self.data_dir / ".wkdvid"
 
     @property
     def signatures_dir(self) -> Path:

@@ -134,7 +134,7 @@ def create_app(config: Config) -> App:
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.allowed_origins = config.clio.allowed_origins
-    app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
+    app.ctx.recorder = Recorder(config.state_dir)
     app.before_server_start(partial(_start, config))
     for blueprint in (
         webknossos.blueprint(),
