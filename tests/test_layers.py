@@ -37,6 +37,9 @@ RANKS = {
     "inspection": 6,
     "job_kinds": 6,
     "openers": 6,
+    "metering": 5,
+    "gauges": 6,
+    "protocol": 6,
     "workers": 6,
     "server": 6,
     "cli": 7,
@@ -47,7 +50,7 @@ SHARED = {"http", "addresses", "files", "ranges"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
-SANIC_ALLOWED = ("server", "frontends.http", "frontends.dvid.callers", "cli.serve")
+SANIC_ALLOWED = ("server", "protocol", "frontends.http", "frontends.dvid.callers", "cli.serve")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

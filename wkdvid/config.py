@@ -59,6 +59,9 @@ class ServerConfig:
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
 
+    metrics: Literal["loopback", "administrators", "anyone"] = "loopback"
+    """Who may read ``/metrics`` besides administrators: nobody, programs of this machine, or anyone."""
+
     @property
     def address(self) -> tuple[str, int]:
         """Host and port to listen on."""

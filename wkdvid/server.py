@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from sanic import Sanic
@@ -38,6 +39,7 @@ from wkdvid.core.grants import Names
 from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.jobs import InThisProcess, JobRunner, Jobs, JobStore
 from wkdvid.core.main_server import NoMainServer
+from wkdvid.core.metrics import BOARD
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
@@ -51,15 +53,17 @@ from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
-from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.operations import routes as operations
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
 from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
+from wkdvid.gauges import Gauges
 from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
@@ -77,11 +81,13 @@ from wkdvid.metadata.clio.datasets import open_datasets
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
+from wkdvid.metadata.pulse import Pulse
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
 from wkdvid.openers import make_credentials, make_opener
+from wkdvid.protocol import HEAD_BYTES, URL_BYTES, MeteredProtocol, ReportableRequest
 from wkdvid.transfer.expiry import expire
 from wkdvid.workers import BACKLOG, heed_the_end
 
@@ -89,10 +95,6 @@ log = logging.getLogger("wkdvid.server")
 
 App: TypeAlias = Sanic[Any, Any]
 
-URL_BYTES = 65_535
-"""The longest URL that the HTTP parser can hold: it would close the connection without an answer."""
-HEAD_BYTES = URL_BYTES + 16_384
-"""Of the request line and all headers."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 END_S = 1.0
@@ -100,27 +102,6 @@ END_S = 1.0
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 EXPIRE_S = 600.0
 """Between two looks for what transfers have made and nobody needs any more."""
-
-
-class TooLongUrl(SanicException):
-    """A URL that does not fit into the HTTP parser."""
-
-    status_code = 414
-    quiet = True
-
-
-class ReportableRequest(Request):
-    """A request whose URL nobody can parse still has a 400 as its answer, and one whose URL is too long a 414.
-
-    To report such a one Sanic 25.12 makes a stand-in of method NONE with the same URL, which fails again.
-    """
-
-    def __init__(self, **parts: Any) -> None:
-        if parts["method"] == "NONE":
-            parts["url_bytes"] = b"*"
-        if len(parts["url_bytes"]) > URL_BYTES:
-            raise TooLongUrl(f"the URL has {len(parts['url_bytes'])} bytes, the limit is {URL_BYTES}")
-        super().__init__(**parts)
 
 
 def create_app(config: Config) -> App:
@@ -134,6 +115,8 @@ def create_app(config: Config) -> App:
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.allowed_origins = config.clio.allowed_origins
+    app.ctx.draining = False
+    app.ctx.metrics_for = config.server.metrics
     app.ctx.recorder = Recorder(config.state_dir)
     app.before_server_start(partial(_start, config))
     for blueprint in (
@@ -145,6 +128,7 @@ def create_app(config: Config) -> App:
         jobs.blueprint(),
         home.blueprint(),
         trace.blueprint(),
+        operations.blueprint(),
         clio.blueprint(config.clio),
     ):
         app.blueprint(blueprint)
@@ -181,12 +165,14 @@ async def _start(config: Config, app: App) -> None:
         await services.catalog.catch_up()
         await services.repositories.catch_up()
     runner = make_runner(config, services, job_store)
+    gauges = Gauges(services, _share_of_cache(config))
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
         asyncio.create_task(_expire_transfers(config), name="expire transfers"),
+        asyncio.create_task(gauges.watch(), name="look at gauges"),
     ]
     for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
         following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
@@ -224,13 +210,17 @@ def _catalog_store(config: Config) -> CatalogStore:
     return FileCatalogStore(config.datasets.path, config.state_dir)
 
 
-def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
-    """What front ends need, for one worker.
+def _share_of_cache(config: Config) -> int:
+    """Bytes of decoded chunks, and as many of ready bodies: three eighths each of a worker's share.
 
-    Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
-    allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
+    The rest is what the allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
-    cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
+    return config.sources.cache_bytes // config.server.worker_count * 3 // 8
+
+
+def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
+    """What front ends need, for one worker."""
+    cached = _share_of_cache(config)
     opener = make_opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
     configured = configured_entries(backends.parse, document_of(config.stores))
@@ -262,6 +252,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         jobs=Jobs(job_store, KINDS, job_parameters(config)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
+        database_answers=Pulse(database).beats,
         executor=executor,
     )
 
@@ -379,7 +370,7 @@ async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTP
 
 
 async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
-    number = request_id()
+    number = request.id
     status = _status_of(request, error)
     if status >= 500:
         log.exception("request %s: %s %s", number, request.method, request.path, exc_info=error)
@@ -410,14 +401,20 @@ def _limit_of(request: Request, error: Exception) -> str:
     return f" of {limits.body_bytes} bytes (limits.body_bytes)"
 
 
-def work(config: Config, listener: socket.socket) -> None:
-    """What a worker process does."""
+def work(config: Config, listener: socket.socket, run: Path) -> None:
+    """What a worker process does.
+
+    Args:
+        run: The folder of this run of the server.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
     configure_logging()
+    BOARD.share(run)
     app = create_app(config)
     app.after_server_start(_heed_the_end)
     app.prepare(
         sock=listener,
+        protocol=MeteredProtocol,
         backlog=BACKLOG,
         single_process=True,
         register_sys_signals=False,

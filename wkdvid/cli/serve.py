@@ -51,21 +51,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, *, reload: bool) -> int:
     _check_files(config)
+    from wkdvid.core.run_folder import run_folder
     from wkdvid.workers import listen, serve
 
     _prepare_database(config)
     host, port = config.server.address
-    with listen(host, port) as listener:
+    with listen(host, port) as listener, run_folder(config.state_dir) as run:
         config = _with_token(_with_port(config, listener.getsockname()[1]))
         _name_what_is_left_out(config)
-        return serve(config, partial(_work, config, listener), "\n".join(announcement(config)), reload=reload)
+        return serve(config, partial(_work, config, listener, run), "\n".join(announcement(config)), reload=reload)
 
 
-def _work(config: Config, listener: socket.socket) -> None:
+def _work(config: Config, listener: socket.socket, run: Path) -> None:
     """What a worker process does; the main one imports none of it."""
     from wkdvid.server import work
 
-    work(config, listener)
+    work(config, listener, run)
 
 
 def _name_what_is_left_out(config: Config) -> None:
