@@ -103,6 +103,22 @@ def test_all_writes_go_to_one_server_and_both_read_them(site: Site, noise: Voxel
             assert server.get(raw(index).replace(UUID, uuid)).content == block(noise, index)
 
 
+def test_without_the_database_reading_goes_on(site: Site, noise: Voxels, postgresql: PostgreSQL) -> None:
+    """No server is ready then, and no request is lost until the balancer has learned that."""
+    postgresql.stop()
+    try:
+        end = time.monotonic() + 30
+        while not by(answer := site.get(raw(BLOCKS[0]))).endswith("-alive"):
+            assert answer.content == block(noise, BLOCKS[0])
+            assert time.monotonic() < end, site.log()
+            time.sleep(0.1)
+        assert {by(site.get(raw(index))) for index in BLOCKS} == {"one-alive", "two-alive"}
+        assert site.post("/api/repos", json={}).status_code == 503
+    finally:
+        postgresql.start()
+    wait_until_both_answer(site)
+
+
 @dataclass
 class Load:
     """Clients that read through the balancer until they are told to stop."""
