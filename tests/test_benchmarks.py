@@ -19,6 +19,7 @@ from benchmarks import (
     failing,
     label_index,
     pictures,
+    scaled,
     servers,
     signatures,
     table,
@@ -279,3 +280,11 @@ def test_annotations_are_measured(tmp_path: Path) -> None:
     found = list(annotated.figures("SQLite", f"sqlite:///{tmp_path / 'bench.db'}", 3_000))
     assert [figure.unit for figure in found] == ["/s", "ms", "ms", "ms", "ms", "/s", "MB"]
     assert all(figure.value >= 0 for figure in found)
+
+
+@pytest.mark.soak
+def test_a_second_server_is_measured_beside_one(volume: Volume, tmp_path: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    one, two, ratio = scaled.figures(scaled.KINDS[1], volume, 0.2, (cores[0], cores[-1]), tmp_path)
+    assert (one.unit, two.unit, ratio.unit) == ("/s", "/s", "times")
+    assert ratio.value == two.value / one.value > 0

@@ -8,6 +8,7 @@ docs/configuration.md. The file may be a DVID's own config.toml: what is DVID's 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ class ServerConfig:
     rwmode: Literal["readwrite", "readonly", "fullwrite"] = "readwrite"
     """``readonly``: DVID's API changes nothing. DVID's ``fullwrite`` is accepted, but committed nodes stay as they
     are."""
+    state_dir: Path | None = None
+    """What the processes of this host agree by, on a disk of its own; None: ``.wkdvid`` in the data directory."""
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
 
@@ -179,6 +182,8 @@ class JobsConfig:
 
     workers: int = 2
     """Tasks of a job at a time, each in a thread and in memory of its own."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler, whose workers do the tasks; None: this server does them."""
     keep_days: int = 7
     """Days after which a volume that a transfer has made is removed."""
     keep_bytes: Bytes = 16 * GIB
@@ -231,7 +236,7 @@ class Config:
     @property
     def state_dir(self) -> Path:
         """What the workers of this host agree by."""
-        return self.data_dir / ".wkdvid"
+        return self.server.state_dir or self.data_dir / ".wkdvid"
 
     @property
     def signatures_dir(self) -> Path:
@@ -402,6 +407,7 @@ def _check(config: Config) -> None:
     _check_main_server(config)
     check_clio(config.clio, reachable=not is_loopback(host))
     _check_volumes(config.volumes)
+    _check_jobs(config.jobs)
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")
@@ -416,6 +422,11 @@ def _check_volumes(volumes: VolumesConfig) -> None:
         raise ConfigError(f"volumes.url: {error}") from None
     if scheme not in WRITABLE:
         raise ConfigError(f"volumes.url: {scheme} cannot be written to; a path, or {', '.join(WRITABLE)}")
+
+
+def _check_jobs(jobs: JobsConfig) -> None:
+    if jobs.scheduler is not None and not re.fullmatch(r"(tcp|tls)://[^\s/@?#]+:[0-9]{1,5}", jobs.scheduler):
+        raise ConfigError("jobs.scheduler: not tcp://HOST:PORT or tls://HOST:PORT")
 
 
 def _check_main_server(config: Config) -> None:

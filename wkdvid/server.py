@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -22,35 +21,26 @@ from sanic.response import HTTPResponse
 
 from wkdvid.access_log import AccessLog
 from wkdvid.backends.failures import passing_answers
-from wkdvid.backends.label_index.job import KIND as INDEX
-from wkdvid.backends.label_index.job import IndexKind
 from wkdvid.backends.opening import Opener
-from wkdvid.backends.pyramid_job import KIND as PYRAMID
-from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
 from wkdvid.backends.stored_files import open_folder
-from wkdvid.backends.workplace import Workplace
 from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.backends.written.journal import Journal
 from wkdvid.backends.written.volumes import Volumes
+from wkdvid.cluster.executor import OnDask
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
-from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.grants import Names
-from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.job_layers import JobLayers
-from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
+from wkdvid.core.jobs import InThisProcess, JobRunner, Jobs, JobStore
 from wkdvid.core.links import LinkAuthorizer, Links
 from wkdvid.core.main_server import NoMainServer
-from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
-from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.core.write_locks import WriteLocks
 from wkdvid.core.written_labels import WrittenLabels
@@ -83,6 +73,7 @@ from wkdvid.identity.opening import open_identities, own_secret
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
+from wkdvid.job_kinds import KINDS, job_parameters, make_kinds
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import open_datasets
@@ -95,16 +86,9 @@ from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
+from wkdvid.openers import make_credentials, make_opener
 from wkdvid.protocol import HEAD_BYTES
-from wkdvid.signatures import job as signatures_job
-from wkdvid.signatures.folders import SignatureFolders
-from wkdvid.signatures.job import KIND as SIGNATURES
-from wkdvid.signatures.job import SignaturesKind
-from wkdvid.transfer import job as transfer_job
 from wkdvid.transfer.expiry import expire
-from wkdvid.transfer.job import KIND as TRANSFER
-from wkdvid.transfer.job import TransferKind
-from wkdvid.transfer.models import Models
 
 if TYPE_CHECKING:
     from wkdvid.main_server.link import Link
@@ -120,8 +104,6 @@ END_S = 1.0
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 EXPIRE_S = 600.0
 """Between two looks for what transfers have made and nobody needs any more."""
-JOB_DEADLINE_S = 120.0
-"""For one read of a job: nobody waits for it."""
 
 
 def create_app(config: Config) -> App:
@@ -137,7 +119,7 @@ def create_app(config: Config) -> App:
     app.ctx.allowed_origins = config.clio.allowed_origins
     app.ctx.draining = False
     app.ctx.metrics_for = config.server.metrics
-    app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
+    app.ctx.recorder = Recorder(config.state_dir)
     app.before_server_start(partial(_start, config))
     for blueprint in (
         webknossos.blueprint(),
@@ -244,7 +226,7 @@ def _share_of_cache(config: Config) -> int:
 def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
     """What front ends need, for one worker."""
     cached = _share_of_cache(config)
-    opener = _opener(config, cached, config.sources.deadline_s)
+    opener = make_opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
     configured = configured_entries(backends.parse, document_of(config.stores))
     catalog = Catalog(
@@ -275,7 +257,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         explore=partial(explore, inspector),
         open_files=partial(open_folder, opener),
         admit=opener.source,
-        jobs=Jobs(job_store, (PYRAMID, INDEX, SIGNATURES, TRANSFER), _job_parameters(config)),
+        jobs=Jobs(job_store, KINDS, job_parameters(config)),
         main_server=main_server or NoMainServer(),
         passing_answers=passing_answers,
         database_answers=Pulse(database).beats,
@@ -294,32 +276,18 @@ def datastore_services(config: Config, services: Services) -> Services:
 def _volumes(
     config: Config, opener: Opener, repositories: Repositories, labels: WrittenLabels, executor: Executor
 ) -> Volumes:
-    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
+    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, make_credentials(config)), opener)
     locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
     return Volumes(arrays, locks, journal, repositories, labels, executor)
 
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
     """What works on jobs, if this worker is the one of its host to do so."""
-    opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
-    place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
-    layers = JobLayers(services.catalog, Backends(opener).open_layers)
-    executor = ThreadPoolExecutor(threads, thread_name_prefix="job")
-    models, reader = Models(config.models_dir), Reader(config.limits, executor)
-    kinds: dict[str, JobKind] = {
-        PYRAMID: PyramidKind(place, services.registrar, threads),
-        INDEX: IndexKind(place, services.registrar, threads, config.limits.working_bytes),
-        SIGNATURES: SignaturesKind(layers, SignatureFolders(config.signatures_dir), executor),
-        TRANSFER: TransferKind(layers, reader, models, executor, config.transfers_dir),
-    }
-    return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), threads)
-
-
-def _job_parameters(config: Config) -> Mapping[str, ReadParameters]:
-    return {
-        SIGNATURES: signatures_job.read_parameters,
-        TRANSFER: partial(transfer_job.read_parameters, Models(config.models_dir)),
-    }
+    kinds = make_kinds(config, services.catalog, services.registrar)
+    lock, scheduler = HostLock(config.state_dir / "jobs.lock"), config.jobs.scheduler
+    if scheduler is None:
+        return JobRunner(job_store, kinds, lock, InThisProcess(config.jobs.workers))
+    return JobRunner(job_store, kinds, lock, OnDask(scheduler, config.data_dir, services.catalog))
 
 
 async def _expire_transfers(config: Config) -> None:
@@ -334,26 +302,6 @@ async def _expire_transfers(config: Config) -> None:
             for name in names:
                 log.info("transfer %s... has expired", name[:5])  # the whole name would let its reader see it
         await asyncio.sleep(EXPIRE_S)
-
-
-def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
-    guard = Guard(config.file_roots, config.http_hosts, _credentials(config))
-    secrets = Secrets(config.sources.secrets)
-    return Opener(
-        guard,
-        config.limits,
-        pool_bytes=pool_bytes,
-        deadline_s=deadline_s,
-        secrets=secrets,
-        variables=config.variables(os.environ),
-        keys=config.state_dir / FOLDER,
-    )
-
-
-def _credentials(config: Config) -> Credentials:
-    """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
-    otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
-    return Credentials(config.credentials, otherwise)
 
 
 def _link(config: Config, catalog: Catalog) -> Link | None:

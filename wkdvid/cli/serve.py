@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,8 +104,8 @@ def _check_files(config: Config) -> None:
     """What is wrong with them is said here, once, and not by every worker.
 
     Raises:
-        ConfigError: the catalog cannot be read, the data directory not be written, a secret is not there, or a DVID's
-            store has a name that none can have.
+        ConfigError: the catalog cannot be read, the data directory not be written, a secret or a package is not
+            there, or a DVID's store has a name that none can have.
     """
     from wkdvid.core.catalog_store import read_document
     from wkdvid.core.credentials import check_present
@@ -124,6 +125,8 @@ def _check_files(config: Config) -> None:
             raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
     check_present(config.sources.credentials, os.environ)
     document_of(config.stores)
+    if config.jobs.scheduler is not None and find_spec("distributed") is None:
+        raise ConfigError("jobs.scheduler: needs Dask: pip install 'wkdvid[distributed]'")
 
 
 def _prepare_database(config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from wkdvid.core.catalog import OPENINGS, Catalog, OpenLayers, ParseEntries
 from wkdvid.core.concurrent import for_each
@@ -10,6 +11,9 @@ from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, p
 from wkdvid.core.layers import Layer, arrange_layers
 from wkdvid.core.repositories import Repositories
 from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
+
+AddMade: TypeAlias = Callable[[DatasetEntry, str, str], Awaitable[None]]
+"""``Registrar.add_pyramid`` or ``add_index``: of a dataset's entry and layer, and the folder of what was made."""
 
 
 class Registrar:
