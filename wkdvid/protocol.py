@@ -16,6 +16,8 @@ from sanic.request import Request
 from sanic.response import BaseHTTPResponse
 from sanic.server import HttpProtocol
 
+from wkdvid.access_log import AccessLog, Answered
+from wkdvid.frontends.http import token_of
 from wkdvid.metering import meter_of
 
 URL_BYTES = 65_535
@@ -85,7 +87,25 @@ class MeteredHttp(Http):
         response: BaseHTTPResponse | None = self.response
         status = GONE if response is None else BROKEN_OFF if self.stage is Stage.FAILED else response.status
         sent = 0 if self.head_only or response is None else self.response_size
-        meter_of(request.route).note(request.method, request.match_info, status, seconds, sent)
+        meter = meter_of(request.route)
+        meter.note(request.method, request.match_info, status, seconds, sent)
+        access_log: AccessLog = request.app.ctx.access_log
+        if seconds >= access_log.from_s:
+            route = meter.route(request.match_info)
+            access_log.write(_answered(request, route, status, seconds, sent, access_log.user_of(token_of(request))))
+
+
+def _answered(request: Request, route: str, status: int | str, seconds: float, sent: int, user: str | None) -> Answered:
+    return Answered(
+        id=str(request.id),
+        method=request.method,
+        route=route,
+        status=status,
+        seconds=seconds,
+        sent=sent,
+        client=request.ip,
+        user=user,
+    )
 
 
 class MeteredProtocol(HttpProtocol):

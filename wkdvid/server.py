@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from sanic import Sanic
 from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
@@ -22,6 +19,7 @@ from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.access_log import AccessLog
 from wkdvid.backends.failures import passing_answers
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import Backends
@@ -39,7 +37,6 @@ from wkdvid.core.grants import Names
 from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.jobs import InThisProcess, JobRunner, Jobs, JobStore
 from wkdvid.core.main_server import NoMainServer
-from wkdvid.core.metrics import BOARD
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
@@ -52,11 +49,13 @@ from wkdvid.frontends.clio import routes as clio
 from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
+from wkdvid.frontends.export import routes as export
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
 from wkdvid.frontends.operations import routes as operations
+from wkdvid.frontends.router import PrefixRouter
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
 from wkdvid.frontends.webknossos import reports
@@ -72,9 +71,6 @@ from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.job_kinds import KINDS, job_parameters, make_kinds
-from wkdvid.logs import configure_logging
-from wkdvid.main_server.client import Client
-from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import open_datasets
@@ -87,9 +83,11 @@ from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
 from wkdvid.openers import make_credentials, make_opener
-from wkdvid.protocol import HEAD_BYTES, URL_BYTES, MeteredProtocol, ReportableRequest
+from wkdvid.protocol import HEAD_BYTES, URL_BYTES, ReportableRequest
 from wkdvid.transfer.expiry import expire
-from wkdvid.workers import BACKLOG, heed_the_end
+
+if TYPE_CHECKING:
+    from wkdvid.main_server.link import Link
 
 log = logging.getLogger("wkdvid.server")
 
@@ -107,7 +105,7 @@ EXPIRE_S = 600.0
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
     Http.HEADER_CEILING = HEAD_BYTES
-    app = Sanic("wkdvid", configure_logging=False, request_class=ReportableRequest)
+    app = Sanic("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ReportableRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
@@ -126,6 +124,7 @@ def create_app(config: Config) -> App:
         dvid.blueprint(),
         inspect.blueprint(),
         jobs.blueprint(),
+        export.blueprint(),
         home.blueprint(),
         trace.blueprint(),
         operations.blueprint(),
@@ -147,7 +146,6 @@ def _limits(config: Config) -> Mapping[str, object]:
         "REQUEST_TIMEOUT": 60,
         "RESPONSE_TIMEOUT": 600,
         "KEEP_ALIVE_TIMEOUT": 75,
-        "GRACEFUL_SHUTDOWN_TIMEOUT": 10.0,
         "ACCESS_LOG": False,
         "MOTD": False,
         "FALLBACK_ERROR_FORMAT": "json",
@@ -159,6 +157,7 @@ async def _start(config: Config, app: App) -> None:
     identities, login = open_identities(config)
     services = make_services(config, job_store, identities)
     app.ctx.services = services
+    app.ctx.access_log = AccessLog(config.log.access, config.log.slow_s, identities.known)
     app.ctx.datastore_services = datastore_services(config, services)
     app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
@@ -259,9 +258,10 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
 
 def datastore_services(config: Config, services: Services) -> Services:
     """What the routes of webKnossos are given: in mode ``clio`` those who may read by a main server do too."""
-    if config.access.mode != "clio" or not isinstance(services.main_server, Link):
+    if config.access.mode != "clio" or isinstance(services.main_server, NoMainServer):
         return services
-    return replace(services, authorizer=EitherAuthorizer(services.authorizer, services.main_server.authorizer))
+    main = cast("Link", services.main_server)
+    return replace(services, authorizer=EitherAuthorizer(services.authorizer, main.authorizer))
 
 
 def _volumes(
@@ -300,6 +300,9 @@ def _link(config: Config, catalog: Catalog) -> Link | None:
     settings, forms = config.webknossos, reports.forms(config.server.own_url)
     if settings.url is None or settings.key is None:
         return None
+    from wkdvid.main_server.client import Client  # noqa: PLC0415 - slow to import, and not everybody has one
+    from wkdvid.main_server.link import Link  # noqa: PLC0415
+
     client = Client(settings.url, settings.name, settings.key)
     return Link(client, catalog, _reporting_lock(config), forms, config.server.main_servers_way)
 
@@ -399,30 +402,3 @@ def _limit_of(request: Request, error: Exception) -> str:
     if stream is not None and stream.request_max_size != request.app.config.REQUEST_MAX_SIZE:
         return f" of {limits.written_bytes} bytes (limits.written_bytes)"
     return f" of {limits.body_bytes} bytes (limits.body_bytes)"
-
-
-def work(config: Config, listener: socket.socket, run: Path) -> None:
-    """What a worker process does.
-
-    Args:
-        run: The folder of this run of the server.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
-    configure_logging()
-    BOARD.share(run)
-    app = create_app(config)
-    app.after_server_start(_heed_the_end)
-    app.prepare(
-        sock=listener,
-        protocol=MeteredProtocol,
-        backlog=BACKLOG,
-        single_process=True,
-        register_sys_signals=False,
-        access_log=False,
-        motd=False,
-    )
-    Sanic.serve_single(app)
-
-
-async def _heed_the_end(app: App) -> None:
-    heed_the_end(partial(app.stop, terminate=False))

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.clio.accounts import DATASET, OWNER, Clio
-from tests.clio.test_routes import WALKED, path_of
+from tests.clio.test_routes import ROUTES, path_of
 
 U, V, W = "u@t.com", "v@t.com", "w@t.com"
 WRITERS = 100
@@ -142,7 +142,7 @@ NO_CHANGE = re.compile(
 """Routes by POST that change nothing, or that need something to be there: volumes, imports, verifying."""
 CHANGING = [
     (method, uri)
-    for method, uri, _ in WALKED
+    for method, uri, _ in ROUTES
     if method != "GET" and uri.startswith("/v2/") and not NO_CHANGE.search(uri) and "bridge" not in uri
 ]
 

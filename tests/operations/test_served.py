@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -15,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers import Server, running
 from tests.volumes import write_precomputed
-from wkdvid.testing.faulty import FileServer
+from wkdvid.testing.faulty import Answer, FileServer, none, on
 
 BUCKET = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
 TOKEN = "administrator's-secret"
@@ -35,7 +38,14 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, far: FileServer) -> Iterator[Server]:
     entry = {"layers": {"image": {"source": f"{far.url}v", "type": "image"}}}
-    environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN, "WKDVID_SOURCES__HTTP_HOSTS": far.host}
+    environ = {
+        "WKDVID_ACCESS__MODE": "token",
+        "WKDVID_ADMIN_TOKEN": TOKEN,
+        "WKDVID_LOG__ACCESS": "all",
+        "WKDVID_LOG__FORMAT": "auto",
+        "WKDVID_LOG__SLOW_S": "0.5",
+        "WKDVID_SOURCES__HTTP_HOSTS": far.host,
+    }
     with running(tmp_path_factory.mktemp("data"), {"precomputed": {"lab": {"em": entry}}}, environ=environ) as one:
         yield one
 
@@ -142,3 +152,42 @@ def test_every_answer_names_its_request(server: Server, given: str | None) -> No
         assert re.fullmatch(r"[\w.:/-]{1,128}", told)
         if "requestId" in answer.text:
             assert answer.json()["requestId"] == told
+
+
+def lines(server: Server, request_id: str) -> list[dict[str, Any]]:
+    """Of the log, those of one request."""
+    text = (server.data_dir / "server.log").read_text()
+    found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [line for line in found if line.get("request") == request_id]
+
+
+def test_what_is_no_terminal_gets_json_with_a_line_for_each_request(server: Server) -> None:
+    answer = server.get("/data/datasets/lab/em", headers=SHOWN, params={"token": TOKEN})
+    (line,) = lines(server, answer.headers["x-request-id"])
+    assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+    assert 0 < line.pop("seconds") < 60
+    assert line.pop("message").startswith("GET /data/datasets/<organization>/<name>: 200, ")
+    assert line == {
+        "level": "info",
+        "logger": "wkdvid.access",
+        "request": answer.headers["x-request-id"],
+        "method": "GET",
+        "route": "/data/datasets/<organization>/<name>",
+        "status": 200,
+        "bytes": len(answer.content),
+        "client": "127.0.0.1",
+    }
+    assert TOKEN not in (server.data_dir / "server.log").read_text()
+
+
+def test_a_slow_request_and_a_failed_one_have_their_lines(server: Server, far: FileServer) -> None:
+    far.fault = on("v/1-1-1/64*", Answer(delay_s=1, status=403))
+    try:
+        answer = server.buckets("lab/em/layers/image", {**BUCKET, "position": [64, 0, 0]})
+    finally:
+        far.fault = none
+    failed, slow = lines(server, answer.headers["x-request-id"])
+    assert failed["level"] == slow["level"] == "warning"
+    assert (failed["logger"], slow["logger"]) == ("wkdvid.buckets", "wkdvid.access")
+    assert slow["message"].startswith(f"slow: POST {BUCKETS}: 200, ")
+    assert slow["seconds"] >= 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -329,3 +332,9 @@ neuron_tags = Table(
     Column("uuid", String(100), nullable=False),
     UniqueConstraint("dataset", "type", "tag", name="neuron_tags_name"),
 )
+
+FIRST_ROWS: Mapping[Table, Mapping[str, Any]] = {
+    catalog_state: {"generation": 0, "renewed": 0},
+    repositories_state: {"generation": 0},
+}
+"""What a new database holds."""

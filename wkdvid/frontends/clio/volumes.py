@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
-
 from wkdvid.core.users import READ
 from wkdvid.errors import Forbidden, InvalidRequest, TooLarge, UnsupportedRequest
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, is_name, problem
@@ -107,6 +105,8 @@ async def neuprint(call: Call) -> Answer:
     address = f"{server if '://' in server else f'https://{server}'}/api/custom/custom"
     await call.services.admit(address)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    import aiohttp  # noqa: PLC0415 - slow to import, and few have a neuPrint
+
     timeout = aiohttp.ClientTimeout(total=NEUPRINT_S)
     try:
         async with (

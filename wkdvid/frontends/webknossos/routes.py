@@ -15,6 +15,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid import __version__
 from wkdvid.codecs import images, jpeg
+from wkdvid.core import sampling
 from wkdvid.core.body_cache import Body
 from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
 from wkdvid.core.catalog import Dataset
@@ -28,6 +29,7 @@ from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
 from wkdvid.errors import Forbidden, InvalidEntry, NotFound, NotShown, TooLarge, WkdvidError
 from wkdvid.export import ome_zarr
+from wkdvid.export.zarr_documents import ZarrFormat
 from wkdvid.frontends.files import read_part
 from wkdvid.frontends.http import (
     HTML,
@@ -49,13 +51,14 @@ from wkdvid.frontends.http import (
     token_of,
 )
 from wkdvid.frontends.ranges import parse_range
-from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
+from wkdvid.frontends.router import add_route
+from wkdvid.frontends.webknossos import documents, parse, proxy, wire
 from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composition
 from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
 from wkdvid.frontends.webknossos.thumbnail import Pixels, paint, parse_thumbnail, place, see_through
-from wkdvid.frontends.webknossos.versions import PREFIXES, VERSIONS, version_of
+from wkdvid.frontends.webknossos.versions import ADDRESSINGS, ALL, VERSIONS, version_of
 
 log = logging.getLogger("wkdvid.webknossos")
 
@@ -63,7 +66,6 @@ BUILD_INFO = {
     "webknossosDatastore": {"name": "wkdvid", "version": __version__, "datastoreApiVersion": "2.0"},
     "httpApiVersioning": {"currentApiVersion": VERSIONS[-1], "oldestSupportedApiVersion": VERSIONS[0]},
 }
-ADDRESSINGS = ("<organization>/<name>", "<dataset_id>")
 PROPERTIES = "datasource-properties.json"
 ZARR3_SINCE = 15
 """The version from which on ``zarr/`` is zarr 3."""
@@ -73,35 +75,31 @@ Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 def blueprint() -> Blueprint:
     bp = Blueprint("webknossos")
-    add_route(bp, "GET", "/api/buildinfo", build_info, "public")
-    for prefix, version in PREFIXES.items():
-        add_route(bp, "GET", f"{prefix}/health", health, "public")
-        add_route(bp, "GET", f"{prefix}/datasets", list_datasets, "read")
-        add_route(bp, "POST", f"{prefix}/datasets", register, "administrate")
-        for addressing in ADDRESSINGS if version in VERSIONS else ADDRESSINGS[:1]:
-            dataset = f"{prefix}/datasets/{addressing}"
-            add_route(bp, "GET", dataset, describe, "read")
-            add_route(bp, "DELETE", dataset, remove, "administrate")
-            add_route(bp, "POST", f"{dataset}/thumbnail.jpg", dataset_thumbnail, "read")
-            add_route(bp, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
-            add_route(bp, "GET", f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>", with_layer(get_file), "read")
-            for (method, path), handler in OF_LAYERS.items():
-                add_route(bp, method, f"{dataset}/layers/<layer>/{path}", with_layer(handler), "read")
-        for tree in ("zarr", "zarr3_experimental"):
-            add_route(bp, "GET", f"{prefix}/{tree}/<dataset_path:path>", zarr_tree, "read")
-        add_route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
-        add_route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
-        for trigger in ("newOrganizationFolder", "createOrganizationDirectory", "scanRealPathsForVirtual"):
-            add_route(bp, "POST", f"{prefix}/triggers/{trigger}", do_nothing, "administrate")
+    add_route(bp, ("",), "GET", "/api/buildinfo", build_info, "public")
+    add_route(bp, ALL, "GET", "/health", health, "public")
+    add_route(bp, ALL, "GET", "/datasets", list_datasets, "read")
+    add_route(bp, ALL, "POST", "/datasets", register, "administrate")
+    for addressing, prefixes in ADDRESSINGS.items():
+        _add_routes_of_dataset(bp, prefixes, f"/datasets/{addressing}")
+    for tree in ("zarr", "zarr3_experimental"):
+        add_route(bp, ALL, "GET", f"/{tree}/<dataset_path:path>", zarr_tree, "read")
+    add_route(bp, ALL, "POST", "/triggers/checkInboxBlocking", reload_all, "administrate")
+    add_route(bp, ALL, "POST", "/triggers/reload/<organization>/<name>", reload_one, "administrate")
+    for trigger in ("newOrganizationFolder", "createOrganizationDirectory", "scanRealPathsForVirtual"):
+        add_route(bp, ALL, "POST", f"/triggers/{trigger}", do_nothing, "administrate")
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def add_route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
-    name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>.:", "_____"))
-    methods = ("GET", "HEAD") if method == "GET" else (method,)
-    # Without a format of errors Sanic parses the source of each route's handler for one, a fifth of the time to start.
-    bp.add_route(handler, path, methods=methods, name=name, unquote=True, error_format="json", ctx_access=access)
+def _add_routes_of_dataset(bp: Blueprint, prefixes: Sequence[str], dataset: str) -> None:
+    add_route(bp, prefixes, "GET", dataset, describe, "read")
+    add_route(bp, prefixes, "DELETE", dataset, remove, "administrate")
+    add_route(bp, prefixes, "POST", f"{dataset}/thumbnail.jpg", dataset_thumbnail, "read")
+    add_route(bp, prefixes, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
+    file = f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>"
+    add_route(bp, prefixes, "GET", file, with_layer(get_file), "read")
+    for (method, path), handler in OF_LAYERS.items():
+        add_route(bp, prefixes, method, f"{dataset}/layers/<layer>/{path}", with_layer(handler), "read")
 
 
 def with_layer(handler: Handler) -> Handler:
@@ -355,7 +353,7 @@ async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     return reply(documents.directory(_children(dataset, parts)), HTML)
 
 
-def _zarr_format(request: Request, version: int) -> ome_zarr.ZarrFormat:
+def _zarr_format(request: Request, version: int) -> ZarrFormat:
     """What ``zarr/`` is depends on the version; its twin is zarr 3 always."""
     return 2 if version < ZARR3_SINCE and "/zarr3_experimental/" not in request.path else 3
 
