@@ -49,7 +49,7 @@ RANKS = {
     "": 7,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses", "files", "ranges", "router"}
+SHARED = {"http", "addresses", "files", "ranges", "request", "router"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
@@ -58,6 +58,7 @@ SANIC_ALLOWED = (
     "protocol",
     "worker",
     "frontends.http",
+    "frontends.request",
     "frontends.router",
     "frontends.dvid.callers",
     "cli.serve",

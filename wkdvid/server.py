@@ -36,6 +36,7 @@ from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.grants import Names
 from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.jobs import InThisProcess, JobRunner, Jobs, JobStore
+from wkdvid.core.links import LinkAuthorizer, Links
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
@@ -54,7 +55,9 @@ from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.links import routes as links
 from wkdvid.frontends.operations import routes as operations
+from wkdvid.frontends.request import URL_BYTES, ServedRequest
 from wkdvid.frontends.router import PrefixRouter
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
@@ -66,7 +69,7 @@ from wkdvid.gauges import Gauges
 from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
-from wkdvid.identity.opening import open_identities
+from wkdvid.identity.opening import open_identities, own_secret
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
@@ -77,13 +80,14 @@ from wkdvid.metadata.clio.datasets import open_datasets
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
+from wkdvid.metadata.links import SqlLinks, open_links_state
 from wkdvid.metadata.pulse import Pulse
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
 from wkdvid.openers import make_credentials, make_opener
-from wkdvid.protocol import HEAD_BYTES, URL_BYTES, ReportableRequest
+from wkdvid.protocol import HEAD_BYTES
 from wkdvid.transfer.expiry import expire
 
 if TYPE_CHECKING:
@@ -105,7 +109,7 @@ EXPIRE_S = 600.0
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
     Http.HEADER_CEILING = HEAD_BYTES
-    app = Sanic("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ReportableRequest)
+    app = Sanic("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ServedRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
@@ -125,6 +129,7 @@ def create_app(config: Config) -> App:
         inspect.blueprint(),
         jobs.blueprint(),
         export.blueprint(),
+        links.blueprint(),
         home.blueprint(),
         trace.blueprint(),
         operations.blueprint(),
@@ -173,8 +178,9 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(_expire_transfers(config), name="expire transfers"),
         asyncio.create_task(gauges.watch(), name="look at gauges"),
     ]
-    for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
-        following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+    shared = {"catalog": services.catalog.follow, "repositories": services.repositories.follow}
+    for name, follow in (shared | {"links": services.links.store.follow}).items():
+        following = follow(HostLock(config.state_dir / f"{name}.follower.lock"))
         app.ctx.watching.append(asyncio.create_task(following, name=f"follow the {name}"))
 
 
@@ -227,11 +233,12 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured
     )
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
-    link = _link(config, catalog)
+    main_server = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
     database = open_engine(config.metadata.database_url)
     labels = SqlWrittenLabels(database)
-    authorizer = _authorizer(config, link, identities, catalog)
+    links = Links(SqlLinks(open_links_state(config.metadata.database_url, config.state_dir)), own_secret(config))
+    authorizer = _with_links(_authorizer(config, main_server, identities, catalog), links)
     return Services(
         limits=config.limits,
         catalog=catalog,
@@ -239,8 +246,10 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, labels, executor),
         values=SqlValueStore(database),
         labels=labels,
-        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
+        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers, links.store.remove_all),
         authorizer=authorizer,
+        links=links,
+        email_of=identities.email,
         annotations=AnnotationViews(identities, authorizer, Annotations(Queries(database))),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
@@ -249,7 +258,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         open_files=partial(open_folder, opener),
         admit=opener.source,
         jobs=Jobs(job_store, KINDS, job_parameters(config)),
-        main_server=link or NoMainServer(),
+        main_server=main_server or NoMainServer(),
         passing_answers=passing_answers,
         database_answers=Pulse(database).beats,
         executor=executor,
@@ -330,6 +339,11 @@ def _authorizer(config: Config, link: Link | None, identities: Identities, catal
     if not config.access.admin_token:
         raise ValueError("mode token needs a token; serve() makes one")
     return TokenAuthorizer(config.access.admin_token)
+
+
+def _with_links(authorizer: Authorizer, links: Links) -> Authorizer:
+    """Where users have roles, a link counts no longer than who made it could make it."""
+    return LinkAuthorizer(authorizer, links, authorizer.may_share if isinstance(authorizer, RolesAuthorizer) else None)
 
 
 def _preflight(request: Request) -> HTTPResponse:
