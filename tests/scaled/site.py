@@ -34,6 +34,7 @@ class Site:
         self.ports = {name: free_port() for name in NAMES}
         self.servers: dict[str, Server] = {}
         self.base = f"http://127.0.0.1:{free_port()}"
+        self.balancer_log = folder / "haproxy.log"
         self._folder = folder
         self._environ = _environ(folder, database_url, endpoint)
 
@@ -42,25 +43,8 @@ class Site:
         environ = {**self._environ, "WKDVID_SERVER__STATE_DIR": str(self._folder / name)}
         return running(self.data_dir, environ=environ, port=self.ports[name], log=f"{name}.log")
 
-    @contextlib.contextmanager
-    def balancer(self) -> Iterator[None]:
-        program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-        assert program, "this test needs HAProxy (Debian: apt-get install haproxy)"
-        addresses = {f"SERVER_{name.upper()}": f"127.0.0.1:{port}" for name, port in self.ports.items()}
-        environ = {**os.environ, **addresses, "BALANCER_BIND": self.base.removeprefix("http://")}
-        with (self._folder / "haproxy.log").open("wb") as log:
-            process = subprocess.Popen(
-                [program, "-db", "-f", DEPLOY / "haproxy.cfg"], env=environ, stdout=log, stderr=log
-            )
-        try:
-            _wait_for(self.base, process)
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
-
-    def log(self) -> str:
-        return (self._folder / "haproxy.log").read_text()
+    def balancer(self) -> AbstractContextManager[None]:
+        return running_balancer(self.balancer_log, self.base, self.ports)
 
     def get(self, path: str) -> requests.Response:
         """Through the balancer, as all that follows, each by a connection of its own."""
@@ -85,12 +69,36 @@ def _environ(folder: Path, database_url: str, endpoint: str) -> Mapping[str, str
     }
 
 
+@contextlib.contextmanager
+def running_balancer(log: Path, base: str, ports: Mapping[str, int]) -> Iterator[None]:
+    """
+    Args:
+        base: Its own address.
+        ports: Of the servers.
+    """
+    program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program, "this test needs HAProxy (Debian: apt-get install haproxy)"
+    addresses = {f"SERVER_{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
+    environ = {**os.environ, **addresses, "BALANCER_BIND": base.removeprefix("http://")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [program, "-db", "-f", DEPLOY / "haproxy.cfg"], env=environ, stdout=output, stderr=output
+        )
+    try:
+        _wait_for(base, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def _wait_for(base: str, process: subprocess.Popen[bytes]) -> None:
+    """Until it answers, whatever that is."""
     end = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < end:
         with contextlib.suppress(requests.RequestException):
-            if requests.get(f"{base}/data/health", timeout=5).text == "Ok":
-                return
+            requests.get(f"{base}/health/live", timeout=5)
+            return
         time.sleep(0.02)
     raise RuntimeError("the balancer does not answer")
 
