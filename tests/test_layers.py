@@ -44,7 +44,14 @@ SHARED = {"http", "addresses", "files", "ranges", "request"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
-SANIC_ALLOWED = ("server", "frontends.http", "frontends.request", "frontends.dvid.callers", "cli.serve")
+SANIC_ALLOWED = (
+    "server",
+    "frontends.http",
+    "frontends.request",
+    "frontends.limited",
+    "frontends.dvid.callers",
+    "cli.serve",
+)
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
