@@ -378,6 +378,8 @@ def check_no_link_was_told(main: MainServer) -> None:
     """They are ours alone."""
     assert main.requests
     assert not [asked for asked in main.requests if "link-" in str(asked)]
+    administration = [asked.json() for asked in main.requests if b'"administrate"' in asked.body]
+    assert not [asked for asked in administration if asked["resourceType"] != "webknossos"]
 
 
 @pytest.mark.parametrize("mode", ["guarded", "shared"])
