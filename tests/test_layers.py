@@ -58,6 +58,7 @@ SANIC_ALLOWED = (
     "protocol",
     "worker",
     "frontends.http",
+    "frontends.limited",
     "frontends.request",
     "frontends.router",
     "frontends.dvid.callers",
