@@ -22,9 +22,9 @@ from benchmarks.backends import PASSES, ReadBox, boxes, per_read, precomputed
 from benchmarks.table import Versus
 from benchmarks.volumes import CHUNK, Voxels
 from wkdvid.codecs import jpeg
+from wkdvid.core import sampling
 from wkdvid.core.geometry import Box
 from wkdvid.core.volume import Volume
-from wkdvid.frontends.webknossos import sampling
 from wkdvid.frontends.webknossos.thumbnail import paint, parse_thumbnail
 from wkdvid.testing.volume_suite import open_layers
 

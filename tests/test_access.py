@@ -175,6 +175,7 @@ def path_of(uri: str, dataset: str) -> str:
         "mag": "mag1" if uri.endswith("/bucket.raw") else "1",
         **{axis: f"{axis}0" for axis in "xyz"},
         "path": "info",
+        "document": ".zgroup" if uri.startswith("/zarr2/") else "zarr.json",
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "note",
         "branch": "master",
@@ -216,7 +217,7 @@ def told(server: Server, method: str, uri: str, dataset: str, headers: Mapping[s
 
 
 def test_every_route_declares_its_access() -> None:
-    assert {access for _, _, access in ROUTES} == {"public", "read", "write", "administrate"}
+    assert {access for _, _, access in ROUTES} == {"public", "observe", "read", "write", "administrate"}
     assert [uri for _, uri, access in ROUTES if access == "public" and names_one(uri)] == []
     assert {method for method, _ in LISTING} == {"GET", "HEAD"}
 

@@ -171,7 +171,7 @@ def test_without_the_real_volume_the_tissue_is_measured(monkeypatch: pytest.Monk
 
 def test_cases_from_end_to_end(volume: Volume, tmp_path: Path) -> None:
     only = f"^{CASE}$|^{failing.NAME}$".replace("^3", r"\^3")
-    options = ["--side", str(SIDE), "--seconds", "1", "--only", only]
+    options = ["--side", str(SIDE), "--seconds", "0.3", "--only", only]
     places = ["--work", str(volume.folder.parent), "--json", str(tmp_path / "results.json")]
     environ = {name: value for name, value in os.environ.items() if name != "WKDVID_TEST_DATA"}
     done = subprocess.run(

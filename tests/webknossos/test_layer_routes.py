@@ -20,7 +20,7 @@ from tests.servers import Server, running
 from tests.soak.processes import processes
 from tests.volumes import Voxels, grid, write_precomputed
 from wkdvid.core.geometry import Box
-from wkdvid.frontends.webknossos.sampling import sample_boxes
+from wkdvid.core.sampling import sample_boxes
 
 DATASET_ID = hashlib.sha256(b"lab/ds").hexdigest()[:24]
 PLACES = ("/data/datasets/lab/ds", f"/data/v15/datasets/{DATASET_ID}")

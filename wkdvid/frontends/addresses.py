@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.volume import LayerInfo
+from wkdvid.export.precomputed import can_hold
 
 
 def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
@@ -18,3 +19,22 @@ def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | 
     if not unsigned or (info.category == "color" and info.dtype.itemsize > 1):
         return None
     return f"dvid://{base}/{dataset.entry.uuid}/{quote(info.name)}"
+
+
+def precomputed_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
+    """The layer as a precomputed volume. None: the format has no such voxels."""
+    return f"{base}/precomputed/{_path(dataset)}/{quote(info.name)}" if can_hold(info) else None
+
+
+def zarr_address(dataset: Dataset, info: LayerInfo, base: str) -> str:
+    """The layer as OME-Zarr 0.5."""
+    return f"{base}/zarr/{_path(dataset)}/{quote(info.name)}"
+
+
+def zarr2_address(dataset: Dataset, info: LayerInfo, base: str) -> str:
+    """The layer as OME-Zarr 0.4."""
+    return f"{base}/zarr2/{_path(dataset)}/{quote(info.name)}"
+
+
+def _path(dataset: Dataset) -> str:
+    return f"{quote(dataset.key.organization)}/{quote(dataset.key.dataset)}"

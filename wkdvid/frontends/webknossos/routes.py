@@ -15,6 +15,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid import __version__
 from wkdvid.codecs import images, jpeg
+from wkdvid.core import sampling
 from wkdvid.core.body_cache import Body
 from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
 from wkdvid.core.catalog import Dataset
@@ -28,6 +29,7 @@ from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
 from wkdvid.errors import Forbidden, InvalidEntry, NotFound, NotShown, TooLarge, WkdvidError
 from wkdvid.export import ome_zarr
+from wkdvid.export.zarr_documents import ZarrFormat
 from wkdvid.frontends.files import read_part
 from wkdvid.frontends.http import (
     HTML,
@@ -41,7 +43,6 @@ from wkdvid.frontends.http import (
     json_reply,
     log_failure,
     reply,
-    request_id,
     require_administration,
     send_bytes,
     send_object,
@@ -51,7 +52,7 @@ from wkdvid.frontends.http import (
 )
 from wkdvid.frontends.ranges import parse_range
 from wkdvid.frontends.router import add_route
-from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
+from wkdvid.frontends.webknossos import documents, parse, proxy, wire
 from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composition
 from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
@@ -352,7 +353,7 @@ async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     return reply(documents.directory(_children(dataset, parts)), HTML)
 
 
-def _zarr_format(request: Request, version: int) -> ome_zarr.ZarrFormat:
+def _zarr_format(request: Request, version: int) -> ZarrFormat:
     """What ``zarr/`` is depends on the version; its twin is zarr 3 always."""
     return 2 if version < ZARR3_SINCE and "/zarr3_experimental/" not in request.path else 3
 
@@ -395,12 +396,12 @@ async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPR
 
 
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
-    status, number = status_for(error, STATUS), request_id()
+    status = status_for(error, STATUS)
     if status >= 500:
-        log_failure(log, number, request, error)
+        log_failure(log, request, error)
     if isinstance(error, NotShown) and datastore_of(request).authorizer.tokens_expire:
         status = STATUS[Forbidden]
     if status == STATUS[Forbidden]:
         return reply(forbidden_text(str(error)), TEXT, status)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
-    return json_reply(message(texts, error.code, number), status)
+    return json_reply(message(texts, error.code, str(request.id)), status)

@@ -13,7 +13,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.layers import Layer
 from wkdvid.errors import NotFound, WkdvidError
-from wkdvid.frontends.http import json_reply, request_id, require_administration, token_of
+from wkdvid.frontends.http import json_reply, require_administration, token_of
 from wkdvid.frontends.router import add_route
 from wkdvid.frontends.webknossos.routes import Handler, failed, with_layer
 from wkdvid.frontends.webknossos.status import message
@@ -80,7 +80,7 @@ def _add_routes_of_dataset(bp: Blueprint, prefixes: Sequence[str], dataset: str)
 def _refusing(why: str) -> Handler:
     async def refuse(request: Request, **names: str) -> HTTPResponse:
         await require_administration(request, token_of(request))
-        return json_reply(message([why], "not_offered", request_id()), 501)
+        return json_reply(message([why], "not_offered", str(request.id)), 501)
 
     return refuse
 
