@@ -35,6 +35,7 @@ RANKS = {
     "testing": 5,
     "inspection": 6,
     "metering": 5,
+    "tracing": 5,
     "access_log": 0,
     "gauges": 6,
     "protocol": 6,

@@ -107,6 +107,7 @@ def _check_files(config: Config) -> None:
     from wkdvid.core.credentials import check_present
     from wkdvid.dvid_stores import document_of
     from wkdvid.errors import ConfigError
+    from wkdvid.tracing import check_tracing
 
     try:
         config.data_dir.mkdir(parents=True, exist_ok=True)
@@ -120,6 +121,7 @@ def _check_files(config: Config) -> None:
         except OSError as error:
             raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
     check_present(config.sources.credentials, os.environ)
+    check_tracing(os.environ)
     document_of(config.stores)
 
 
