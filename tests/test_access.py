@@ -279,10 +279,8 @@ def check_link(server: Server, administrator: Mapping[str, str], routes: Iterabl
     """It reads what it is for as an administrator does, in a header and in the path; all else is as if not there."""
     token = linked(server, administrator)
     other_layer = {"X-Auth-Token": linked(server, administrator, "other")}
-    header, below = (
-        {"X-Auth-Token": token},
-        Server(server.process, f"{server.base}/shared/{token}", server.data_dir, server.log),
-    )
+    header = {"X-Auth-Token": token}
+    below = Server(server.process, f"{server.base}/shared/{token}", server.data_dir, server.log)
     for method, uri in routes:
         missing, hidden = told(server, method, uri, "missing", header), told(server, method, uri, "hidden", header)
         assert hidden == told(server, method, uri, "hidden", administrator), uri
