@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 from wkdvid.access_log import Which
 from wkdvid.clio_config import ClioConfig, alias_layer, check_clio
+from wkdvid.core.callers import Proxies
 from wkdvid.core.credentials import Credential, check_credential
-from wkdvid.core.limits import GIB, Bytes, Limits
+from wkdvid.core.limits import GIB, Bytes, Limits, WholeNumber
 from wkdvid.core.secrets import Reference, covers
 from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.source import read_source
@@ -33,7 +34,7 @@ from wkdvid.dvid_config import (
 )
 from wkdvid.errors import ConfigError, InvalidRequest
 from wkdvid.logs import LogFormat
-from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, is_loopback, nearest
+from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, is_loopback, nearest
 
 AccessMode: TypeAlias = Literal["open", "token", "webknossos", "clio"]
 
@@ -60,7 +61,8 @@ class ServerConfig:
     """What the processes of this host agree by, on a disk of its own; None: ``.wkdvid`` in the data directory."""
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
-
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")
+    """Addresses or networks of proxies, whose ``X-Forwarded-For`` says who sends a request."""
     shutdown_delay: WholeNumber = 0
     """Seconds between SIGTERM, from which on the server says that it is not ready, and its end."""
     metrics: Literal["loopback", "administrators", "anyone"] = "loopback"
@@ -404,6 +406,10 @@ def _check(config: Config) -> None:
             f"access.mode 'open' lets anyone do everything, and server.httpAddress {config.server.http_address!r} can"
             " be reached from the network; take mode 'token', a loopback address, or set access.allow_open_network"
         )
+    try:
+        Proxies(config.server.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"server.trustedProxies: {error}") from None
     _check_main_server(config)
     check_clio(config.clio, reachable=not is_loopback(host))
     _check_volumes(config.volumes)

@@ -31,6 +31,7 @@ from wkdvid.cluster.executor import OnDask
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
+from wkdvid.core.callers import Proxies
 from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
 from wkdvid.core.grants import Names
@@ -55,6 +56,7 @@ from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.limited import LimitedApp, TooManyRequests, Turns
 from wkdvid.frontends.links import routes as links
 from wkdvid.frontends.operations import routes as operations
 from wkdvid.frontends.request import URL_BYTES, ServedRequest
@@ -109,12 +111,14 @@ EXPIRE_S = 600.0
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
     Http.HEADER_CEILING = HEAD_BYTES
-    app = Sanic("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ServedRequest)
+    app = LimitedApp("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ServedRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
     app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.public_url = config.server.public_url
+    proxies = Proxies(config.server.trusted_proxies)
+    app.ctx.turns = Turns(config.limits, proxies, knows_users=config.access.mode != "open")
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.allowed_origins = config.clio.allowed_origins
     app.ctx.draining = False
@@ -137,6 +141,7 @@ def create_app(config: Config) -> App:
     ):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
+    app.exception(TooManyRequests)(_too_many)
     app.exception(Exception)(_unexpected)
     app.before_server_stop(_let_watchers_go)
     app.after_server_stop(_stop)
@@ -396,6 +401,15 @@ async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
     if request.path.startswith("/api/"):
         return reply(f"{text} ({request.path}).\n", TEXT, 400 if status == 413 else status)
     return json_reply({"messages": [{"error": text}], "code": "http", "requestId": number}, status)
+
+
+async def _too_many(request: Request, error: TooManyRequests) -> HTTPResponse:
+    """Pages of other origins see it too: what they may not see looks to viewers like data that is not there."""
+    headers = {**error.headers, "Access-Control-Expose-Headers": "Retry-After", **_listed(request)}
+    if request.path.startswith("/api/"):
+        return reply(f"{error}\n", TEXT, error.status_code, headers)
+    document = {"messages": [{"error": str(error)}], "code": "too_many_requests", "detail": str(error)}
+    return json_reply(document, error.status_code, headers)
 
 
 def _status_of(request: Request, error: Exception) -> int:

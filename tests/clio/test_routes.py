@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from sanic import Sanic
 
-from tests.clio.accounts import DATASET, OWNER, Clio, clio_server
+from tests.clio.accounts import DATASET, ON_ONE_DATABASE, OWNER, Clio
 from wkdvid.config import Config
 from wkdvid.frontends.clio.calls import Access
 from wkdvid.server import create_app
@@ -44,13 +44,7 @@ def path_of(uri: str) -> str:
     return re.sub(r"<(\w+)[^>]*>", lambda found: values.get(found[1], "x"), uri)
 
 
-@pytest.fixture(scope="module")
-def clio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clio]:
-    """Of one database alone: no route knows which it is."""
-    with clio_server(tmp_path_factory.mktemp("data")) as server:
-        yield server
-
-
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(("method", "uri", "access"), ROUTES)
 def test_who_may_use_a_route(clio: Clio, method: str, uri: str, access: Access) -> None:
     path = path_of(uri)

@@ -191,7 +191,7 @@ class LinkAuthorizer:
 
 def is_link(token: str) -> bool:
     """Whether it has the form of a link's token: then it is nothing else, whether it counts or not."""
-    return _TOKEN.fullmatch(token) is not None
+    return token.startswith("link-") and _TOKEN.fullmatch(token) is not None
 
 
 def now() -> float:
