@@ -73,7 +73,7 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("client", "codecs", "export", "testing", "transfer", "__pycache__")
+OTHERS = ("client", "codecs", "export", "testing", "tracing.py", "transfer", "__pycache__")
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -86,8 +86,9 @@ ELSEWHERE = {"webknossos"}
         ("codecs", ["codecs"]),
         ("export", ["parquet"]),
         ("testing", ["testing"]),
+        ("tracing.py", ["trace"]),
         ("transfer", ["clahe", "onnx"]),
-        ("../tests", ["clahe", "client", "codecs", "dev", "testing"]),
+        ("../tests", ["clahe", "client", "codecs", "dev", "testing", "trace"]),
         ("../benchmarks", ["client", "dev", "testing"]),
     ],
 )
@@ -231,9 +232,13 @@ def test_image_is_safe_by_default() -> None:
     assert any("WKDVID_ACCESS__MODE=token" in line and "HTTPADDRESS=0.0.0.0:8000" in line for line in stages["base"])
     for stage in ("server", "dev"):
         assert [line for line in stages[stage] if line.startswith("USER ")] == ["USER 1000"]
-    assert any(line.startswith("HEALTHCHECK") and "/data/health" in line for line in server)
+    assert any(line.startswith("HEALTHCHECK") and "/health/live" in line for line in server)
     assert server.index("USER 1000") < server.index('ENTRYPOINT ["wkdvid-start", "/data"]')
     assert "VOLUME /data" in server
+    (extras,) = (
+        line.split()[-1].split(",") for line in stages["dependencies"] if "scripts/setup " in line and "RUN" in line
+    )
+    assert not {"profile", "dev", "testing"} & {*extras}, "no profiler in an image that serves"
 
 
 def test_server_takes_every_variable_of_the_scripts_the_image_and_compose() -> None:

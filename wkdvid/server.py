@@ -234,7 +234,7 @@ def _share_of_cache(config: Config) -> int:
 def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
     """What front ends need, for one worker."""
     cached = _share_of_cache(config)
-    opener = _opener(config, cached, config.sources.deadline_s)
+    opener = make_opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
     configured = configured_entries(backends.parse, document_of(config.stores))
     catalog = Catalog(
@@ -287,7 +287,7 @@ def _volumes(
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
     """What works on jobs, if this worker is the one of its host to do so."""
-    opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
+    opener = make_opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
     place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
     layers = JobLayers(services.catalog, Backends(opener).open_layers)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="job")
@@ -322,7 +322,7 @@ async def _expire_transfers(config: Config) -> None:
         await asyncio.sleep(EXPIRE_S)
 
 
-def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
+def make_opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
     guard = Guard(config.file_roots, config.http_hosts, _credentials(config))
     secrets = Secrets(config.sources.secrets)
     return Opener(
