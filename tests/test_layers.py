@@ -43,6 +43,7 @@ RANKS = {
     "gauges": 6,
     "protocol": 6,
     "worker": 6,
+    "doctor": 6,
     "workers": 5,
     "reloading": 6,
     "server": 6,

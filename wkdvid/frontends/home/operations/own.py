@@ -40,6 +40,11 @@ _TRACE: Mapping[str, Operation] = {
     "POST /triggers/trace": Operation("Record what the server spends its time on", "Ok", TEXT, _SECONDS),
     "GET /triggers/trace/flame.svg": Operation("What was recorded last", "A flame graph.", "image/svg+xml"),
 }
+_OPERATIONS: Mapping[str, Operation] = {
+    "GET /health/live": Operation("Whether the server turns", "ok", TEXT),
+    "GET /health/ready": Operation("Whether requests should be sent here", "200 if so, else 503; and why."),
+    "GET /metrics": Operation("What all workers have counted, for Prometheus", "Metrics, also as OpenMetrics.", TEXT),
+}
 OWN: Mapping[str, Operation] = {
     "GET /": Operation("The page that lists the datasets", "A page.", HTML),
     "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
@@ -52,6 +57,7 @@ OWN: Mapping[str, Operation] = {
         body=JSON,
     ),
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
+    **_OPERATIONS,
     **_TRACE,
     **_JOBS,
     **_LINKS,
