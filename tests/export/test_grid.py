@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wkdvid.core.geometry import ONE, Box, Vec3, divide_up, volume_of
@@ -39,6 +39,7 @@ def test_chunks_have_no_more_voxels_than_others(size: Vec3) -> None:
     assert all(side >= min(SIDE, n) for side, n in zip(shape, size, strict=True))
 
 
+@settings(max_examples=50)
 @given(PLACES, SIZES, st.tuples(*[st.integers(20, 70)] * 3))
 def test_each_voxel_is_in_one_chunk(start: Vec3, size: Vec3, shape: Vec3) -> None:
     extent = Box.at(start, size)
