@@ -114,6 +114,13 @@ def test_open_datasets_are_read_without_a_token(guarded: Server) -> None:
     assert guarded.buckets("org/open/layers/image", BUCKET).content == bytes([5]) * 32**3
 
 
+def test_shared_caches_keep_what_anybody_may_read(guarded: Server) -> None:
+    for dataset, kept in (("open", "public"), ("hidden", "private")):
+        for path in (f"precomputed/org/{dataset}/image/info", f"zarr/org/{dataset}/image/1/zarr.json"):
+            answer = guarded.get(f"/{path}", headers={"X-Auth-Token": TOKEN})
+            assert answer.headers["Cache-Control"] == f"{kept}, max-age=60"
+
+
 FOREIGN = [
     ({"Host": "evil.example"}, 403),
     ({"Host": "localhost.evil.example:8000"}, 403),

@@ -306,6 +306,8 @@ def test_a_failure_is_one_on_every_route(site: tuple[Server, FileServer], kind: 
         asker.check_failed(C)
         asker.check_exact(B, like="holed")
         asker.check_exact(WELL)
+    described = server.get(f"/zarr/lab/far_{kind}/layer/zarr.json")  # of some voxels that can be read
+    assert (described.status_code, described.json()["node_type"]) == (200, "group")
     far.fault = none
     asker.check_exact(A)
     asker.check_exact(C)

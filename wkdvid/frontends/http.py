@@ -33,7 +33,7 @@ from wkdvid.errors import (
     UpstreamUnavailable,
     WkdvidError,
 )
-from wkdvid.frontends.ranges import parse_range
+from wkdvid.frontends.ranges import ByteRange, parse_range
 from wkdvid.frontends.request import SHARED
 
 log = logging.getLogger("wkdvid.api")
@@ -173,14 +173,24 @@ async def send_object(
     Args:
         headers: Of the object: ``RANGES``, perhaps with more.
     """
-    asked = parse_range(request.headers.get("range"))
-    if asked is None or request.headers.get("if-range") not in (None, headers.get("ETag")):
+    asked = asked_range(request, headers.get("ETag"))
+    if asked is None:
         return await send_bytes(request, body, content_type, headers)
     part = asked.of(len(body))
     if part is None:
         return reply("", content_type, 416, {**headers, "Content-Range": f"bytes */{len(body)}"})
     told = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
     return reply(body[part.start : part.stop], content_type, 206, {**headers, "Content-Range": told})
+
+
+def asked_range(request: Request, tag: str | None = None) -> ByteRange | None:
+    """The part of an object that is asked for; None: the whole is to be sent.
+
+    Args:
+        tag: The object's ETag. Who has a part of what had another one wants no part of this (If-Range).
+    """
+    is_other = request.headers.get("if-range") not in (None, tag)
+    return None if is_other else parse_range(request.headers.get("range"))
 
 
 async def _one(body: Body) -> AsyncIterable[Body]:

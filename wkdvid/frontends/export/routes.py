@@ -25,13 +25,13 @@ from wkdvid.frontends.http import (
     OCTETS,
     RANGES,
     api_failed,
+    asked_range,
     reply,
     send_bytes,
     send_object,
     services_of,
     token_of,
 )
-from wkdvid.frontends.ranges import parse_range
 
 READING = ("GET", "HEAD")
 DOCUMENTS = frozenset({"info", "zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
@@ -91,7 +91,7 @@ async def _kept(
 
 
 async def _segments(request: Request, layer: Layer, path: str, headers: Mapping[str, str]) -> HTTPResponse | None:
-    asked = parse_range(request.headers.get("range"))
+    asked = asked_range(request, headers["ETag"])
     part = await segment_file(layer, path, asked, services_of(request).limits)
     if _holds(request, headers["ETag"]):
         return reply("", OCTETS, 304, headers)
