@@ -192,9 +192,15 @@ def test_no_page_tells_others_its_address(server: Server, whole: Mapping[str, An
 
 def test_clients_that_know_nothing_of_tokens_follow_a_link(server: Server, layer: Mapping[str, Any]) -> None:
     base = layer["url"]
-    kvstore = {"driver": "http", "base_url": f"{base}data/v15/zarr/my%20lab/brain/em/1/"}
-    store = ts.open({"driver": "zarr3", "kvstore": kvstore}).result()
-    assert np.array_equal(store.read().result()[0], VOXELS)
+    for driver, path in (
+        ("zarr3", "data/v15/zarr/my%20lab/brain/em/1"),
+        ("zarr3", "zarr/my%20lab/brain/em/1"),
+        ("zarr", "zarr2/my%20lab/brain/em/1"),
+        ("neuroglancer_precomputed", "precomputed/my%20lab/brain/em"),
+    ):
+        kvstore = {"driver": "http", "base_url": f"{base}{path}/"}
+        read = np.squeeze(ts.open({"driver": driver, "kvstore": kvstore}).result().read().result())
+        assert np.array_equal(read if read.shape == VOXELS.shape else read.T, VOXELS), path
     with Client(base) as client:
         assert np.array_equal(client.voxels("b1a1", "em")[0], VOXELS)
 
