@@ -337,6 +337,8 @@ def test_one_address_has_so_many_requests_and_no_others_are_refused_for_it(guard
     assert int(headers["retry-after"]) >= 1
     assert headers["access-control-allow-origin"] == "*"  # or viewers take it for data that is not there
     assert (json.loads(body)["code"], "limits.address_rate" in body) == ("too_many_requests", True)
+    probe = SESSION.get(f"{guarded.base}/health/live", headers={"X-Forwarded-For": "198.51.100.1"}, timeout=60)
+    assert probe.status_code == 200
     assert health(guarded, "198.51.100.2") == 200
     assert {health(guarded, None) for _ in range(3 * BURST)} == {200}  # of this machine
 
