@@ -130,10 +130,8 @@ class Links:
         return sorted((link for link in self.store.by_id.values() if link.expires > now()), key=lambda one: -one.made)
 
     async def get(self, link_id: str) -> Link | None:
-        """One by its id, whether it has expired or not."""
+        """One that this host knows, whether it has expired or not."""
         await self.store.catch_up()
-        if link_id not in self.store.by_id:
-            await self.store.look_again()
         return self.store.by_id.get(link_id)
 
     def seen(self, dataset: Dataset, token: str | None) -> Dataset:
