@@ -38,6 +38,7 @@ RANKS = {
     "job_kinds": 6,
     "openers": 6,
     "metering": 5,
+    "tracing": 5,
     "access_log": 0,
     "gauges": 6,
     "protocol": 6,

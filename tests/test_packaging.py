@@ -75,7 +75,7 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("client", "cluster", "codecs", "export", "testing", "transfer", "__pycache__")
+OTHERS = ("client", "cluster", "codecs", "export", "testing", "tracing.py", "transfer", "__pycache__")
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -84,13 +84,14 @@ ELSEWHERE = {"webknossos"}
     ("folder", "extras"),
     [
         *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in OTHERS),
+        ("tracing.py", ["trace"]),
         ("client", ["client"]),
         ("cluster", ["distributed"]),
         ("codecs", ["codecs"]),
         ("export", ["parquet"]),
         ("testing", ["testing"]),
         ("transfer", ["clahe", "onnx"]),
-        ("../tests", ["clahe", "client", "codecs", "dev", "testing"]),
+        ("../tests", ["clahe", "client", "codecs", "dev", "testing", "trace"]),
         ("../benchmarks", ["client", "dev", "testing"]),
     ],
 )
@@ -351,10 +352,7 @@ def test_the_balancer_repeats_no_post_that_changes_anything() -> None:
     app = create_app(load_config(None, {}, {"data_dir": ROOT / "data"}))
     posts = [route for route in app.router.routes if "POST" in route.methods]
     repeated = {
-        f"/{address}": route.ctx.access
-        for route in posts
-        for address in addresses(route)
-        if re.match(reading, f"/{address}")
+        address: route.ctx.access for route in posts for address in addresses(route) if re.match(reading, address)
     }
     assert set(repeated.values()) == {"read"}
     assert "/data/datasets/<organization:str>/<name:str>/layers/<layer:str>/data" in repeated

@@ -5,6 +5,7 @@ Middleware would take ten times as long.
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 
 from sanic.http import Http, Stage
@@ -13,6 +14,7 @@ from sanic.response import BaseHTTPResponse
 from sanic.server import HttpProtocol
 
 from wkdvid.access_log import AccessLog, Answered
+from wkdvid.core.tracing import TRACES, Tracer
 from wkdvid.frontends.http import token_of
 from wkdvid.frontends.request import URL_BYTES
 from wkdvid.metering import meter_of
@@ -75,7 +77,24 @@ class MeteredProtocol(HttpProtocol):
 
     def _setup(self) -> None:
         super()._setup()  # type: ignore[no-untyped-call]
-        self.request_handler = self._handle
+        self.request_handler = self._handle if TRACES.tracer is None else partial(self._traced, TRACES.tracer)
+
+    async def _traced(self, tracer: Tracer, request: Request) -> None:
+        http = self._http
+        with tracer.answer(request.method, request.headers) as span:
+            try:
+                await self._handle(request)
+            finally:
+                route = meter_of(request.route).route(request.match_info)
+                span.update_name(f"{request.method} {route}")
+                span.set_attributes(
+                    {
+                        "http.request.method": request.method,
+                        "http.route": route,
+                        "http.response.status_code": 0 if http.response is None else http.response.status,
+                        "wkdvid.request": str(request.id),
+                    }
+                )
 
     async def _handle(self, request: Request) -> None:
         http = self._http

@@ -111,6 +111,7 @@ def _check_files(config: Config) -> None:
     from wkdvid.core.credentials import check_present
     from wkdvid.dvid_stores import document_of
     from wkdvid.errors import ConfigError
+    from wkdvid.tracing import check_tracing
 
     try:
         config.data_dir.mkdir(parents=True, exist_ok=True)
@@ -124,6 +125,7 @@ def _check_files(config: Config) -> None:
         except OSError as error:
             raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
     check_present(config.sources.credentials, os.environ)
+    check_tracing(os.environ)
     document_of(config.stores)
     if config.jobs.scheduler is not None and find_spec("distributed") is None:
         raise ConfigError("jobs.scheduler: needs Dask: pip install 'wkdvid[distributed]'")

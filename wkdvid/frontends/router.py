@@ -11,8 +11,7 @@ from typing import Any
 
 from sanic import Blueprint
 from sanic.exceptions import NotFound
-from sanic.router import Router
-from sanic_routing.route import Route
+from sanic.router import Route, Router
 
 
 def add_route(
