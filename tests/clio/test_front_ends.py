@@ -109,6 +109,10 @@ def test_a_link_reads_what_clio_keeps_of_its_dataset(clio: Clio) -> None:
     header = link(clio, OWNER, "org/hidden")
     clio.told(OWNER, "POST", "/v2/annotations/hidden", {"kind": "point", "pos": [1, 2, 3]})
     assert clio.server.get("/v2/annotations/hidden", headers=header).json() == []
+    node = f"/api/node/{default_uuid(KEYS['hidden'])}/annotations/info"
+    for headers, seen in ((clio.header(OWNER), True), (header, False)):
+        assert ('"annotations"' in clio.server.get("/api/repos/info", headers=headers).text) is seen
+        assert (clio.server.get(node, headers=headers).status_code == 200) is seen
     for method, uri, access in ROUTES:
         path = path_of(uri).replace(DATASET, "hidden")
         if access is Access.PUBLIC:

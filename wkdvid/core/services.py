@@ -158,8 +158,9 @@ class Services:
         if dataset is not None:
             decided = self.authorizer.decide(token, Action.READ, dataset)
             if decided or (decided is None and await self.authorizer.ask(token, Action.READ, dataset)):
-                is_open = dataset.state is State.OPEN
-                return self.links.seen(dataset if is_open else await self.catalog.opened(dataset), token)
+                if dataset.state is State.OPEN:
+                    return self.links.seen(dataset, token)
+                return await self.links.opened(self.catalog.opened(dataset), dataset.key, token)
         text = f"there is no dataset {'/'.join(name)}"
         if await allowed(self.authorizer, token, Action.ADMINISTRATE, None):
             raise NotFound(text)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from sanic import Blueprint
@@ -66,6 +67,7 @@ def _add(bp: Blueprint, path: str, handler: Callable[..., Coroutine[Any, Any, HT
 async def of_layer(
     tree: str, request: Request, organization: str, name: str, layer: str, path: str
 ) -> HTTPResponse | None:
+    organization, name, layer = map(unquote, (organization, name, layer))  # Sanic leaves some routes' parts as they are
     dataset = await services_of(request).dataset((organization, name), token_of(request))
     if tree == "precomputed" and is_of_annotations(layer, path):
         return await _annotations(request, dataset, path)
