@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+import select
+import socket
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from wkdvid.testing.webknossos import MainServer
 TOKEN = "administrator's-secret"
 BUCKET = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
 CUTOUT = {**dict.fromkeys("xyz", "0"), **dict.fromkeys(("width", "height", "depth", "mag"), "1")}
-LAYERS = {"layers": {"image": {"source": "v", "type": "image"}}}
+LAYERS = {"layers": {name: {"source": "v", "type": "image"} for name in ("image", "other")}}
 DOCUMENT = {"precomputed": {"org": {"foreign": LAYERS}}}
 KEYS = {name: DatasetKey("org", name) for name in ("open", "hidden", "missing")}
 SECRET = {"X-Auth-Token": TOKEN}
@@ -35,7 +39,7 @@ PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN}
+    environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN, **LIMITS}
     with running(folder_with_volume(tmp_path_factory), DATASETS, environ=environ) as server:
         yield server
 
@@ -46,6 +50,7 @@ def main() -> Iterator[MainServer]:
         server.add_user("alice", organization="org", reads=["org/open"])
         server.add_user(TOKEN, organization="org", is_admin=True)
         yield server
+    check_no_link_was_told(server)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,12 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+BURST, FLOOD = 8, 60
+LIMITS = {
+    f"WKDVID_LIMITS__{of}_{what}": str(n) for of in ("USER", "ADDRESS") for what, n in (("RATE", 1), ("BURST", BURST))
+}
+"""Of callers that are not on this machine."""
+LINK = f"link-{'0' * 16}-{'0' * 32}"
 DATASETS = {"precomputed": {"org": {"open": LAYERS, "hidden": {**LAYERS, "public": False}}}}
 
 
@@ -179,6 +190,8 @@ def path_of(uri: str, dataset: str) -> str:
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "note",
         "branch": "master",
+        "link": "0" * 16,
+        "token": "none",
         "domain": "mag",
         "typename": "uint8blk",
         "job": "none",
@@ -195,6 +208,7 @@ def body_of(uri: str) -> Any:
         "/data/datasets": DOCUMENT,
         "/api/config/dataset": {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": "v/"}},
         "/api/server/settings": {"throttle": "3"},
+        "/api/links": {"dataset": "org/open"},
         "/api/jobs": {"kind": "pyramid", "dataset": "org/open", "layer": "image"},
     }
     return bodies.get(uri, [BUCKET])
@@ -253,6 +267,131 @@ def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: s
         text = ask(guarded, method, uri, "open").text
         assert "hidden" not in text
         assert default_uuid(KEYS["hidden"])[:24] not in text
+
+
+# ---- every route by a share link ------------------------------------------------------------------------------------
+
+
+UNVERSIONED = [(method, uri) for method, uri in READING if method != "HEAD" and not uri.startswith("/data/v")]
+LINKED_MODES = ("guarded", "shared", "open_server")
+
+
+def linked(server: Server, headers: Mapping[str, str], layer: str | None = None) -> str:
+    """The token of a link to the hidden dataset."""
+    body = {"dataset": "org/hidden"} if layer is None else {"dataset": "org/hidden", "layer": layer}
+    answer = server.post("/api/links", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    token: str = answer.json()["token"]
+    return token
+
+
+def check_link(server: Server, administrator: Mapping[str, str], routes: Iterable[tuple[str, str]]) -> None:
+    """It reads what it is for as an administrator does, in a header and in the path; all else is as if not there."""
+    token = linked(server, administrator)
+    other_layer = {"X-Auth-Token": linked(server, administrator, "other")}
+    header = {"X-Auth-Token": token}
+    below = Server(server.process, f"{server.base}/shared/{token}", server.data_dir, server.log)
+    for method, uri in routes:
+        missing, hidden = told(server, method, uri, "missing", header), told(server, method, uri, "hidden", header)
+        assert hidden == told(server, method, uri, "hidden", administrator), uri
+        assert hidden != missing, uri
+        status, text = told(below, method, uri, "hidden", {})
+        assert (status, text.replace(below.base, server.base).replace(f"/shared/{token}", "")) == hidden, uri
+        assert told(server, method, uri, "open", header) == missing, uri
+        if "/image" in path_of(uri, "hidden"):
+            assert told(server, method, uri, "hidden", other_layer)[0] in {400, 403, 404}, uri
+
+
+# ---- how many requests a caller may send ----------------------------------------------------------------------------
+
+
+def first_refusal(server: Server, head: str) -> str:
+    """What is answered to the first that is refused of many requests at once.
+
+    Args:
+        head: Request line and headers, with ``{i}`` for the number of the request.
+    """
+    host, port = server.base.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(FLOOD)]
+        for i, connection in enumerate(connections):
+            connection.sendall(head.format(i=i).encode())
+        while connections:
+            for connection in select.select(connections, [], [], 60)[0]:
+                connections.remove(connection)
+                answer: str = connection.recv(65536).decode()
+                if answer.startswith("HTTP/1.1 429 "):
+                    return answer
+    raise AssertionError("none was refused")
+
+
+def health(server: Server, forwarded_for: str | None) -> int:
+    headers = {} if forwarded_for is None else {"X-Forwarded-For": forwarded_for}
+    return SESSION.get(f"{server.base}/data/health", headers=headers, timeout=60).status_code
+
+
+def test_one_address_has_so_many_requests_and_no_others_are_refused_for_it(guarded: Server) -> None:
+    head = "GET /data/health HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n"
+    lines, _, body = first_refusal(guarded, head).partition("\r\n\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines.splitlines()[1:])
+    assert int(headers["retry-after"]) >= 1
+    assert headers["access-control-allow-origin"] == "*"  # or viewers take it for data that is not there
+    assert (json.loads(body)["code"], "limits.address_rate" in body) == ("too_many_requests", True)
+    assert health(guarded, "198.51.100.2") == 200
+    assert {health(guarded, None) for _ in range(3 * BURST)} == {200}  # of this machine
+
+
+def test_who_waits_for_each_answer_is_not_refused(guarded: Server) -> None:
+    assert [health(guarded, "198.51.100.3") for _ in range(BURST + 1)] == [200] * (BURST + 1)
+
+
+def test_dvids_clients_are_refused_in_its_way_when_they_have_sent_their_body(guarded: Server) -> None:
+    head = "POST /api/node/a/b/raw/0_1_2 HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.4\r\n"
+    answer = first_refusal(guarded, f"{head}Content-Length: 50000\r\n\r\n{'x' * 50000}")
+    assert "content-type: text/plain" in answer
+    assert "connection: keep-alive" in answer
+
+
+def test_one_user_has_so_many_requests_wherever_they_come_from(guarded: Server) -> None:
+    line = "GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.{i}\r\n\r\n"
+    path = f"/data/health?token={TOKEN}"
+    assert "limits.user_rate" in first_refusal(guarded, line.replace("{path}", path))
+    with pytest.raises(AssertionError, match="none was refused"):  # it may have many readers
+        first_refusal(guarded, line.replace("{path}", f"/shared/{LINK}/data/health"))
+
+
+def check_no_link_was_told(main: MainServer) -> None:
+    """They are ours alone."""
+    assert main.requests
+    assert not [asked for asked in main.requests if "link-" in str(asked)]
+    administration = [asked.json() for asked in main.requests if b'"administrate"' in asked.body]
+    assert not [asked for asked in administration if asked["resourceType"] != "webknossos"]
+
+
+@pytest.mark.parametrize("mode", ["guarded", "shared"])
+def test_a_link_reads_its_dataset_on_every_route_and_nothing_else(request: pytest.FixtureRequest, mode: str) -> None:
+    check_link(request.getfixturevalue(mode), SECRET, UNVERSIONED)
+
+
+@pytest.mark.parametrize("mode", LINKED_MODES)
+def test_a_link_lists_its_dataset_alone(request: pytest.FixtureRequest, mode: str) -> None:
+    server: Server = request.getfixturevalue(mode)
+    header = {"X-Auth-Token": linked(server, SECRET)}
+    for method, uri in LISTING:
+        if "/assets/" not in uri and method != "HEAD":
+            assert default_uuid(KEYS["open"])[:24] not in ask(server, method, uri, "open", header).text
+
+
+@pytest.mark.parametrize("mode", LINKED_MODES)
+def test_a_link_changes_nothing(request: pytest.FixtureRequest, mode: str) -> None:
+    """Not even where anybody may change everything."""
+    server: Server = request.getfixturevalue(mode)
+    header = {"X-Auth-Token": linked(server, SECRET)}
+    before = (server.data_dir / "datasets.json").read_bytes()
+    for method, uri in CHANGING:
+        if not uri.startswith("/data/v"):
+            assert ask(server, method, uri, "hidden", header).status_code in {400, 401, 403, 404}, uri
+    assert (server.data_dir / "datasets.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("method", "uri"), CHANGING)

@@ -33,8 +33,12 @@ RANKS = {
     "dvid_stores": 5,
     "frontends": 5,
     "testing": 5,
+    "cluster": 6,
     "inspection": 6,
+    "job_kinds": 6,
+    "openers": 6,
     "metering": 5,
+    "tracing": 5,
     "access_log": 0,
     "gauges": 6,
     "protocol": 6,
@@ -46,7 +50,7 @@ RANKS = {
     "": 7,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses", "files", "ranges", "router"}
+SHARED = {"http", "addresses", "files", "ranges", "request", "router"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
@@ -55,6 +59,8 @@ SANIC_ALLOWED = (
     "protocol",
     "worker",
     "frontends.http",
+    "frontends.limited",
+    "frontends.request",
     "frontends.router",
     "frontends.dvid.callers",
     "cli.serve",

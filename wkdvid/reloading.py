@@ -32,6 +32,7 @@ def _fixed(config: Config) -> dict[str, object]:
     """The socket is open, and workers that change over must not answer from two catalogs or write to two places."""
     return {
         "server.httpAddress": config.server.http_address,
+        "server.stateDir": config.state_dir,
         "datasets.path": config.datasets.path,
         "metadata.database_url": config.metadata.database_url,
         "volumes.url": config.volumes.url,

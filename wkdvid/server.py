@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -22,34 +21,27 @@ from sanic.response import HTTPResponse
 
 from wkdvid.access_log import AccessLog
 from wkdvid.backends.failures import passing_answers
-from wkdvid.backends.label_index.job import KIND as INDEX
-from wkdvid.backends.label_index.job import IndexKind
 from wkdvid.backends.opening import Opener
-from wkdvid.backends.pyramid_job import KIND as PYRAMID
-from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
 from wkdvid.backends.stored_files import open_folder
-from wkdvid.backends.workplace import Workplace
 from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.backends.written.journal import Journal
 from wkdvid.backends.written.volumes import Volumes
+from wkdvid.cluster.executor import OnDask
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
+from wkdvid.core.callers import Proxies
 from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
-from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.grants import Names
-from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.job_layers import JobLayers
-from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
+from wkdvid.core.jobs import InThisProcess, JobRunner, Jobs, JobStore
+from wkdvid.core.links import LinkAuthorizer, Links
 from wkdvid.core.main_server import NoMainServer
-from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
-from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.core.write_locks import WriteLocks
 from wkdvid.core.written_labels import WrittenLabels
@@ -64,7 +56,10 @@ from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.limited import LimitedApp, TooManyRequests, Turns
+from wkdvid.frontends.links import routes as links
 from wkdvid.frontends.operations import routes as operations
+from wkdvid.frontends.request import URL_BYTES, ServedRequest
 from wkdvid.frontends.router import PrefixRouter
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
@@ -76,31 +71,26 @@ from wkdvid.gauges import Gauges
 from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
-from wkdvid.identity.opening import open_identities
+from wkdvid.identity.opening import open_identities, own_secret
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
+from wkdvid.job_kinds import KINDS, job_parameters, make_kinds
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import open_datasets
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
+from wkdvid.metadata.links import SqlLinks, open_links_state
 from wkdvid.metadata.pulse import Pulse
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
-from wkdvid.protocol import HEAD_BYTES, URL_BYTES, ReportableRequest
-from wkdvid.signatures import job as signatures_job
-from wkdvid.signatures.folders import SignatureFolders
-from wkdvid.signatures.job import KIND as SIGNATURES
-from wkdvid.signatures.job import SignaturesKind
-from wkdvid.transfer import job as transfer_job
+from wkdvid.openers import make_credentials, make_opener
+from wkdvid.protocol import HEAD_BYTES
 from wkdvid.transfer.expiry import expire
-from wkdvid.transfer.job import KIND as TRANSFER
-from wkdvid.transfer.job import TransferKind
-from wkdvid.transfer.models import Models
 
 if TYPE_CHECKING:
     from wkdvid.main_server.link import Link
@@ -116,24 +106,24 @@ END_S = 1.0
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 EXPIRE_S = 600.0
 """Between two looks for what transfers have made and nobody needs any more."""
-JOB_DEADLINE_S = 120.0
-"""For one read of a job: nobody waits for it."""
 
 
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
     Http.HEADER_CEILING = HEAD_BYTES
-    app = Sanic("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ReportableRequest)
+    app = LimitedApp("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ServedRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
     app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.public_url = config.server.public_url
+    proxies = Proxies(config.server.trusted_proxies)
+    app.ctx.turns = Turns(config.limits, proxies, knows_users=config.access.mode != "open")
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.allowed_origins = config.clio.allowed_origins
     app.ctx.draining = False
     app.ctx.metrics_for = config.server.metrics
-    app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
+    app.ctx.recorder = Recorder(config.state_dir)
     app.before_server_start(partial(_start, config))
     for blueprint in (
         webknossos.blueprint(),
@@ -143,6 +133,7 @@ def create_app(config: Config) -> App:
         inspect.blueprint(),
         jobs.blueprint(),
         export.blueprint(),
+        links.blueprint(),
         home.blueprint(),
         trace.blueprint(),
         operations.blueprint(),
@@ -150,6 +141,7 @@ def create_app(config: Config) -> App:
     ):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
+    app.exception(TooManyRequests)(_too_many)
     app.exception(Exception)(_unexpected)
     app.before_server_stop(_let_watchers_go)
     app.after_server_stop(_stop)
@@ -191,8 +183,9 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(_expire_transfers(config), name="expire transfers"),
         asyncio.create_task(gauges.watch(), name="look at gauges"),
     ]
-    for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
-        following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+    shared = {"catalog": services.catalog.follow, "repositories": services.repositories.follow}
+    for name, follow in (shared | {"links": services.links.store.follow}).items():
+        following = follow(HostLock(config.state_dir / f"{name}.follower.lock"))
         app.ctx.watching.append(asyncio.create_task(following, name=f"follow the {name}"))
 
 
@@ -238,18 +231,19 @@ def _share_of_cache(config: Config) -> int:
 def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
     """What front ends need, for one worker."""
     cached = _share_of_cache(config)
-    opener = _opener(config, cached, config.sources.deadline_s)
+    opener = make_opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
     configured = configured_entries(backends.parse, document_of(config.stores))
     catalog = Catalog(
         _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured
     )
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
-    link = _link(config, catalog)
+    main_server = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
     database = open_engine(config.metadata.database_url)
     labels = SqlWrittenLabels(database)
-    authorizer = _authorizer(config, link, identities, catalog)
+    links = Links(SqlLinks(open_links_state(config.metadata.database_url, config.state_dir)), own_secret(config))
+    authorizer = _with_links(_authorizer(config, main_server, identities, catalog), links)
     return Services(
         limits=config.limits,
         catalog=catalog,
@@ -257,8 +251,10 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, labels, executor),
         values=SqlValueStore(database),
         labels=labels,
-        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
+        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers, links.store.remove_all),
         authorizer=authorizer,
+        links=links,
+        email_of=identities.email,
         annotations=AnnotationViews(identities, authorizer, Annotations(Queries(database))),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
@@ -266,8 +262,8 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         explore=partial(explore, inspector),
         open_files=partial(open_folder, opener),
         admit=opener.source,
-        jobs=Jobs(job_store, (PYRAMID, INDEX, SIGNATURES, TRANSFER), _job_parameters(config)),
-        main_server=link or NoMainServer(),
+        jobs=Jobs(job_store, KINDS, job_parameters(config)),
+        main_server=main_server or NoMainServer(),
         passing_answers=passing_answers,
         database_answers=Pulse(database).beats,
         executor=executor,
@@ -285,32 +281,18 @@ def datastore_services(config: Config, services: Services) -> Services:
 def _volumes(
     config: Config, opener: Opener, repositories: Repositories, labels: WrittenLabels, executor: Executor
 ) -> Volumes:
-    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
+    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, make_credentials(config)), opener)
     locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
     return Volumes(arrays, locks, journal, repositories, labels, executor)
 
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
     """What works on jobs, if this worker is the one of its host to do so."""
-    opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
-    place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
-    layers = JobLayers(services.catalog, Backends(opener).open_layers)
-    executor = ThreadPoolExecutor(threads, thread_name_prefix="job")
-    models, reader = Models(config.models_dir), Reader(config.limits, executor)
-    kinds: dict[str, JobKind] = {
-        PYRAMID: PyramidKind(place, services.registrar, threads),
-        INDEX: IndexKind(place, services.registrar, threads, config.limits.working_bytes),
-        SIGNATURES: SignaturesKind(layers, SignatureFolders(config.signatures_dir), executor),
-        TRANSFER: TransferKind(layers, reader, models, executor, config.transfers_dir),
-    }
-    return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), threads)
-
-
-def _job_parameters(config: Config) -> Mapping[str, ReadParameters]:
-    return {
-        SIGNATURES: signatures_job.read_parameters,
-        TRANSFER: partial(transfer_job.read_parameters, Models(config.models_dir)),
-    }
+    kinds = make_kinds(config, services.catalog, services.registrar)
+    lock, scheduler = HostLock(config.state_dir / "jobs.lock"), config.jobs.scheduler
+    if scheduler is None:
+        return JobRunner(job_store, kinds, lock, InThisProcess(config.jobs.workers))
+    return JobRunner(job_store, kinds, lock, OnDask(scheduler, config.data_dir, services.catalog))
 
 
 async def _expire_transfers(config: Config) -> None:
@@ -325,26 +307,6 @@ async def _expire_transfers(config: Config) -> None:
             for name in names:
                 log.info("transfer %s... has expired", name[:5])  # the whole name would let its reader see it
         await asyncio.sleep(EXPIRE_S)
-
-
-def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
-    guard = Guard(config.file_roots, config.http_hosts, _credentials(config))
-    secrets = Secrets(config.sources.secrets)
-    return Opener(
-        guard,
-        config.limits,
-        pool_bytes=pool_bytes,
-        deadline_s=deadline_s,
-        secrets=secrets,
-        variables=config.variables(os.environ),
-        keys=config.state_dir / FOLDER,
-    )
-
-
-def _credentials(config: Config) -> Credentials:
-    """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
-    otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
-    return Credentials(config.credentials, otherwise)
 
 
 def _link(config: Config, catalog: Catalog) -> Link | None:
@@ -382,6 +344,11 @@ def _authorizer(config: Config, link: Link | None, identities: Identities, catal
     if not config.access.admin_token:
         raise ValueError("mode token needs a token; serve() makes one")
     return TokenAuthorizer(config.access.admin_token)
+
+
+def _with_links(authorizer: Authorizer, links: Links) -> Authorizer:
+    """Where users have roles, a link counts no longer than who made it could make it."""
+    return LinkAuthorizer(authorizer, links, authorizer.may_share if isinstance(authorizer, RolesAuthorizer) else None)
 
 
 def _preflight(request: Request) -> HTTPResponse:
@@ -434,6 +401,15 @@ async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
     if request.path.startswith("/api/"):
         return reply(f"{text} ({request.path}).\n", TEXT, 400 if status == 413 else status)
     return json_reply({"messages": [{"error": text}], "code": "http", "requestId": number}, status)
+
+
+async def _too_many(request: Request, error: TooManyRequests) -> HTTPResponse:
+    """Pages of other origins see it too: what they may not see looks to viewers like data that is not there."""
+    headers = {**error.headers, "Access-Control-Expose-Headers": "Retry-After", **_listed(request)}
+    if request.path.startswith("/api/"):
+        return reply(f"{error}\n", TEXT, error.status_code, headers)
+    document = {"messages": [{"error": str(error)}], "code": "too_many_requests", "detail": str(error)}
+    return json_reply(document, error.status_code, headers)
 
 
 def _status_of(request: Request, error: Exception) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 from functools import partial
@@ -24,6 +25,7 @@ from wkdvid.core.metrics import BOARD
 from wkdvid.logs import configure_logging
 from wkdvid.protocol import MeteredProtocol
 from wkdvid.server import App, create_app
+from wkdvid.tracing import traced
 from wkdvid.workers import BACKLOG, Order
 
 IN_FLIGHT_S = 10.0
@@ -47,9 +49,10 @@ def work(config: Config, listener: socket.socket, run: Path, post: Connection) -
         signal.signal(ignored, signal.SIG_IGN)
     configure_logging(config.log.format, _request_id)
     BOARD.share(run)
-    worker = Worker(create_app(config), post)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(worker.serve(listener))
+    with traced(os.environ):
+        worker = Worker(create_app(config), post)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(worker.serve(listener))
 
 
 def _request_id() -> str | None:

@@ -22,6 +22,7 @@ VERBS = (
     "list",
     "remove",
     "reload",
+    "link",
     "pyramid",
     "index",
     "signatures",

@@ -120,7 +120,7 @@ def test_as_a_layer_of_precomputed(clio: Clio) -> None:
     for number in numbers:
         assert (
             clio.ask(U, "GET", f"{ours}/lineseg/by_id/{number}").content
-            == np.array([-1, 0, 0, 70, 0, 0], np.float32).tobytes()
+            == np.array([-1, 0, 0, 70, 0, 0], "<f4").tobytes()
         )
     assert clio.told(R, "GET", f"{ours}/point/info")["spatial"][0]["limit"] == 1  # of none
     for path in ("point", "point/by_id/0", "point/spatial/x/0_0_0", "point/by_id/1/2", "box/info"):

@@ -16,6 +16,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.operations.collector import Collector
 from tests.servers import Server, running
 from tests.volumes import write_precomputed
 from wkdvid.testing.faulty import Answer, FileServer, none, on
@@ -36,7 +37,13 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, far: FileServer) -> Iterator[Server]:
+def collector() -> Iterator[Collector]:
+    with Collector() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, far: FileServer, collector: Collector) -> Iterator[Server]:
     entry = {"layers": {"image": {"source": f"{far.url}v", "type": "image"}}}
     environ = {
         "WKDVID_ACCESS__MODE": "token",
@@ -45,6 +52,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, far: FileServer) -> Iterato
         "WKDVID_LOG__FORMAT": "auto",
         "WKDVID_LOG__SLOW_S": "0.5",
         "WKDVID_SOURCES__HTTP_HOSTS": far.host,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20for-the-collector",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
     }
     with running(tmp_path_factory.mktemp("data"), {"precomputed": {"lab": {"em": entry}}}, environ=environ) as one:
         yield one
@@ -163,6 +174,7 @@ def lines(server: Server, request_id: str) -> list[dict[str, Any]]:
 
 def test_what_is_no_terminal_gets_json_with_a_line_for_each_request(server: Server) -> None:
     answer = server.get("/data/datasets/lab/em", headers=SHOWN, params={"token": TOKEN})
+    come_to(lambda: len(lines(server, answer.headers["x-request-id"])) == 1)  # the line follows the answer
     (line,) = lines(server, answer.headers["x-request-id"])
     assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
     assert 0 < line.pop("seconds") < 60
@@ -186,8 +198,49 @@ def test_a_slow_request_and_a_failed_one_have_their_lines(server: Server, far: F
         answer = server.buckets("lab/em/layers/image", {**BUCKET, "position": [64, 0, 0]})
     finally:
         far.fault = none
+    come_to(lambda: len(lines(server, answer.headers["x-request-id"])) == 2)
     failed, slow = lines(server, answer.headers["x-request-id"])
     assert failed["level"] == slow["level"] == "warning"
     assert (failed["logger"], slow["logger"]) == ("wkdvid.buckets", "wkdvid.access")
     assert slow["message"].startswith(f"slow: POST {BUCKETS}: 200, ")
     assert slow["seconds"] >= 1
+
+
+def test_a_request_and_what_it_asks_of_a_source_are_a_trace(server: Server, collector: Collector) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "X-Request-ID": "traced"}
+    bucket = {**BUCKET, "position": [32, 32, 32], "cubeSize": 16}
+    server.post("/data/datasets/lab/em/layers/image/data", json=[bucket], headers=headers, params={"token": TOKEN})
+    come_to(lambda: len(collector.spans(trace)) == 2)
+    asked, answered = collector.spans(trace)
+    assert answered.name == f"POST {BUCKETS}"
+    assert answered.parent == "00f067aa0ba902b7"
+    assert answered.attributes == {
+        "http.request.method": "POST",
+        "http.route": BUCKETS,
+        "http.response.status_code": 200,
+        "wkdvid.request": "traced",
+    }
+    assert asked.name.startswith("read 127.0.0.1:")
+    assert asked.parent == answered.id
+    assert asked.attributes["wkdvid.boxes"] == 1
+    assert answered.resource == {"service.name": "wkdvid", "deployment.environment.name": "test"}
+    assert {sent["authorization"] for sent in collector.headers} == {"Bearer for-the-collector"}
+    assert TOKEN.encode() not in b"".join(collector.bodies)
+
+
+def test_what_is_asked_of_each_host_is_counted(server: Server, far: FileServer) -> None:
+    def of_host(name: str, *labels: str) -> float:
+        return counted(server).get((f"wkdvid_source_{name}", *labels), 0)
+
+    server.buckets("lab/em/layers/image", BUCKET)
+    assert of_host("requests_total", far.host, "200") >= 1  # the metadata
+    assert of_host("reads_total", far.host) >= 1
+    assert of_host("read_seconds_total", far.host) > 0
+    before = of_host("failures_total", "auth_rejected", far.host)
+    far.fault = on("v/1-1-1/64*", 403)
+    try:
+        server.buckets("lab/em/layers/image", {**BUCKET, "position": [96, 0, 0]})
+    finally:
+        far.fault = none
+    assert of_host("failures_total", "auth_rejected", far.host) > before

@@ -21,6 +21,7 @@ MODULES = (
     "listing",
     "remove",
     "reload",
+    "link",
     "pyramid",
     "index",
     "signatures",

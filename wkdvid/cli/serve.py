@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,13 +104,14 @@ def _check_files(config: Config) -> None:
     """What is wrong with them is said here, once, and not by every worker.
 
     Raises:
-        ConfigError: the catalog cannot be read, the data directory not be written, a secret is not there, or a DVID's
-            store has a name that none can have.
+        ConfigError: the catalog cannot be read, the data directory not be written, a secret or a package is not
+            there, or a DVID's store has a name that none can have.
     """
     from wkdvid.core.catalog_store import read_document
     from wkdvid.core.credentials import check_present
     from wkdvid.dvid_stores import document_of
     from wkdvid.errors import ConfigError
+    from wkdvid.tracing import check_tracing
 
     try:
         config.data_dir.mkdir(parents=True, exist_ok=True)
@@ -123,17 +125,22 @@ def _check_files(config: Config) -> None:
         except OSError as error:
             raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
     check_present(config.sources.credentials, os.environ)
+    check_tracing(os.environ)
     document_of(config.stores)
+    if config.jobs.scheduler is not None and find_spec("distributed") is None:
+        raise ConfigError("jobs.scheduler: needs Dask: pip install 'wkdvid[distributed]'")
 
 
 def _prepare_database(config: Config) -> None:
     """Bring it up to date, and the catalog into it where it is to be there."""
     from wkdvid.metadata.catalog import open_catalog
     from wkdvid.metadata.engine import migrate
+    from wkdvid.metadata.links import open_links_state
     from wkdvid.metadata.repositories import open_state
 
     migrate(config.metadata.database_url)
-    open_state(config.metadata.database_url, config.state_dir).begin()
+    for open_one in (open_state, open_links_state):
+        open_one(config.metadata.database_url, config.state_dir).begin()
     if not config.shares_catalog:
         return
     path = config.datasets.path

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wkdvid.core.upstream import again, asking
 from wkdvid.errors import AuthRejected, CorruptChunk, UpstreamUnavailable
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ async def fetch_start(url: str, what: str, length: int, headers: Mapping[str, st
         try:
             return await _start(url, what, length, headers)
         except UpstreamUnavailable:
+            again(url)
             await asyncio.sleep(pause_s)
     return await _start(url, what, length, headers)
 
@@ -124,10 +126,10 @@ async def _answer(
     import yarl  # noqa: PLC0415
 
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=total_s)) as session,
-            session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False) as response,
-        ):
-            yield response
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=total_s)) as session:
+            with asking(url) as answered:
+                async with session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
+                    answered(response.status)
+                    yield response
     except (aiohttp.ClientError, OSError):
         raise UpstreamUnavailable(f"{what}: the source does not answer") from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cachebox import LRUCache
 
+from wkdvid.core.links import is_link
 from wkdvid.core.users import ADMIN, User, Users
 from wkdvid.errors import Forbidden, Unauthorized
 from wkdvid.identity.claims import Identity
@@ -105,6 +106,17 @@ class Identities:
         checked: _Checked | None = self._checked.get(_digest(token).digest())
         return None if checked is None else checked.identity.email
 
+    async def email(self, token: str | None) -> str:
+        """Of who sends it; "" where that is nobody who is known here.
+
+        Raises:
+            UpstreamUnavailable, DatabaseUnavailable: as ``user``.
+        """
+        try:
+            return (await self.identify(token)).email
+        except Unauthorized:
+            return ""
+
     async def identify(self, token: str | None) -> Identity:
         """
         Raises:
@@ -112,7 +124,7 @@ class Identities:
         """
         if not token:
             return self._without_token()
-        if len(token) > LONGEST_TOKEN:
+        if len(token) > LONGEST_TOKEN or is_link(token):  # which is nobody, not even whoever needs no token
             raise Unauthorized(REFUSED)
         digest = _digest(token)
         checked: _Checked | None = self._checked.get(digest.digest())

@@ -39,7 +39,7 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
     clio, folder, mode = config.clio, config.state_dir, config.access.mode
     token = config.access.admin_token if mode == "token" else None
     local = [ANYONE] if mode == "open" else [ADMINISTRATOR] if token else []
-    secret = clio.secret or lasting_secret(folder / SECRET)
+    secret = own_secret(config)
     verifiers = [_verifier(one) for one in clio.providers]
     logins = [_login(one, secret) for one in verifiers if one.provider.client_id]
     identities = Identities(
@@ -57,6 +57,15 @@ def _verifier(provider: Provider) -> OidcVerifier:
     from wkdvid.identity.oidc import OidcVerifier  # noqa: PLC0415 - slow to import, and few have a provider
 
     return OidcVerifier(provider, Notice(log, f"keys of {provider.issuers[0]} are there again"))
+
+
+def own_secret(config: Config) -> str:
+    """What this server signs with: that of the configuration, else one that is made and stays in the data directory.
+
+    Raises:
+        ConfigError: it cannot be read or made.
+    """
+    return config.clio.secret or lasting_secret(config.state_dir / SECRET)
 
 
 def _login(verifier: OidcVerifier, secret: str) -> Login:

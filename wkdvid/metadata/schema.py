@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 """Of the newest migration. Kept here, so that a database that is up to date needs no Alembic."""
 
 metadata = MetaData()
@@ -333,8 +333,28 @@ neuron_tags = Table(
     UniqueConstraint("dataset", "type", "tag", name="neuron_tags_name"),
 )
 
+share_links = Table(
+    "share_links",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("dataset", String(300), nullable=False, index=True),
+    Column("layer", String(128)),
+    Column("made", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("by", String(320), nullable=False),
+)
+"""Times are seconds since 1970. What a link's token is follows from its id, and is stored nowhere."""
+
+share_links_state = Table(
+    "share_links_state",
+    metadata,
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+)
+"""One row, which whoever changes a link locks."""
+
 FIRST_ROWS: Mapping[Table, Mapping[str, Any]] = {
     catalog_state: {"generation": 0, "renewed": 0},
     repositories_state: {"generation": 0},
+    share_links_state: {"generation": 0},
 }
 """What a new database holds."""

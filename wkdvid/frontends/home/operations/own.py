@@ -19,6 +19,20 @@ _JOBS: Mapping[str, Operation] = {
         "Follow a job until it ends", "Server-sent events, each the job as it is then.", "text/event-stream"
     ),
 }
+_LINKS: Mapping[str, Operation] = {
+    "POST /api/links": Operation(
+        'Share a dataset, or a layer of it, by a link: {"dataset": "ORGANIZATION/DATASET", "layer": ..., "days": 7}',
+        "The link, with its token and its url.",
+        body=JSON,
+    ),
+    "GET /api/links": Operation(
+        "List the links to a dataset, or all", "A list.", query={"dataset": "ORGANIZATION/DATASET; without it all"}
+    ),
+    "DELETE /api/links/{link}": Operation("Revoke a link", "The link."),
+    "GET /shared/{token}": Operation(
+        "What a link shares: below it all reading routes answer by its token", "The page (302).", HTML, success=302
+    ),
+}
 _SECONDS = {"seconds": "1 to 60; 20 if not given"}
 _TRACE: Mapping[str, Operation] = {
     **{f"GET {path}": Operation("The page that records", "A page.", HTML) for path in ("/trace", "/triggers/trace")},
@@ -40,4 +54,5 @@ OWN: Mapping[str, Operation] = {
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
     **_TRACE,
     **_JOBS,
+    **_LINKS,
 }
