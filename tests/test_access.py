@@ -152,6 +152,16 @@ def test_the_needed_token_vouches_for_a_page(guarded: Server) -> None:
     assert guarded.post("/data/triggers/reload/org/open", headers={**headers, "Authorization": ""}).status_code == 403
 
 
+def test_a_volume_is_read_by_who_may_read_its_dataset(guarded: Server) -> None:
+    """Clio's proxy asks for no more than the other front ends do."""
+    volumes = {name: {"bucket": f"file://{guarded.data_dir}", "path": "v"} for name in ("open", "hidden")}
+    guarded.post("/v2/volumes", json=volumes, headers=SECRET).raise_for_status()
+    for headers in ({}, SECRET, {"X-Auth-Token": "wrong"}):
+        assert guarded.get("/v2/volumes/proxy/open/info", headers=headers).status_code == 200
+    assert guarded.get("/v2/volumes/proxy/hidden/info").status_code == 401
+    assert guarded.get("/v2/volumes/proxy/hidden/info", headers=SECRET).status_code == 200
+
+
 # ---- every route, as it declares its access -------------------------------------------------------------------------
 
 
