@@ -1,4 +1,4 @@
-"""Where other programs find a layer: what they are given to copy."""
+"""Where other programs find a dataset and its layers: what they are given to copy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wkdvid.core.volume import LayerInfo
 
 
 def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
-    """The layer in Neuroglancer. None: it cannot show it, as over ``dvid://`` it knows gray of 8 bits and labels alone.
+    """The layer in Neuroglancer over ``dvid://``. None: there it knows gray of 8 bits and labels alone.
 
     Args:
         base: Scheme and host that the caller used.
@@ -18,3 +18,17 @@ def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | 
     if not unsigned or (info.category == "color" and info.dtype.itemsize > 1):
         return None
     return f"dvid://{base}/{dataset.entry.uuid}/{quote(info.name)}"
+
+
+def dataset_path(dataset: Dataset) -> str:
+    """``organization/dataset`` as it stands in addresses."""
+    return "/".join(quote(part, safe="") for part in dataset.key)
+
+
+def exported_address(dataset: Dataset, layer: str, base: str, tree: str) -> str:
+    """The layer in one of the formats in which every volume is offered.
+
+    Args:
+        tree: ``precomputed``, ``zarr`` or ``zarr2``.
+    """
+    return f"{base}/{tree}/{dataset_path(dataset)}/{quote(layer, safe='')}"

@@ -16,6 +16,8 @@ STATIC = Path(__file__).parent / "static"
 ASSETS: Mapping[str, tuple[Path, str]] = {
     "home.css": (STATIC / "home.css", CSS),
     "icon.svg": (STATIC / "icon.svg", SVG),
+    "slices.js": (STATIC / "slices.js", JAVASCRIPT),
+    "copy.js": (STATIC / "copy.js", JAVASCRIPT),
     "docs.js": (STATIC / "docs.js", JAVASCRIPT),
     "redoc.js": (STATIC / "redoc.js", JAVASCRIPT),
     "swagger-ui.css": (Path(str(swagger_ui_path)) / "swagger-ui.css", CSS),
