@@ -60,6 +60,7 @@ from wkdvid.frontends.clio import routes as clio
 from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
+from wkdvid.frontends.export import routes as export
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
@@ -163,6 +164,7 @@ def create_app(config: Config) -> App:
         dvid.blueprint(),
         inspect.blueprint(),
         jobs.blueprint(),
+        export.blueprint(),
         home.blueprint(),
         trace.blueprint(),
         clio.blueprint(config.clio),
