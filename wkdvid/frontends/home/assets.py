@@ -17,6 +17,7 @@ ASSETS: Mapping[str, tuple[Path, str]] = {
     "home.css": (STATIC / "home.css", CSS),
     "icon.svg": (STATIC / "icon.svg", SVG),
     "slices.js": (STATIC / "slices.js", JAVASCRIPT),
+    "viewer.js": (STATIC / "viewer.js", JAVASCRIPT),
     "copy.js": (STATIC / "copy.js", JAVASCRIPT),
     "docs.js": (STATIC / "docs.js", JAVASCRIPT),
     "redoc.js": (STATIC / "redoc.js", JAVASCRIPT),
