@@ -19,7 +19,7 @@ from wkdvid.errors import NotFound, WkdvidError
 from wkdvid.export.zarr_documents import ZarrFormat, group
 from wkdvid.frontends.export.parse import Find, in_precomputed, in_zarr
 from wkdvid.frontends.export.status import STATUS
-from wkdvid.frontends.http import JSON, OCTETS, RANGES, api_failed, reply, send_object, services_of, token_of
+from wkdvid.frontends.http import JSON, OCTETS, RANGES, api_failed, reading_token_of, reply, send_object, services_of
 
 READING = ("GET", "HEAD")
 DOCUMENTS = frozenset({"info", "zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
@@ -55,7 +55,7 @@ async def of_layer(
     tree: str, request: Request, organization: str, name: str, layer: str, path: str
 ) -> HTTPResponse | None:
     services = services_of(request)
-    dataset = await services.dataset((organization, name), token_of(request))
+    dataset = await services.dataset((organization, name), reading_token_of(request))
     found = dataset.layer(layer)
     key = (_generation(found), tree, path)
     body = services.bodies.get(key)
@@ -72,7 +72,7 @@ async def zarr_of_dataset(
     tree: str, request: Request, organization: str, name: str, document: str
 ) -> HTTPResponse | None:
     """The group of the dataset's layers."""
-    dataset = await services_of(request).dataset((organization, name), token_of(request))
+    dataset = await services_of(request).dataset((organization, name), reading_token_of(request))
     found = group(ZARR_FORMATS[tree]).get(document)
     if found is None:
         raise NotFound(f"dataset {dataset.key} as {tree} has no {document[:200]!r}")

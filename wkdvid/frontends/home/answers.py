@@ -11,8 +11,7 @@ from sanic.response import HTTPResponse
 from wkdvid.errors import NotFound, RequestError, WkdvidError
 from wkdvid.frontends.home.account import Account, account_of
 from wkdvid.frontends.home.pages import render
-from wkdvid.frontends.http import HTML, base_of, token_of
-from wkdvid.identity.own import COOKIE
+from wkdvid.frontends.http import HTML, base_of, reading_token_of
 
 log = logging.getLogger("wkdvid.home")
 
@@ -24,11 +23,6 @@ HEADERS = {
 """A page's address may hold a token."""
 PRIVATE = {"Cache-Control": "private, no-cache"}
 """What a page shows depends on who asks for it."""
-
-
-def token_of_browser(request: Request) -> str | None:
-    """Of the request, else of the login that the browser keeps: for what is only read."""
-    return token_of(request) or request.cookies.get(COOKIE)
 
 
 async def page(request: Request, template: str, status: int = 200, **values: object) -> HTTPResponse:
@@ -52,7 +46,7 @@ async def _account(request: Request) -> Account | None:
     if request.app.ctx.access_mode != "clio":
         return None
     clio = request.app.ctx.clio
-    token, prefix = token_of_browser(request), clio.config.url_prefix or ""
+    token, prefix = reading_token_of(request), clio.config.url_prefix or ""
     return await account_of(clio.identities, token, prefix, request.path, has_login=clio.login is not None)
 
 

@@ -15,7 +15,7 @@ from wkdvid.core.catalog import Dataset
 from wkdvid.core.layers import Layer
 from wkdvid.core.services import SETTLE_S
 from wkdvid.errors import BackendError, UnsupportedRequest, WkdvidError
-from wkdvid.frontends.home.answers import HEADERS, PRIVATE, failed, page, token_of_browser
+from wkdvid.frontends.home.answers import HEADERS, PRIVATE, failed, page
 from wkdvid.frontends.home.assets import ASSETS, KEPT, SVG, caching
 from wkdvid.frontends.home.dataset_view import view_of
 from wkdvid.frontends.home.facts import first_layer, make_card
@@ -42,6 +42,7 @@ from wkdvid.frontends.http import (
     TEXT,
     base_of,
     json_reply,
+    reading_token_of,
     reply,
     services_of,
     status_for,
@@ -95,7 +96,7 @@ def blueprint() -> Blueprint:
 
 async def index(request: Request) -> HTTPResponse:
     services, search = services_of(request), parse_search(request.args)
-    listing = select(await services.listed(token_of_browser(request)), search)
+    listing = select(await services.listed(reading_token_of(request)), search)
     await services.catalog.settle(SETTLE_S, listing.shown)
     cards = [make_card(dataset, request.app.ctx.access_mode) for dataset in listing.shown]
     return await page(request, "index.html", listing=listing, search=search, cards=cards)
@@ -125,7 +126,7 @@ async def source_page(request: Request, organization: str, name: str) -> HTTPRes
 
 
 async def _dataset(request: Request, organization: str, name: str) -> Dataset:
-    return await services_of(request).dataset((organization, name), token_of_browser(request))
+    return await services_of(request).dataset((organization, name), reading_token_of(request))
 
 
 async def picture(request: Request, organization: str, name: str) -> HTTPResponse:
@@ -158,6 +159,8 @@ async def _picture(request: Request, layer: Layer, made: Awaitable[Body]) -> HTT
 
 
 async def viewer(request: Request) -> HTTPResponse:
+    if not request.path.endswith("/"):
+        return redirect(f"{request.path.rpartition('/')[2]}/")  # what the page loads is named relative to it
     client = built_client()
     if client is None:
         raise UnsupportedRequest("Neuroglancer is not installed on this server: pip install 'wkdvid[viewer]'")
