@@ -64,6 +64,7 @@ SANIC_ALLOWED = (
     "frontends.request",
     "frontends.router",
     "frontends.dvid.callers",
+    "frontends.home.answers",
     "cli.serve",
 )
 

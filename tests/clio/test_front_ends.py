@@ -29,6 +29,7 @@ from tests.volumes import write_precomputed
 from wkdvid.core.entries import default_uuid
 from wkdvid.core.repositories import ORGANIZATION
 from wkdvid.frontends.clio.calls import Access
+from wkdvid.identity.own import COOKIE
 from wkdvid.testing.webknossos import MainServer
 
 READER, WRITER, KEEPER, NOBODY = "reader@t.com", "writer@t.com", "keeper@t.com", "nobody@t.com"
@@ -155,6 +156,21 @@ def test_who_is_shown_what(clio: Clio) -> None:
     assert listed(clio, None) == listed(clio, NOBODY) == {"open"}
     assert listed(clio, READER) == {"open", "hidden", "cortex-2"}
     assert listed(clio, OWNER) == listed(clio, KEEPER) == {"open", "hidden", "cortex-2", "shown"}
+
+
+def test_who_is_logged_in_sees_it_in_the_pages(clio: Clio) -> None:
+    """The browser's cookie reads, and changes nothing."""
+    get = clio.server.get
+    cookies = {COOKIE: clio.header(READER)["Authorization"].removeprefix("Bearer ")}
+    shown, others = get("/", cookies=cookies).text, get("/").text
+    assert "hidden" in shown
+    assert READER in shown
+    assert "/logout?redirect=%2F" in shown
+    assert "hidden" not in others
+    for path in ("datasets/org/hidden", "datasets/org/hidden/picture", "precomputed/org/hidden/image/info"):
+        assert get(f"/{path}", cookies=cookies).status_code == 200
+        assert get(f"/{path}").status_code == 404
+    assert clio.server.post("/data/triggers/reload/org/hidden", cookies=cookies).status_code in {401, 403}
 
 
 def test_datasets_that_clio_calls_public_are_for_who_is_logged_in(clio: Clio) -> None:

@@ -35,6 +35,7 @@ from wkdvid.errors import (
 )
 from wkdvid.frontends.ranges import ByteRange, parse_range
 from wkdvid.frontends.request import SHARED
+from wkdvid.identity.own import COOKIE
 
 log = logging.getLogger("wkdvid.api")
 
@@ -93,6 +94,16 @@ def token_of(request: Request) -> str | None:
         return str(bearer[7:].strip())
     token = headers.get("x-auth-token")
     return None if token is None else str(token)
+
+
+def reading_token_of(request: Request) -> str | None:
+    """As ``token_of``, else of the login that a browser keeps: for what is only read.
+
+    Neuroglancer in our pages can send no other. A page of another origin gets nothing by it: answers to all (``*``) are
+    withheld from requests with cookies.
+    """
+    token = token_of(request)
+    return request.cookies.get(COOKIE) if token is None and "cookie" in request.headers else token
 
 
 def host_of(request: Request) -> str:
