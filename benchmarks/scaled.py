@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks import servers
 from benchmarks.cases import BUCKET, Case, Check, datasets, is_decoded, is_voxels, raw
-from benchmarks.load import fetch, run_wrk
-from benchmarks.measure import CHECKED, check
+from benchmarks.load import Ask, fetch, run_wrk
+from benchmarks.measure import ROUNDS, check
 from benchmarks.table import Figure
 from benchmarks.volumes import CHUNK, Volume
 
@@ -53,17 +53,20 @@ def figures(kind: Kind, volume: Volume, seconds: float, cores: tuple[int, int], 
             )
             for data, core in places
         )
-        rates = []
-        for behind in ((one, one), (one, two)):
-            with servers.haproxy(work / "haproxy", behind, core=cores[1]) as balancer:
-                rates.append(_rate(case, balancer.base, seconds, cores[1], work))
+        alone, both = (
+            stack.enter_context(servers.haproxy(work / f"haproxy{n}", behind, core=cores[1]))
+            for n, behind in enumerate([(one, one), (one, two)])
+        )
+        for balancer in (alone, both):
+            check(case, fetch(balancer.base, asks)[0])
+        rounds = [
+            [_rate(asks, base, seconds, cores[1], work) for base in (alone.base, both.base)] for _ in range(ROUNDS)
+        ]
+    rates = [max(found) for found in zip(*rounds, strict=True)]
     yield Figure(case=f"{kind.name}, 1 server", value=rates[0], unit="/s")
     yield Figure(case=f"{kind.name}, 2 servers", value=rates[1], unit="/s")
     yield Figure(case=f"{kind.name}, 2 against 1", value=rates[1] / rates[0], unit="times")
 
 
-def _rate(case: Case, base: str, seconds: float, core: int, work: Path) -> float:
-    """Requests a second, after each was answered once."""
-    bodies: Sequence[bytes] = fetch(base, case.asks)[0]
-    check(case, bodies[:CHECKED])
-    return run_wrk(base, case.asks, seconds, core, work).requests_per_s
+def _rate(asks: Sequence[Ask], base: str, seconds: float, core: int, work: Path) -> float:
+    return run_wrk(base, asks, seconds / ROUNDS, core, work).requests_per_s

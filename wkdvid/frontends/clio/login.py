@@ -14,13 +14,11 @@ from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.clio import users
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
 from wkdvid.frontends.http import HTML
-from wkdvid.identity.own import LIFE_S
+from wkdvid.identity.own import COOKIE, LIFE_S
 
 if TYPE_CHECKING:
     from wkdvid.identity.login import Login
 
-COOKIE = "dsg_token"
-"""Of who is logged in; the name is the one that clio's pages know."""
 BEGUN = "wkdvid_login"
 BEGUN_S = 600
 """How long somebody may take to log in."""

@@ -29,7 +29,6 @@ from wkdvid.frontends.clio import (
     volumes,
 )
 from wkdvid.frontends.clio.calls import LONGEST_NAME, Access, Answer, Call, Route, is_name
-from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
 from wkdvid.frontends.clio.status import STATUS, document, headers
 from wkdvid.frontends.clio.stores import Clio
@@ -44,6 +43,7 @@ from wkdvid.frontends.http import (
     token_of,
 )
 from wkdvid.frontends.router import add_route
+from wkdvid.identity.own import COOKIE
 
 log = logging.getLogger("wkdvid.clio")
 
