@@ -95,7 +95,9 @@ class OpenTelemetry:
     @contextmanager
     def answer(self, name: str, headers: Mapping[str, str]) -> Iterator[trace.Span]:
         parent = self._propagator.extract(headers)
-        with self._tracer.start_as_current_span(name, parent, self._kinds.SERVER, record_exception=False) as span:
+        with self._tracer.start_as_current_span(
+            name, parent, self._kinds.SERVER, record_exception=False, set_status_on_exception=False
+        ) as span:
             yield span
 
     @contextmanager

@@ -180,7 +180,7 @@ class Workers:
 
     def _keep(self) -> int:
         sources = self._newest_source()
-        self._serving = self._begun(self._plan)
+        self._serving, self._next = self._begun(self._plan), None
         while True:
             told = self._told()
             if told in STOPPING or (told == signal.SIGHUP and self._terminal_is_gone):

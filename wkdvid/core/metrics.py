@@ -133,16 +133,16 @@ class Board:
 
     def __init__(self) -> None:
         self.values = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("d")
-        self._placed: dict[tuple[str, Labels], tuple[Family, Series]] = {}
-        self._slots: dict[tuple[str, Labels], int] = {}
+        self._placed: dict[tuple[Family, Labels], Series] = {}
+        self._slots: dict[tuple[Family, Labels], int] = {}
         self._used = SPARE
         self._names: int | None = None
         self._folder: Path | None = None
 
     def place(self, family: Family, labels: Labels, series: Series) -> None:
         """Find the slots of a series that is new in this process."""
-        key = family.name, labels
-        self._placed[key] = family, series
+        key = family, labels
+        self._placed[key] = series
         known = self._slots.get(key)
         if known is None and self._used + family.width > SLOTS:
             return
@@ -162,13 +162,13 @@ class Board:
         self._names = os.open(names, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.ftruncate(self._names, sum(len(_line(*one)) for one in found))  # without what was half written
         before, self.values = self.values, memoryview(mmap.mmap(file, SLOTS * 8)).cast("d")
-        self._slots = {(family.name, labels): slot for family, labels, slot in found}
+        self._slots = {(family, labels): slot for family, labels, slot in found}
         self._used = max((slot + family.width for family, _, slot in found), default=SPARE)
         self._folder = folder
         for family, _, slot in found:
             if family.kind == "gauge":
                 self.values[slot] = 0
-        for (_, labels), (family, series) in self._placed.items():
+        for (family, labels), series in self._placed.items():
             self._move(family, labels, series, before)
 
     def _move(self, family: Family, labels: Labels, series: Series, before: memoryview[float]) -> None:
@@ -182,7 +182,7 @@ class Board:
     def readings(self) -> tuple[int, list[Reading]]:
         """How many workers live, and what all have counted; gauges are those of the living, added."""
         if self._folder is None:
-            own = ((family, labels, series.slot) for (_, labels), (family, series) in self._placed.items())
+            own = ((family, labels, series.slot) for (family, labels), series in self._placed.items())
             return 1, _sum([(True, own, self.values)])
         boards = [_of_worker(path) for path in sorted(self._folder.glob("*.values"))]
         return sum(lives for lives, _, _ in boards), _sum(boards)
@@ -231,19 +231,16 @@ def _of_worker(path: Path) -> tuple[bool, Iterable[Row], memoryview[float]]:
 
 def _sum(boards: Iterable[tuple[bool, Iterable[Row], memoryview[float]]]) -> list[Reading]:
     """In order of their names and labels."""
-    sums: dict[tuple[str, Labels], tuple[Family, list[float]]] = {}
+    sums: dict[tuple[Family, Labels], list[float]] = {}
     for lives, rows, slots in boards:
         for family, labels, slot in rows:
             if slot + family.width > len(slots) or not (lives or family.kind != "gauge"):
                 continue
-            _, values = sums.setdefault((family.name, labels), (family, [0.0] * family.width))
+            values = sums.setdefault((family, labels), [0.0] * family.width)
             for i in range(family.width):
                 values[i] += slots[slot + i]
-    return [Reading(family, labels, values) for (_, labels), (family, values) in sorted(sums.items(), key=_key)]
-
-
-def _key(item: tuple[tuple[str, Labels], object]) -> tuple[str, Labels]:
-    return item[0]
+    readings = [Reading(family, labels, values) for (family, labels), values in sums.items()]
+    return sorted(readings, key=lambda reading: (reading.family.name, reading.labels))
 
 
 BOARD = Board()
