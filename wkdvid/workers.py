@@ -216,6 +216,9 @@ class Workers:
         except WkdvidError as error:
             log.error("the configuration stays as it was: %s", error)
             return
+        except Exception:  # a mistake of ours must not end what runs well
+            log.exception("the configuration stays as it was")
+            return
         self._give_up_next()
         self._next = plan, self._begun(plan)
 
