@@ -15,6 +15,7 @@ from tests.jobs.clusters import Cluster, running_cluster
 from tests.servers import free_port
 from tests.volumes import write_precomputed
 from wkdvid.cluster import executor as executor_module
+from wkdvid.cluster.executor import OnDask
 from wkdvid.cluster.task import Failure, Task, make_mark
 from wkdvid.cluster.worker import do_task
 from wkdvid.core.geometry import Box
@@ -115,20 +116,22 @@ async def test_where_nobody_is_no_job_is_done(noise: Path, tmp_path: Path, monke
     assert job.message.startswith(f"jobs.scheduler: {nobody}: it does not answer")
 
 
-def task_of(data_dir: Path, source: str, mark: str) -> Task:
-    job = Job(
-        id="j",
-        kind="pyramid",
-        dataset="lab/brain",
-        layer="em",
-        state=JobState.RUNNING,
-        done=0,
-        total=1,
-        message="",
-        plan={},
-    )
+JOB = Job(
+    id="j",
+    kind="pyramid",
+    dataset="lab/brain",
+    layer="em",
+    state=JobState.RUNNING,
+    done=0,
+    total=1,
+    message="",
+    plan={},
+)
+
+
+def task_of(source: str, mark: str) -> Task:
     document = {"precomputed": {"lab": {"brain": {"layers": {"em": {"source": source}}}}}}
-    return Task(job, document, mark, 0, Box((0, 0, 0), (64, 64, 64)))
+    return Task(JOB, document, mark, 0, Box((0, 0, 0), (64, 64, 64)))
 
 
 async def test_a_worker_refuses_what_would_come_to_something_else(
@@ -137,11 +140,29 @@ async def test_a_worker_refuses_what_would_come_to_something_else(
     mark = make_mark(noise)
     assert make_mark(noise) == mark
     monkeypatch.setenv("WKDVID_DATA_DIR", str(tmp_path))
-    elsewhere = await do_task(task_of(tmp_path, "em", mark))
+    elsewhere = await do_task(task_of("em", mark))
     monkeypatch.setenv("WKDVID_DATA_DIR", str(noise))
-    other_source = await do_task(task_of(noise, "em", mark))
-    no_source = await do_task(task_of(noise, "gone", mark))
+    other_source = await do_task(task_of("em", mark))
+    no_source = await do_task(task_of("gone", mark))
     told = [failure.text for failure in (elsewhere, other_source, no_source) if isinstance(failure, Failure)]
     assert "data directory (WKDVID_DATA_DIR, or 'data' where it was started) is not the server's" in told[0]
     assert told[1] == "the source, as a worker sees it, is not what the server has seen when it began"
     assert "gone" in told[2]
+
+
+async def test_no_key_of_an_account_is_sent_to_the_cluster(tmp_path: Path) -> None:
+    """One that stands in datasets.json itself, in a layer; what this process has of it stays as it is."""
+    key = {
+        "type": "service_account",
+        "client_email": "a@b.example",
+        "private_key": "PEM",
+        "token_uri": "https://t.example",
+    }
+    write_entry(tmp_path, {"em": {"source": "em", "credentials": key}})
+    async with at_work(tmp_path) as here:
+        catalog = here.services.catalog
+        await catalog.catch_up()
+        sent = OnDask("tcp://127.0.0.1:1", tmp_path, catalog)._document(JOB)
+        assert catalog.find(("lab", "brain")).entry.options["layers"]["em"]["credentials"] == key
+    assert "file:.wkdvid/credentials/" in str(sent)
+    assert "PEM" not in str(sent)
