@@ -114,6 +114,13 @@ def test_open_datasets_are_read_without_a_token(guarded: Server) -> None:
     assert guarded.buckets("org/open/layers/image", BUCKET).content == bytes([5]) * 32**3
 
 
+def test_shared_caches_keep_what_anybody_may_read(guarded: Server) -> None:
+    for dataset, kept in (("open", "public"), ("hidden", "private")):
+        for path in (f"precomputed/org/{dataset}/image/info", f"zarr/org/{dataset}/image/1/zarr.json"):
+            answer = guarded.get(f"/{path}", headers={"X-Auth-Token": TOKEN})
+            assert answer.headers["Cache-Control"] == f"{kept}, max-age=60"
+
+
 FOREIGN = [
     ({"Host": "evil.example"}, 403),
     ({"Host": "localhost.evil.example:8000"}, 403),
@@ -143,6 +150,16 @@ def test_the_needed_token_vouches_for_a_page(guarded: Server) -> None:
     headers = {"Origin": "https://notebook.example", "Authorization": f"Bearer {TOKEN}"}
     assert guarded.post("/data/triggers/reload/org/open", headers=headers).status_code == 200
     assert guarded.post("/data/triggers/reload/org/open", headers={**headers, "Authorization": ""}).status_code == 403
+
+
+def test_a_volume_is_read_by_who_may_read_its_dataset(guarded: Server) -> None:
+    """Clio's proxy asks for no more than the other front ends do."""
+    volumes = {name: {"bucket": f"file://{guarded.data_dir}", "path": "v"} for name in ("open", "hidden")}
+    guarded.post("/v2/volumes", json=volumes, headers=SECRET).raise_for_status()
+    for headers in ({}, SECRET, {"X-Auth-Token": "wrong"}):
+        assert guarded.get("/v2/volumes/proxy/open/info", headers=headers).status_code == 200
+    assert guarded.get("/v2/volumes/proxy/hidden/info").status_code == 401
+    assert guarded.get("/v2/volumes/proxy/hidden/info", headers=SECRET).status_code == 200
 
 
 # ---- every route, as it declares its access -------------------------------------------------------------------------
@@ -186,6 +203,7 @@ def path_of(uri: str, dataset: str) -> str:
         "mag": "mag1" if uri.endswith("/bucket.raw") else "1",
         **{axis: f"{axis}0" for axis in "xyz"},
         "path": "info",
+        "plane": "xy",
         "document": ".zgroup" if uri.startswith("/zarr2/") else "zarr.json",
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "note",
@@ -337,6 +355,8 @@ def test_one_address_has_so_many_requests_and_no_others_are_refused_for_it(guard
     assert int(headers["retry-after"]) >= 1
     assert headers["access-control-allow-origin"] == "*"  # or viewers take it for data that is not there
     assert (json.loads(body)["code"], "limits.address_rate" in body) == ("too_many_requests", True)
+    probe = SESSION.get(f"{guarded.base}/health/live", headers={"X-Forwarded-For": "198.51.100.1"}, timeout=60)
+    assert probe.status_code == 200
     assert health(guarded, "198.51.100.2") == 200
     assert {health(guarded, None) for _ in range(3 * BURST)} == {200}  # of this machine
 
@@ -379,7 +399,10 @@ def test_a_link_lists_its_dataset_alone(request: pytest.FixtureRequest, mode: st
     header = {"X-Auth-Token": linked(server, SECRET)}
     for method, uri in LISTING:
         if "/assets/" not in uri and method != "HEAD":
-            assert default_uuid(KEYS["open"])[:24] not in ask(server, method, uri, "open", header).text
+            answer = ask(server, method, uri, "open", header)
+            assert default_uuid(KEYS["open"])[:24] not in answer.text
+            if answer.headers.get("Content-Type", "").startswith("text/html"):  # whose address may hold a token
+                assert answer.headers["Referrer-Policy"] == "no-referrer", uri
 
 
 @pytest.mark.parametrize("mode", LINKED_MODES)

@@ -62,6 +62,7 @@ LAYERS = {
     "/data/datasets/<organization>/<name>/layers/<layer>": "/data/datasets/lab/{name}/layers/layer",
     "/data/datasets/<dataset_id>/layers/<layer>": "/data/datasets/{id}/layers/layer",
 }
+SLICES = "/datasets/<organization>/<name>/layers/<layer>/slices/<plane>"
 CUTOUT = "?x={x}&y=0&z=0&width=32&height=32&depth=32&mag="
 OF_LAYERS: tuple[Case, ...] = (
     *(Case(BY_NAME, "/data/datasets/lab/{name}/layers/layer/data", bucket(mag)) for mag in (1, 2)),
@@ -79,6 +80,10 @@ OF_LAYERS += (
     *(
         Case(f"{route}/thumbnail.jpg", f"{path}/thumbnail.jpg?x={{x}}&y=0&z=0&width=20&height=20&mag=1")
         for route, path in LAYERS.items()
+    ),
+    *(
+        Case(SLICES, f"/datasets/lab/{{name}}/layers/layer/slices/{plane}")
+        for plane in ("zy?at={x}", "zy?at={x}&low=3&high=9")
     ),
     *(
         Case(f"/data/{tree}/<dataset_path>", f"/data/{tree}/{{id}}/layer/1/0.{{c}}.0.0")
@@ -169,7 +174,13 @@ LACKING = (
 )
 PROXIES = ("/data/datasets/<organization>/<name>/proxy", "/data/datasets/<dataset_id>/proxy")
 ROUTES_WITHOUT_VOXELS = {
-    *("/", "/data/datasets", "/data/datasets/<organization>/<name>", "/data/datasets/<dataset_id>"),
+    *(
+        "/",
+        *(f"/datasets/<organization>/<name>{page}" for page in ("", "/source", "/picture")),
+        "/data/datasets",
+        "/data/datasets/<organization>/<name>",
+        "/data/datasets/<dataset_id>",
+    ),
     *("/api/repos/info", "/api/repo/<uuid>", "/api/repo/<uuid>/info", "/api/repo/<uuid>/log"),
     *(
         f"{route}/{path}"
@@ -306,6 +317,8 @@ def test_a_failure_is_one_on_every_route(site: tuple[Server, FileServer], kind: 
         asker.check_failed(C)
         asker.check_exact(B, like="holed")
         asker.check_exact(WELL)
+    described = server.get(f"/zarr/lab/far_{kind}/layer/zarr.json")  # of some voxels that can be read
+    assert (described.status_code, described.json()["node_type"]) == (200, "group")
     far.fault = none
     asker.check_exact(A)
     asker.check_exact(C)

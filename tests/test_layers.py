@@ -43,6 +43,7 @@ RANKS = {
     "gauges": 6,
     "protocol": 6,
     "worker": 6,
+    "doctor": 6,
     "workers": 5,
     "reloading": 6,
     "server": 6,
@@ -63,6 +64,7 @@ SANIC_ALLOWED = (
     "frontends.request",
     "frontends.router",
     "frontends.dvid.callers",
+    "frontends.home.answers",
     "cli.serve",
 )
 

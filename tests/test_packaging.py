@@ -75,7 +75,7 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("client", "cluster", "codecs", "export", "testing", "transfer", "__pycache__")
+OTHERS = ("client", "cluster", "codecs", "export", "testing", "tracing.py", "transfer", "__pycache__")
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -84,13 +84,14 @@ ELSEWHERE = {"webknossos"}
     ("folder", "extras"),
     [
         *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in OTHERS),
+        ("tracing.py", ["trace"]),
         ("client", ["client"]),
         ("cluster", ["distributed"]),
         ("codecs", ["codecs"]),
         ("export", ["parquet"]),
         ("testing", ["testing"]),
         ("transfer", ["clahe", "onnx"]),
-        ("../tests", ["clahe", "client", "codecs", "dev", "testing"]),
+        ("../tests", ["clahe", "client", "codecs", "dev", "testing", "trace"]),
         ("../benchmarks", ["client", "dev", "testing"]),
     ],
 )
@@ -234,9 +235,13 @@ def test_image_is_safe_by_default() -> None:
     assert any("WKDVID_ACCESS__MODE=token" in line and "HTTPADDRESS=0.0.0.0:8000" in line for line in stages["base"])
     for stage in ("server", "dev"):
         assert [line for line in stages[stage] if line.startswith("USER ")] == ["USER 1000"]
-    assert any(line.startswith("HEALTHCHECK") and "/data/health" in line for line in server)
+    assert any(line.startswith("HEALTHCHECK") and "/health/live" in line for line in server)
     assert server.index("USER 1000") < server.index('ENTRYPOINT ["wkdvid-start", "/data"]')
     assert "VOLUME /data" in server
+    (extras,) = (
+        line.split()[-1].split(",") for line in stages["dependencies"] if "scripts/setup " in line and "RUN" in line
+    )
+    assert not {"profile", "dev", "testing"} & {*extras}, "no profiler in an image that serves"
 
 
 def test_server_takes_every_variable_of_the_scripts_the_image_and_compose() -> None:
@@ -314,16 +319,17 @@ def test_compose_resolves_the_user() -> None:
 
 
 def test_profiles_name_what_is_started() -> None:
-    """None is started without being named: two of them want the same port."""
+    """Two of them want the same port, so each has one; ``.env`` names that of the plain command."""
+    (plain,) = re.findall(r"^COMPOSE_PROFILES=(.+)$", (ROOT / ".env").read_text(), re.MULTILINE)
 
     def started(*options: str) -> set[str]:
         done = _run(*_compose_command(), "--file", COMPOSE, *options, "config")
         assert done.returncode == 0, done.stderr
         services = yaml.safe_load(done.stdout)["services"]
-        wanted = {options[-1]} if options else set()
+        wanted = {options[-1] if options else plain}
         return {name for name, service in services.items() if wanted & set(service["profiles"])}
 
-    assert started() == set()
+    assert started() == {"wkdvid"}
     assert started("--profile", "scale") == {"balancer", "wkdvid-1", "wkdvid-2", "postgres", "s3"}
 
 

@@ -54,11 +54,11 @@ class ServerConfig:
     """How the main server of webKnossos reaches this one, where that is another way than the clients'."""
     workers: WholeNumber = 0
     """Processes; 0 means one per core."""
+    state_dir: Path | None = None
+    """What the processes of this host agree by, on a disk of its own; None: ``.wkdvid`` in the data directory."""
     rwmode: Literal["readwrite", "readonly", "fullwrite"] = "readwrite"
     """``readonly``: DVID's API changes nothing. DVID's ``fullwrite`` is accepted, but committed nodes stay as they
     are."""
-    state_dir: Path | None = None
-    """What the processes of this host agree by, on a disk of its own; None: ``.wkdvid`` in the data directory."""
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")

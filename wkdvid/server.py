@@ -116,6 +116,8 @@ def create_app(config: Config) -> App:
     host, _ = config.server.address
     app.ctx.started = time.time()
     app.ctx.read_only = config.server.rwmode == "readonly"
+    app.ctx.access_mode = config.access.mode
+    app.ctx.webknossos_url = config.webknossos.url
     app.ctx.public_url = config.server.public_url
     proxies = Proxies(config.server.trusted_proxies)
     app.ctx.turns = Turns(config.limits, proxies, knows_users=config.access.mode != "open")

@@ -186,6 +186,9 @@ def test_the_record_is_read_in_pages(clio: Clio) -> None:
         b"[" * 100_000,
         b'{"a": NaN}',
         b'{"a": 1e999}',
+        b'{"a": 18446744073709551616}',
+        b'{"a": [-9223372036854775809]}',
+        b'{"a": ' + b"9" * 5000 + b"}",
         b'{"a": "\xff"}',
         b'{"\\ud800": 1}',
     ],
@@ -204,6 +207,7 @@ def test_values_and_keys_come_back_as_they_were(clio: Clio) -> None:
     values = [
         {"n": 2**64 - 1},
         {"n": -(2**63)},
+        {"n": "9" * 30, "f": 1.5e300, "0" * 19: 12345678901234567890.5},
         {"t": "\0\ud7ff🧠", "\0": None},
         [1, 2.5, True, None],
         "text",

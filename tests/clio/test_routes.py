@@ -19,6 +19,7 @@ REFUSED = {
     Access.READ: ["nobody@t.com"],
     Access.GENERAL: ["nobody@t.com", "r@t.com"],
     Access.WRITE: ["nobody@t.com", "r@t.com", "u@t.com"],
+    Access.DATASET_ADMIN: ["nobody@t.com", "r@t.com", "u@t.com", "w@t.com"],
     Access.ADMIN: ["nobody@t.com", "r@t.com", "u@t.com", "w@t.com", "d@t.com"],
 }
 """Who has not the role."""

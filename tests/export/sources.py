@@ -18,7 +18,7 @@ from tests.backends.arrays import Array, grey, labels, noise, sampled
 from tests.backends.test_zarr import create_array
 from tests.backends.tiffs import pages_of
 from tests.backends.wkw_files import write_layer
-from tests.mesh_files import add_to_info, write_legacy, write_multi_lod
+from tests.mesh_files import SHARDING, add_to_info, write_legacy, write_multi_lod
 from tests.skeleton_files import write_skeletons
 from tests.volumes import write_precomputed
 from wkdvid.core.geometry import Vec3, divide_down
@@ -69,19 +69,19 @@ def with_holes(folder: Path) -> Source:
     return source
 
 
-def odd_blocks(folder: Path) -> Source:
-    """Labels whose blocks have 4 voxels along z: other readers need not know such."""
-    array = labels("uint64")
+def by_spec(folder: Path, array: Array, **scale: Any) -> Source:
+    """Labels, in a scale that has what other scales here have not."""
     spec = {
         "driver": "neuroglancer_precomputed",
         "kvstore": {"driver": "file", "path": f"{folder}/"},
-        "multiscale_metadata": {"type": "segmentation", "data_type": "uint64", "num_channels": 1},
+        "multiscale_metadata": {"type": "segmentation", "data_type": array.dtype.name, "num_channels": 1},
         "scale_metadata": {
             "size": array.shape[1:],
             "resolution": VOXEL_NM,
             "chunk_size": [32, 32, 32],
             "encoding": "compressed_segmentation",
-            "compressed_segmentation_block_size": [8, 8, 4],
+            "compressed_segmentation_block_size": [8, 8, 8],
+            **scale,
         },
     }
     ts.open(spec, create=True).result().write(array.transpose(1, 2, 3, 0)).result()
@@ -142,7 +142,8 @@ def every_source(folder: Path) -> Iterator[Mapping[str, Source]]:
                 encoding="compressed_segmentation",
             ),
             "holes": with_holes(folder / "holes"),
-            "oddblocks": odd_blocks(folder / "oddblocks"),
+            "oddblocks": by_spec(folder / "oddblocks", labels("uint64"), compressed_segmentation_block_size=[8, 8, 4]),
+            "sharded": by_spec(folder / "sharded", labels("uint64"), sharding=SHARDING),
             "int16": precomputed(folder / "int16", noise("int16"), mags=MAGS[:1]),
             "float32": precomputed(folder / "float32", noise("float32"), mags=MAGS[:1]),
             "ome": stored(test_ome_zarr.stored_image(folder / "ome", 2, shifted=True)),

@@ -21,6 +21,7 @@ from tests.volumes import write_precomputed
 from wkdvid.testing.faulty import Answer, FileServer, on
 
 WITHIN_S = 60.0
+PATHS = ("/data/health", "/data/datasets", "/health/live", "/")
 
 
 @dataclass
@@ -72,11 +73,11 @@ def write(folder: Path, text: str) -> None:
     (folder / "wkdvid.toml").write_text(f"[server]\nshutdownDelay = 3\n{text}")
 
 
-def renew(server: Started, config: str, said: str) -> None:
-    """Have the configuration read again, until the log says something."""
+def renew(server: Started, config: str, said: str, times: int = 1) -> None:
+    """Have the configuration read again, until the log says something, so many times in all."""
     write(server.folder, config)
     server.process.send_signal(signal.SIGHUP)
-    come_to(lambda: said in server.log)
+    come_to(lambda: server.log.count(said) == times)
 
 
 def come_to(expected: Callable[[], bool]) -> None:
@@ -86,8 +87,13 @@ def come_to(expected: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_no_request_fails_while_it_changes_over_and_stops(server: Started, far: FileServer) -> None:
-    clients = [Client(server.base, path) for path in ("/data/health", "/data/datasets", "/health/live", "/")]
+@pytest.mark.parametrize(
+    ("number", "times"), [(1, 1), pytest.param(8, 8, marks=pytest.mark.soak)], ids=["short", "long"]
+)
+def test_no_request_fails_while_it_changes_over_and_stops(
+    server: Started, far: FileServer, number: int, times: int
+) -> None:
+    clients = [Client(server.base, path) for path in PATHS * number]
     threads = [threading.Thread(target=client.run) for client in clients]
     for thread in threads:
         thread.start()
@@ -97,7 +103,8 @@ def test_no_request_fails_while_it_changes_over_and_stops(server: Started, far: 
         renew(server, "[datasets]\npath = 'elsewhere.json'\n", "datasets.path: cannot change while the server runs")
         assert server.log.count("the configuration stays as it was") == 2
         assert status_of_jobs(server) == 200
-        renew(server, "[access]\nmode = 'token'\n", "the new configuration is in use, by 1 workers")
+        for time_of in range(1, times + 1):
+            renew(server, "[access]\nmode = 'token'\n", "the new configuration is in use, by 1 workers", time_of)
         come_to(lambda: status_of_jobs(server) == 401)
         ready = requests.get(server.base + "/health/ready", timeout=WITHIN_S)
         assert ready.status_code == 200

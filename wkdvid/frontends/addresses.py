@@ -1,4 +1,4 @@
-"""Where other programs find a layer: what they are given to copy."""
+"""Where other programs find a dataset and its layers: what they are given to copy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wkdvid.export.precomputed import can_hold
 
 
 def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
-    """The layer in Neuroglancer. None: it cannot show it, as over ``dvid://`` it knows gray of 8 bits and labels alone.
+    """The layer in Neuroglancer over ``dvid://``. None: there it knows gray of 8 bits and labels alone.
 
     Args:
         base: Scheme and host that the caller used, and the path of a share link.
@@ -25,18 +25,19 @@ def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | 
 
 def precomputed_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
     """The layer as a precomputed volume. None: the format has no such voxels."""
-    return f"{base}/precomputed/{_path(dataset)}/{quote(info.name)}" if can_hold(info) else None
+    return f"{base}/precomputed/{dataset_path(dataset)}/{quote(info.name)}" if can_hold(info) else None
 
 
 def zarr_address(dataset: Dataset, info: LayerInfo, base: str) -> str:
     """The layer as OME-Zarr 0.5."""
-    return f"{base}/zarr/{_path(dataset)}/{quote(info.name)}"
+    return f"{base}/zarr/{dataset_path(dataset)}/{quote(info.name)}"
 
 
 def zarr2_address(dataset: Dataset, info: LayerInfo, base: str) -> str:
     """The layer as OME-Zarr 0.4."""
-    return f"{base}/zarr2/{_path(dataset)}/{quote(info.name)}"
+    return f"{base}/zarr2/{dataset_path(dataset)}/{quote(info.name)}"
 
 
-def _path(dataset: Dataset) -> str:
-    return f"{quote(dataset.key.organization)}/{quote(dataset.key.dataset)}"
+def dataset_path(dataset: Dataset) -> str:
+    """``organization/dataset`` as it stands in addresses."""
+    return "/".join(map(quote, dataset.key))

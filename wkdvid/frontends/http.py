@@ -33,8 +33,9 @@ from wkdvid.errors import (
     UpstreamUnavailable,
     WkdvidError,
 )
-from wkdvid.frontends.ranges import parse_range
+from wkdvid.frontends.ranges import ByteRange, parse_range
 from wkdvid.frontends.request import SHARED
+from wkdvid.identity.own import COOKIE
 
 log = logging.getLogger("wkdvid.api")
 
@@ -93,6 +94,16 @@ def token_of(request: Request) -> str | None:
         return str(bearer[7:].strip())
     token = headers.get("x-auth-token")
     return None if token is None else str(token)
+
+
+def reading_token_of(request: Request) -> str | None:
+    """As ``token_of``, else of the login that a browser keeps: for what is only read.
+
+    Neuroglancer in our pages can send no other. A page of another origin gets nothing by it: answers to all (``*``) are
+    withheld from requests with cookies.
+    """
+    token = token_of(request)
+    return request.cookies.get(COOKIE) if token is None and "cookie" in request.headers else token
 
 
 def host_of(request: Request) -> str:
@@ -173,14 +184,24 @@ async def send_object(
     Args:
         headers: Of the object: ``RANGES``, perhaps with more.
     """
-    asked = parse_range(request.headers.get("range"))
-    if asked is None or request.headers.get("if-range") not in (None, headers.get("ETag")):
+    asked = asked_range(request, headers.get("ETag"))
+    if asked is None:
         return await send_bytes(request, body, content_type, headers)
     part = asked.of(len(body))
     if part is None:
         return reply("", content_type, 416, {**headers, "Content-Range": f"bytes */{len(body)}"})
     told = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
     return reply(body[part.start : part.stop], content_type, 206, {**headers, "Content-Range": told})
+
+
+def asked_range(request: Request, tag: str | None = None) -> ByteRange | None:
+    """The part of an object that is asked for; None: the whole is to be sent.
+
+    Args:
+        tag: The object's ETag. Who has a part of what had another one wants no part of this (If-Range).
+    """
+    is_other = request.headers.get("if-range") not in (None, tag)
+    return None if is_other else parse_range(request.headers.get("range"))
 
 
 async def _one(body: Body) -> AsyncIterable[Body]:

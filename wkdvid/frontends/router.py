@@ -11,7 +11,8 @@ from typing import Any
 
 from sanic import Blueprint
 from sanic.exceptions import NotFound
-from sanic.router import Route, Router
+from sanic.router import Router
+from sanic_routing.route import Route
 
 
 def add_route(

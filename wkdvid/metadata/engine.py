@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from wkdvid.errors import ConfigError, DatabaseUnavailable, InvalidRequest
 from wkdvid.metadata.schema import FIRST_ROWS, REVISION, metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_S = 20
 """SQLite has one writer at a time; the next one waits for so long."""
@@ -114,6 +118,12 @@ def first_line(error: SQLAlchemyError) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
+class Standing(Enum):
+    EMPTY = "empty"
+    OLDER = "older"
+    CURRENT = "current"
+
+
 def migrate(database_url: str) -> None:
     """Bring the database up to date, or make it. Any number of processes may do so at a time.
 
@@ -132,26 +142,54 @@ def migrate(database_url: str) -> None:
 
 
 def _upgrade(connection: sa.Connection) -> None:
-    names = sa.inspect(connection).get_table_names()
-    found = _revision(connection) if VERSION.name in names else None
-    if found == REVISION:
-        return
-    if not names:
+    found = _standing(connection)
+    if found is Standing.EMPTY:
         _make(connection)
-        return
-    from alembic import command  # noqa: PLC0415 - not needed where there is nothing to change, and slow to import
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    elif found is Standing.OLDER:
+        from alembic import command  # noqa: PLC0415 - not needed where there is nothing to change, and slow to import
+
+        config = _migrations()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _migrations() -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - as above
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    return config
+
+
+def standing(database_url: str) -> Standing:
+    """How a database stands to this program. Nothing is changed.
+
+    Raises:
+        ConfigError, DatabaseUnavailable: as ``migrate``.
+    """
+    engine = open_engine(database_url)
+    try:
+        with reading(engine) as connection:
+            return _standing(connection)
+    finally:
+        engine.dispose()
+
+
+def _standing(connection: sa.Connection) -> Standing:
+    names = sa.inspect(connection).get_table_names()
+    if not names:
+        return Standing.EMPTY
+    found = _revision(connection) if VERSION.name in names else None
+    if found == REVISION:
+        return Standing.CURRENT
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
+    known = {script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions()}
     if found is not None and found not in known:
         raise ConfigError(
             f"metadata.database_url: the database is of a newer version ({found[:40]}) than this program ({REVISION})"
         )
-    command.upgrade(config, "head")
+    return Standing.OLDER
 
 
 def _make(connection: sa.Connection) -> None:

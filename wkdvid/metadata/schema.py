@@ -338,7 +338,7 @@ share_links = Table(
     metadata,
     Column("id", String(16), primary_key=True),
     Column("dataset", String(300), nullable=False, index=True),
-    Column("layer", String(128)),
+    Column("layer", String(160)),
     Column("made", Float, nullable=False),
     Column("expires", Float, nullable=False),
     Column("by", String(320), nullable=False),

@@ -12,13 +12,11 @@ from wkdvid.core.users import READ
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.clio import users
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
-from wkdvid.identity.own import LIFE_S
+from wkdvid.identity.own import COOKIE, LIFE_S
 
 if TYPE_CHECKING:
     from wkdvid.identity.login import Login
 
-COOKIE = "dsg_token"
-"""Of who is logged in; the name is the one that clio's pages know."""
 BEGUN = "wkdvid_login"
 BEGUN_S = 600
 """How long somebody may take to log in."""
@@ -58,7 +56,7 @@ def _allowed(call: Call, address: str) -> str:
     """
     parts = urlsplit(address)
     origin = f"{parts.scheme}://{parts.netloc}"
-    is_own = not parts.scheme and not parts.netloc and parts.path.startswith("/")
+    is_own = address.startswith("/") and not address.startswith("//")  # behind two or more slashes browsers read a host
     known = {call.base, *call.clio.config.allowed_origins} - {ANY_ORIGIN}
     if (is_own or origin in known) and _MISREAD.search(address) is None:
         return address

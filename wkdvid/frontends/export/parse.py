@@ -37,13 +37,13 @@ def in_precomputed(services: Services, layer: Layer, path: str) -> Make:
 def in_zarr(zarr_format: ZarrFormat, services: Services, layer: Layer, path: str) -> Make:
     if path in zarr_layer.GROUP_NAMES[zarr_format]:
         return partial(_group, zarr_format, services, layer, path)
-    document = zarr_layer.array_documents(layer, zarr_format).get(path)
-    if document is not None:
-        return _written(document)
     chunk = zarr_layer.find_chunk(layer, zarr_format, path)
-    if chunk is None:
+    if chunk is not None:
+        return partial(zarr_layer.read_chunk, services, chunk)
+    document = zarr_layer.array_documents(layer, zarr_format).get(path)
+    if document is None:
         raise NotFound(f"layer {layer.info.name!r} as zarr {zarr_format} has no {path[:200]!r}")
-    return partial(zarr_layer.read_chunk, services, chunk)
+    return _written(document)
 
 
 async def _properties(layer: Layer) -> Body:

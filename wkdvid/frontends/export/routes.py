@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from sanic import Blueprint
@@ -25,13 +26,13 @@ from wkdvid.frontends.http import (
     OCTETS,
     RANGES,
     api_failed,
+    asked_range,
+    reading_token_of,
     reply,
     send_bytes,
     send_object,
     services_of,
-    token_of,
 )
-from wkdvid.frontends.ranges import parse_range
 
 READING = ("GET", "HEAD")
 DOCUMENTS = frozenset({"info", "zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
@@ -66,7 +67,8 @@ def _add(bp: Blueprint, path: str, handler: Callable[..., Coroutine[Any, Any, HT
 async def of_layer(
     tree: str, request: Request, organization: str, name: str, layer: str, path: str
 ) -> HTTPResponse | None:
-    dataset = await services_of(request).dataset((organization, name), token_of(request))
+    organization, name, layer = map(unquote, (organization, name, layer))  # Sanic leaves some routes' parts as they are
+    dataset = await services_of(request).dataset((organization, name), reading_token_of(request))
     if tree == "precomputed" and is_of_annotations(layer, path):
         return await _annotations(request, dataset, path)
     found = dataset.layer(layer)
@@ -91,7 +93,7 @@ async def _kept(
 
 
 async def _segments(request: Request, layer: Layer, path: str, headers: Mapping[str, str]) -> HTTPResponse | None:
-    asked = parse_range(request.headers.get("range"))
+    asked = asked_range(request, headers["ETag"])
     part = await segment_file(layer, path, asked, services_of(request).limits)
     if _holds(request, headers["ETag"]):
         return reply("", OCTETS, 304, headers)
@@ -102,7 +104,7 @@ async def _segments(request: Request, layer: Layer, path: str, headers: Mapping[
 
 async def _annotations(request: Request, dataset: Dataset, path: str) -> HTTPResponse | None:
     """Those that the caller may see, as they are now."""
-    view = await services_of(request).annotations.of(dataset, token_of(request))
+    view = await services_of(request).annotations.of(dataset, reading_token_of(request))
     sizes = [layer.info.voxel_size_nm for layer in dataset.layers.values()]
     body = await annotation_file(view, path, sizes[0] if sizes else (1.0, 1.0, 1.0))
     return await send_object(request, body, _content_type(path), {**RANGES, "Cache-Control": "no-store"})
@@ -112,7 +114,7 @@ async def zarr_of_dataset(
     tree: str, request: Request, organization: str, name: str, document: str
 ) -> HTTPResponse | None:
     """The group of the dataset's layers."""
-    dataset = await services_of(request).dataset((organization, name), token_of(request))
+    dataset = await services_of(request).dataset((organization, name), reading_token_of(request))
     found = group(ZARR_FORMATS[tree]).get(document)
     if found is None:
         raise NotFound(f"dataset {dataset.key} as {tree} has no {document[:200]!r}")

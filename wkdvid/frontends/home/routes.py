@@ -1,50 +1,92 @@
-"""The page that lists the datasets and their addresses, and the description of the API with a page to read it."""
+"""The pages: the datasets, and the description of the API with a page to read it."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable
 from functools import partial
-from pathlib import Path
 
 from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse, empty, file, redirect
-from swagger_ui_bundle import swagger_ui_path
+from xxhash import xxh3_64_hexdigest
 
-from wkdvid.errors import WkdvidError
+from wkdvid.core.body_cache import Body
+from wkdvid.core.catalog import Dataset
+from wkdvid.core.layers import Layer
+from wkdvid.core.services import SETTLE_S
+from wkdvid.errors import BackendError, UnsupportedRequest, WkdvidError
+from wkdvid.frontends.home.answers import HEADERS, PRIVATE, failed, page
+from wkdvid.frontends.home.assets import ASSETS, KEPT, SVG, caching
+from wkdvid.frontends.home.dataset_view import view_of
+from wkdvid.frontends.home.facts import first_layer, make_card
+from wkdvid.frontends.home.histogram import Histogram, histogram_of
+from wkdvid.frontends.home.listing import parse_search, select
+from wkdvid.frontends.home.look import parse_at, parse_look
+from wkdvid.frontends.home.neuroglancer import CONTENT_TYPES, PAGE, built_client
 from wkdvid.frontends.home.openapi import describe_routes
-from wkdvid.frontends.home.page import DOCS, REDOC, failure_page, home_page
-from wkdvid.frontends.http import CORS, HTML, TEXT, base_of, json_reply, reply, services_of, token_of
-
-log = logging.getLogger("wkdvid.home")
+from wkdvid.frontends.home.pages import render
+from wkdvid.frontends.home.slices import (
+    card_picture,
+    cut,
+    find_plane,
+    format_of,
+    middle_of,
+    slice_picture,
+    whole_of,
+)
+from wkdvid.frontends.home.ways_in import ways_in
+from wkdvid.frontends.http import (
+    API_STATUS,
+    CORS,
+    HTML,
+    TEXT,
+    base_of,
+    json_reply,
+    reading_token_of,
+    reply,
+    services_of,
+    status_for,
+)
 
 READING = ("GET", "HEAD")
-CSS = "text/css; charset=utf-8"
-JAVASCRIPT = "text/javascript; charset=utf-8"
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
+API_HEADERS = {
+    **HEADERS,
+    "Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:",
 }
-"""Swagger UI sets styles within the page and draws its icons from data: URLs. A page's address may hold a token."""
-STATIC = Path(__file__).parent / "static"
-ASSETS: Mapping[str, tuple[Path, str]] = {
-    "home.css": (STATIC / "home.css", CSS),
-    "docs.js": (STATIC / "docs.js", JAVASCRIPT),
-    "redoc.js": (STATIC / "redoc.js", JAVASCRIPT),
-    "swagger-ui.css": (Path(str(swagger_ui_path)) / "swagger-ui.css", CSS),
-    "swagger-ui-bundle.js": (Path(str(swagger_ui_path)) / "swagger-ui-bundle.js", JAVASCRIPT),
-}
-"""All that the pages load: nothing comes from another host."""
+"""Swagger UI sets styles within the page and draws its icons from data: URLs."""
+
+
+def _viewer_headers(scripts: str) -> dict[str, str]:
+    policy = (
+        f"{HEADERS['Content-Security-Policy']}; script-src 'self' {scripts}; worker-src 'self' blob:; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' data: blob:"
+    )
+    return {**HEADERS, "Content-Security-Policy": policy}
+
+
+VIEWER_HEADERS = _viewer_headers("'wasm-unsafe-eval'")
+"""Neuroglancer sets styles, and decodes by WebAssembly."""
+WORKER_HEADERS = _viewer_headers("'unsafe-eval'")
+"""Workers heed those of their own file. In one its JPEG decoder makes functions of texts."""
+KEPT_SHORTLY = {"Cache-Control": "private, max-age=300"}
+DATASET = "/datasets/<organization:str>/<name:str>"
 
 
 def blueprint() -> Blueprint:
     bp = Blueprint("home")
     bp.add_route(index, "/", methods=READING, ctx_access="read")
-    bp.add_route(partial(docs, DOCS), "/docs", methods=READING, name="docs", ctx_access="public")
-    bp.add_route(partial(docs, REDOC), "/redoc", methods=READING, name="redoc", ctx_access="public")
+    for handler, path in (
+        (dataset_page, ""),
+        (source_page, "/source"),
+        (picture, "/picture"),
+        (plane_picture, "/layers/<layer:str>/slices/<plane:str>"),
+    ):
+        bp.add_route(handler, DATASET + path, methods=READING, unquote=True, ctx_access="read")
+    bp.add_route(viewer, f"/{PAGE}", methods=READING, ctx_access="public")
+    bp.add_route(viewer_file, f"/{PAGE}<name>", methods=READING, ctx_access="public")
+    bp.add_route(partial(docs, "docs.js"), "/docs", methods=READING, name="docs", ctx_access="public")
+    bp.add_route(partial(docs, "redoc.js"), "/redoc", methods=READING, name="redoc", ctx_access="public")
     bp.add_route(description, "/openapi.json", methods=READING, ctx_access="public")
     bp.add_route(asset, "/assets/<name>", methods=READING, ctx_access="public")
     bp.add_route(icon, "/favicon.ico", methods=READING, ctx_access="public")
@@ -53,14 +95,91 @@ def blueprint() -> Blueprint:
 
 
 async def index(request: Request) -> HTTPResponse:
-    datasets = await services_of(request).visible(token_of(request))
-    return _page(home_page(datasets, base_of(request)))
+    services, search = services_of(request), parse_search(request.args)
+    listing = select(await services.listed(reading_token_of(request)), search)
+    await services.catalog.settle(SETTLE_S, listing.shown)
+    cards = [make_card(dataset, request.app.ctx.access_mode) for dataset in listing.shown]
+    return await page(request, "index.html", listing=listing, search=search, cards=cards)
 
 
-async def docs(page: str, request: Request) -> HTTPResponse:
+async def dataset_page(request: Request, organization: str, name: str) -> HTTPResponse:
+    services, look = services_of(request), parse_look(request.args)
+    dataset = await _dataset(request, organization, name)
+    layer = dataset.layer(look.layer) if look.layer is not None else first_layer(dataset)
+    values: Histogram | BackendError | None
+    try:
+        values = await histogram_of(services, layer)
+    except BackendError as error:
+        values = error
+    base = base_of(request)
+    ways = ways_in(dataset, layer, middle_of(whole_of(layer)), base, request.app.ctx.webknossos_url)
+    view = view_of(dataset, layer, look, values, ways, base)
+    card, has_viewer = make_card(dataset, request.app.ctx.access_mode), built_client() is not None
+    return await page(request, "dataset.html", card=card, view=view, has_viewer=has_viewer)
+
+
+async def source_page(request: Request, organization: str, name: str) -> HTTPResponse:
+    """What an inspection finds at the sources of a dataset."""
+    dataset = await _dataset(request, organization, name)
+    found = await services_of(request).inspect({"backend": dataset.entry.backend, **dataset.entry.options})
+    return await page(request, "source.html", card=make_card(dataset, request.app.ctx.access_mode), found=found)
+
+
+async def _dataset(request: Request, organization: str, name: str) -> Dataset:
+    return await services_of(request).dataset((organization, name), reading_token_of(request))
+
+
+async def picture(request: Request, organization: str, name: str) -> HTTPResponse:
+    layer = first_layer(await _dataset(request, organization, name))
+    return await _picture(request, layer, card_picture(services_of(request), layer))
+
+
+async def plane_picture(request: Request, organization: str, name: str, layer: str, plane: str) -> HTTPResponse:
+    wanted, look, services = find_plane(plane), parse_look(request.args), services_of(request)
+    found = (await _dataset(request, organization, name)).layer(layer)
+    at = parse_at(request.args, middle_of(whole_of(found))[wanted.across])
+    made = slice_picture(services, found, cut(found, wanted, at), look.tone)
+    return await _picture(request, found, made)
+
+
+async def _picture(request: Request, layer: Layer, made: Awaitable[Body]) -> HTTPResponse:
+    """A picture that browsers keep; of what cannot be read, one that says so."""
+    try:
+        body = await made
+    except BackendError as error:
+        status = status_for(error, API_STATUS)
+        return HTTPResponse(
+            render("unreadable.svg", request.path, text=str(error)), status, {**HEADERS, **PRIVATE}, SVG
+        )
+    tag = f'"{xxh3_64_hexdigest(body)}"'
+    headers = {**HEADERS, **KEPT_SHORTLY, "ETag": tag}
+    if tag in request.headers.get("if-none-match", ""):
+        return HTTPResponse(None, 304, headers)
+    return HTTPResponse(bytes(body), 200, headers, format_of(layer).media_type)
+
+
+async def viewer(request: Request) -> HTTPResponse:
+    if not request.path.endswith("/"):
+        return redirect(f"{request.path.rpartition('/')[2]}/")  # what the page loads is named relative to it
+    client = built_client()
+    if client is None:
+        raise UnsupportedRequest("Neuroglancer is not installed on this server: pip install 'wkdvid[viewer]'")
+    return HTTPResponse(render("viewer.html", request.path, client=client), 200, VIEWER_HEADERS, HTML)
+
+
+async def viewer_file(request: Request, name: str) -> HTTPResponse:
+    client = built_client()
+    path = None if client is None else client.files.get(name)
+    if path is None:
+        return reply("there is no such file\n", TEXT, 404, HEADERS)
+    headers = {**WORKER_HEADERS, **KEPT}
+    return await file(path, request_headers=request.headers, mime_type=CONTENT_TYPES[path.suffix], headers=headers)
+
+
+async def docs(script: str, request: Request) -> HTTPResponse:
     if request.path.endswith("/"):
         return redirect(f"..{request.path.rstrip('/')}")  # what the page loads is named relative to it
-    return _page(page)
+    return HTTPResponse(render("api.html", request.path, script=script), 200, API_HEADERS, HTML)
 
 
 async def description(request: Request) -> HTTPResponse:
@@ -71,19 +190,10 @@ async def asset(request: Request, name: str) -> HTTPResponse:
     if name not in ASSETS:
         return reply("there is no such file\n", TEXT, 404, HEADERS)
     path, content_type = ASSETS[name]
-    return await file(path, request_headers=request.headers, mime_type=content_type, headers={**CORS, **HEADERS})
+    headers = {**CORS, **HEADERS, **caching(name, request.args.get("v"))}
+    return await file(path, request_headers=request.headers, mime_type=content_type, headers=headers)
 
 
 async def icon(request: Request) -> HTTPResponse:
     """There is none; without an answer every page view would log a refusal in the browser."""
     return empty(204, HEADERS)
-
-
-def _page(html: str, status: int = 200) -> HTTPResponse:
-    return HTTPResponse(html, status, HEADERS, HTML)
-
-
-async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
-    if not error.is_said:
-        log.warning("%s: %s", request.path, error)
-    return _page(failure_page(str(error)), 503)

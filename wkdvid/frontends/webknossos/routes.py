@@ -24,6 +24,7 @@ from wkdvid.core.deadline import one_deadline
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.geometry import mag_text, parse_mag
 from wkdvid.core.layers import Layer
+from wkdvid.core.pictures import Pixels, paint, see_through
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
@@ -57,7 +58,7 @@ from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composit
 from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
-from wkdvid.frontends.webknossos.thumbnail import Pixels, paint, parse_thumbnail, place, see_through
+from wkdvid.frontends.webknossos.thumbnail import parse_thumbnail, place
 from wkdvid.frontends.webknossos.versions import ADDRESSINGS, ALL, VERSIONS, version_of
 
 log = logging.getLogger("wkdvid.webknossos")
@@ -274,7 +275,7 @@ async def thumbnail(request: Request, layer: Layer) -> HTTPResponse | None:
 
     async def make() -> Body:
         voxels = await services.reader.read(layer, scale, box)
-        return await services.apart(lambda: _encoded(paint(voxels, layer.info, wanted), as_png=as_png))
+        return await services.apart(lambda: _encoded(paint(voxels[..., 0], layer.info, wanted.tone), as_png=as_png))
 
     body = await services.kept((scale.id, "wk thumbnail", wanted, as_png), make)
     return await send_bytes(request, body, PNG.media_type if as_png else JPEG)

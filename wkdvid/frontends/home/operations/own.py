@@ -33,6 +33,16 @@ _LINKS: Mapping[str, Operation] = {
         "What a link shares: below it all reading routes answer by its token", "The page (302).", HTML, success=302
     ),
 }
+_SEARCH = {
+    "q": "Words, all of which are in the name, the organization or the names of layers",
+    "organization": "Only datasets of this one",
+    "format": "Only datasets that have a layer of this backend",
+    "state": "Only datasets that are `open`, `pending` or `unavailable`",
+    "page": "From 1 on",
+}
+_DATASET = "/datasets/{organization}/{name}"
+_POSITION = dict.fromkeys("xyz", "Position, in voxels of mag 1; the middle if not given")
+_CONTRAST = {"low": "The value that is shown black", "high": "The value that is shown white"}
 _SECONDS = {"seconds": "1 to 60; 20 if not given"}
 _TRACE: Mapping[str, Operation] = {
     **{f"GET {path}": Operation("The page that records", "A page.", HTML) for path in ("/trace", "/triggers/trace")},
@@ -40,8 +50,29 @@ _TRACE: Mapping[str, Operation] = {
     "POST /triggers/trace": Operation("Record what the server spends its time on", "Ok", TEXT, _SECONDS),
     "GET /triggers/trace/flame.svg": Operation("What was recorded last", "A flame graph.", "image/svg+xml"),
 }
+_OPERATIONS: Mapping[str, Operation] = {
+    "GET /health/live": Operation("Whether the server turns", "ok", TEXT),
+    "GET /health/ready": Operation("Whether requests should be sent here", "200 if so, else 503; and why."),
+    "GET /metrics": Operation("What all workers have counted, for Prometheus", "Metrics, also as OpenMetrics.", TEXT),
+}
 OWN: Mapping[str, Operation] = {
-    "GET /": Operation("The page that lists the datasets", "A page.", HTML),
+    "GET /": Operation("The page that lists the datasets", "A page.", HTML, _SEARCH),
+    f"GET {_DATASET}": Operation(
+        "The page of a dataset: slices, histogram, levels, ways in",
+        "A page.",
+        HTML,
+        {**_POSITION, "layer": "Its name; the first image if not given", **_CONTRAST},
+    ),
+    f"GET {_DATASET}/source": Operation("What an inspection finds at the sources of a dataset", "A page.", HTML),
+    f"GET {_DATASET}/picture": Operation("A picture of the middle of a dataset", "JPEG or PNG.", "image/*"),
+    f"GET {_DATASET}/layers/{{layer}}/slices/{{plane}}": Operation(
+        "A slice of a layer, at the finest scale at which 512 pixels are enough for it",
+        "JPEG, of segments PNG.",
+        "image/*",
+        {"at": "Position along the third axis, in voxels of mag 1; the middle if not given", **_CONTRAST},
+    ),
+    "GET /neuroglancer/v/view": Operation("Neuroglancer; behind # its state as JSON", "A page.", HTML),
+    "GET /neuroglancer/v/view/{name}": Operation("What Neuroglancer loads", "A file.", OCTETS),
     "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
     "GET /redoc": Operation("This description, to read", "A page.", HTML),
     "GET /openapi.json": Operation("This description", "OpenAPI 3.0."),
@@ -52,6 +83,7 @@ OWN: Mapping[str, Operation] = {
         body=JSON,
     ),
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
+    **_OPERATIONS,
     **_TRACE,
     **_JOBS,
     **_LINKS,
