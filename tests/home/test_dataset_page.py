@@ -45,8 +45,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, arrays: dict[str, Voxels]) 
     empty = np.zeros((1000, 700, 40), np.uint8)
     empty[-100:, :50, :3] = 90
     write_precomputed(folder / "corner", [((1, 1, 1), empty)], voxel_size_nm=size)
+    write_precomputed(folder / "nothing", [((1, 1, 1), empty[:64, :64, 9:])], voxel_size_nm=size)
     layers = {"ids": {"source": "ids", "type": "segmentation"}, "image": {"source": "image"}}
-    datasets = {"lab": {"deep": {"layers": layers}, "corner": {"layers": {"corner": {"source": "corner"}}}}}
+    others = {name: {"layers": {name: {"source": name}}} for name in ("corner", "nothing")}
+    datasets = {"lab": {"deep": {"layers": layers}, **others}}
     with running(folder, {"precomputed": datasets}) as started:
         yield started
 
@@ -127,6 +129,19 @@ def test_the_page_shows_the_wanted_place(server: Server) -> None:
     low, high = (float(re.findall(rf'name="{name}"[^>]*value="([^"]+)"', text)[0]) for name in ("low", "high"))
     assert 1000 < low < 1300
     assert 4700 < high < 5300
+
+
+def test_what_is_too_large_is_halved_along_the_plane_alone(server: Server) -> None:
+    """1000 x 700 x 40 voxels without levels: each z can still be looked at."""
+    for z, brightest in ((2, 90), (3, 0)):
+        shown = picture(server, f"/datasets/lab/corner/layers/corner/slices/xy?at={z}&low=0&high=255")
+        assert shown.shape == (350, 500)
+        assert abs(int(shown[:20, 455:].mean()) - brightest) < 3
+    assert picture(server, "/datasets/lab/corner/layers/corner/slices/xz?at=0").shape == (40, 500)
+
+
+def test_a_layer_in_which_nothing_was_found_says_so(server: Server) -> None:
+    assert "all voxels are 0" in server.get("/datasets/lab/nothing").text
 
 
 def test_the_page_says_what_the_levels_are(server: Server) -> None:
