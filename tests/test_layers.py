@@ -36,6 +36,7 @@ RANKS = {
     "inspection": 6,
     "workers": 6,
     "server": 6,
+    "sources": 6,
     "cli": 7,
     "": 7,
 }

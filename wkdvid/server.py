@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -39,18 +38,17 @@ from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
-from wkdvid.core.credentials import Credentials, anonymous_access, own_access
+from wkdvid.core.entries import DatasetEntry
+from wkdvid.core.freshness import NOTHING_KEPT
 from wkdvid.core.grants import Names
-from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.job_layers import JobLayers
 from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
+from wkdvid.core.layers import Opened
 from wkdvid.core.main_server import NoMainServer
-from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
-from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.core.write_locks import WriteLocks
 from wkdvid.core.written_labels import WrittenLabels
@@ -61,7 +59,7 @@ from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
-from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id, tell_stale
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
 from wkdvid.frontends.trace import routes as trace
@@ -94,6 +92,7 @@ from wkdvid.signatures import job as signatures_job
 from wkdvid.signatures.folders import SignatureFolders
 from wkdvid.signatures.job import KIND as SIGNATURES
 from wkdvid.signatures.job import SignaturesKind
+from wkdvid.sources import credentials_of, disk_cache, opener_of
 from wkdvid.transfer import job as transfer_job
 from wkdvid.transfer.expiry import expire
 from wkdvid.transfer.job import KIND as TRANSFER
@@ -166,6 +165,8 @@ def create_app(config: Config) -> App:
         clio.blueprint(config.clio),
     ):
         app.blueprint(blueprint)
+    if config.sources.disk_cache_path is not None:
+        app.register_middleware(tell_stale, "response")
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
     app.exception(Exception)(_unexpected)
     app.before_server_stop(_let_watchers_go)
@@ -194,6 +195,7 @@ async def _start(config: Config, app: App) -> None:
     services = make_services(config, job_store, identities)
     app.ctx.services = services
     app.ctx.datastore_services = datastore_services(config, services)
+    await services.source_cache.start()
     app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
@@ -222,6 +224,7 @@ async def _stop(app: App) -> None:
     await asyncio.wait(app.ctx.watching)
     await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
+    await app.ctx.services.source_cache.aclose()
     app.ctx.services.values.close()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
@@ -249,12 +252,19 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
     allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
     cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
-    opener = _opener(config, cached, config.sources.deadline_s)
-    backends, inspector = Backends(opener), Inspector(opener)
+    cache = disk_cache(config)
+    kept = cache or NOTHING_KEPT
+    opener = opener_of(config, cached, config.sources.deadline_s, cache)
+    backends, inspector = Backends(opener), Inspector(opener.asking_sources())
     configured = configured_entries(backends.parse, document_of(config.stores))
     catalog = Catalog(
-        _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured
+        _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured, kept
     )
+
+    async def open_afresh(entry: DatasetEntry) -> Sequence[Opened]:
+        await kept.renew([entry.key])
+        return await backends.open_layers(entry)
+
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     link = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
@@ -268,9 +278,10 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, labels, executor),
         values=SqlValueStore(database),
         labels=labels,
-        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
+        registrar=Registrar(catalog, repositories, backends.parse, open_afresh),
         authorizer=authorizer,
         annotations=AnnotationViews(identities, authorizer, Annotations(Queries(database))),
+        source_cache=kept,
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
@@ -294,14 +305,14 @@ def datastore_services(config: Config, services: Services) -> Services:
 def _volumes(
     config: Config, opener: Opener, repositories: Repositories, labels: WrittenLabels, executor: Executor
 ) -> Volumes:
-    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
+    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, credentials_of(config)), opener)
     locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
     return Volumes(arrays, locks, journal, repositories, labels, executor)
 
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
     """What works on jobs, if this worker is the one of its host to do so."""
-    opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
+    opener = opener_of(config, config.limits.working_bytes, JOB_DEADLINE_S)
     place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
     layers = JobLayers(services.catalog, Backends(opener).open_layers)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="job")
@@ -334,26 +345,6 @@ async def _expire_transfers(config: Config) -> None:
             for name in names:
                 log.info("transfer %s... has expired", name[:5])  # the whole name would let its reader see it
         await asyncio.sleep(EXPIRE_S)
-
-
-def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
-    guard = Guard(config.file_roots, config.http_hosts, _credentials(config))
-    secrets = Secrets(config.sources.secrets)
-    return Opener(
-        guard,
-        config.limits,
-        pool_bytes=pool_bytes,
-        deadline_s=deadline_s,
-        secrets=secrets,
-        variables=config.variables(os.environ),
-        keys=config.state_dir / FOLDER,
-    )
-
-
-def _credentials(config: Config) -> Credentials:
-    """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
-    otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
-    return Credentials(config.credentials, otherwise)
 
 
 def _link(config: Config, catalog: Catalog) -> Link | None:

@@ -1,0 +1,46 @@
+"""What reads sources, as the configuration says."""
+
+from __future__ import annotations
+
+import os
+
+from wkdvid.backends.disk_cache.cache import DiskCache
+from wkdvid.backends.opening import Opener
+from wkdvid.config import Config
+from wkdvid.core.credentials import Credentials, anonymous_access, own_access
+from wkdvid.core.guard import Guard
+from wkdvid.core.own_accounts import FOLDER
+from wkdvid.core.secrets import Secrets
+
+
+def disk_cache(config: Config) -> DiskCache | None:
+    sources = config.sources
+    if sources.disk_cache_path is None:
+        return None
+    return DiskCache(
+        sources.disk_cache_path,
+        sources.disk_cache_bytes,
+        window_s=sources.refresh_s,
+        deadline_s=sources.deadline_s,
+    )
+
+
+def opener_of(config: Config, pool_bytes: int, deadline_s: float, cache: DiskCache | None = None) -> Opener:
+    guard = Guard(config.file_roots, config.http_hosts, credentials_of(config))
+    secrets = Secrets(config.sources.secrets)
+    return Opener(
+        guard,
+        config.limits,
+        pool_bytes=pool_bytes,
+        deadline_s=deadline_s,
+        secrets=secrets,
+        variables=config.variables(os.environ),
+        keys=config.state_dir / FOLDER,
+        cache=cache,
+    )
+
+
+def credentials_of(config: Config) -> Credentials:
+    """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
+    otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
+    return Credentials(config.credentials, otherwise)
