@@ -77,7 +77,7 @@ class DiskStore:
         self._rooms = (max_bytes - self.largest - 2 * LOG_PAGES * ROOM_BYTES) // ROOM_BYTES
         self._database: sqlite3.Connection | None = None
         self._inode = 0
-        self._retry_at = 0.0
+        self._rests_until = {"reading": 0.0, "writing": 0.0}
         self._notice = Notice(log, "sources are kept on disk again")
         self.mended = 0
         """Pieces that were not what had been written, and files that were begun anew."""
@@ -98,7 +98,7 @@ class DiskStore:
                     del found[number]
             return found
 
-        return self._done(select, {})
+        return self._read(select, {})
 
     def put(self, name: bytes, pieces: Mapping[int, bytes | None], validator: bytes, checked: float) -> None:
         """Keep pieces of an object. Those of another version go, and of other objects as many as it takes."""
@@ -110,40 +110,37 @@ class DiskStore:
             for number, value in pieces.items()
         ]
 
-        def insert(database: sqlite3.Connection) -> None:
+        def insert(database: sqlite3.Connection) -> object:
             database.execute("DELETE FROM pieces WHERE object = ? AND validator <> ?", (name, validator))
             self._make_room(database, size // ROOM_BYTES + 2 * len(rows) + 4)
-            database.executemany("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?, ?)", rows)
+            return database.executemany("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-        self._done(insert, None)
+        self._write(insert)
 
     def confirm(self, name: bytes, validator: bytes, checked: float) -> None:
         """The source still has the version of an object that its pieces are of."""
-        self._done(
+        self._write(
             lambda database: database.execute(
                 "UPDATE pieces SET checked = ? WHERE object = ? AND validator = ?", (checked, name, validator)
-            ),
-            None,
+            )
         )
 
     def doubt(self, names: Collection[bytes], oldest: float) -> None:
         """These objects were confirmed no later than ``oldest`` (``time.time()``), whatever is noted."""
-        self._done(
+        self._write(
             lambda database: database.executemany(
                 "UPDATE pieces SET checked = min(checked, ?) WHERE object = ?", ((oldest, name) for name in names)
-            ),
-            None,
+            )
         )
 
     def drop(self, name: bytes) -> None:
         """Forget an object."""
-        self._done(lambda database: database.execute("DELETE FROM pieces WHERE object = ?", (name,)), None)
+        self._write(lambda database: database.execute("DELETE FROM pieces WHERE object = ?", (name,)))
 
     def renew(self, datasets: Mapping[str, float]) -> None:
         """Note for processes that begin later that datasets were opened afresh at these times (``time.time()``)."""
-        self._done(
-            lambda database: database.executemany("INSERT OR REPLACE INTO renewed VALUES (?, ?)", datasets.items()),
-            None,
+        self._write(
+            lambda database: database.executemany("INSERT OR REPLACE INTO renewed VALUES (?, ?)", datasets.items())
         )
 
     def renewed(self, since: float) -> dict[str, float]:
@@ -153,11 +150,11 @@ class DiskStore:
             database.execute("DELETE FROM renewed WHERE at < ?", (since,))
             return dict(database.execute("SELECT dataset, at FROM renewed").fetchall())
 
-        return self._done(select, {})
+        return self._done("writing", select) or {}
 
     def used_bytes(self) -> int:
         """What the pieces take in the file, with what SQLite needs for them."""
-        return self._done(lambda database: _used_rooms(database) * ROOM_BYTES, 0)
+        return self._read(lambda database: _used_rooms(database) * ROOM_BYTES, 0)
 
     def close(self) -> None:
         if self._database is not None:
@@ -165,19 +162,25 @@ class DiskStore:
                 self._database.close()
             self._database = None
 
-    def _done(self, work: Callable[[sqlite3.Connection], Result | object], otherwise: Result) -> Result:
-        """What ``work`` gives, in a transaction of its own."""
-        if time.monotonic() < self._retry_at:
-            return otherwise
+    def _read(self, work: Callable[[sqlite3.Connection], Result], otherwise: Result) -> Result:
+        found = self._done("reading", work)
+        return otherwise if found is None else found
+
+    def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        if self._done("writing", work) is not None:
+            self._notice.well()
+
+    def _done(self, kind: str, work: Callable[[sqlite3.Connection], Result]) -> Result | None:
+        """What ``work`` gives, in a transaction of its own; None if the disk fails. From a full one is still read."""
+        if time.monotonic() < self._rests_until[kind]:
+            return None
         try:
             database = self._opened()
             with database:
-                found = work(database)
+                return work(database)
         except (sqlite3.Error, OSError) as error:
-            self._failed(error)
-            return otherwise
-        self._notice.well()
-        return found  # type: ignore[return-value]
+            self._failed(error, kind)
+            return None
 
     def _opened(self) -> sqlite3.Connection:
         """The database; opened again where another worker has begun the file anew."""
@@ -191,7 +194,7 @@ class DiskStore:
             self._inode = _inode(self._file)
         return self._database
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, kind: str) -> None:
         code = getattr(error, "sqlite_errorcode", 0)
         if code & 0xFF in _PASSING:
             return
@@ -203,7 +206,7 @@ class DiskStore:
                 if _inode(self._file) == self._inode:
                     self._begin_anew()
             return
-        self._retry_at = time.monotonic() + RETRY_S
+        self._rests_until[kind] = time.monotonic() + RETRY_S
         self._notice.trouble(f"sources cannot be kept on disk, and are read from where they are: {self._file}: {error}")
 
     def _begin_anew(self) -> None:

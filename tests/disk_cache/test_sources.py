@@ -1,0 +1,414 @@
+"""Sources that are kept: read once, served while they are down, changes seen, nobody served what is not theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore as ts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.backends import test_n5, test_precomputed, test_zarr
+from tests.backends.arrays import Array, noise
+from tests.backends.bosses import experiment
+from tests.backends.s3 import s3_server
+from tests.backends.tiffs import save_with_vips
+from tests.backends.wkw_files import write_layer
+from wkdvid.backends.disk_cache import place as places
+from wkdvid.backends.disk_cache.cache import DiskCache
+from wkdvid.backends.opening import NO_SECRETS, Opener
+from wkdvid.backends.registry import Backends
+from wkdvid.core.credentials import Credentials
+from wkdvid.core.guard import Guard
+from wkdvid.core.limits import MIB, Limits
+from wkdvid.core.secrets import Secrets
+from wkdvid.core.source import Access, read_source
+from wkdvid.core.volume import StoresChunks, Volume
+from wkdvid.errors import BackendError, CorruptChunk, InvalidEntry, UpstreamUnavailable
+from wkdvid.testing.bossdb import BossDouble
+from wkdvid.testing.faulty import LOGIN_PAGE, RESET, SILENT, FileServer, Instead, none, on, redirected
+
+KEY = ("lab", "data")
+SIZE = (75, 66, 41)
+
+
+class Reading:
+    """One process's way to sources, as a worker has it."""
+
+    def __init__(
+        self, folder: Path, host: str, *, window_s: float = 600, secrets: Secrets = NO_SECRETS, **s3: Any
+    ) -> None:
+        self.cache = DiskCache(folder, 64 * MIB, window_s=window_s, deadline_s=4)
+        credentials = Credentials(otherwise={"s3": Access(options=s3)})
+        guard = Guard((), frozenset({host}), credentials)
+        opener = Opener(guard, Limits(), pool_bytes=0, deadline_s=4, secrets=secrets, cache=self.cache)
+        self.backends = Backends(opener)
+
+    @property
+    def stale_s(self) -> float | None:
+        return self.cache.stale_s(KEY)
+
+    async def open(self, backend: str, layer: Mapping[str, Any], name: str = "data", **options: Any) -> Volume:
+        document = {backend: {"lab": {name: {"layers": {"layer": dict(layer)}, **options}}}}
+        entries, problems = self.backends.parse(document)
+        assert not problems, problems
+        (opened,) = await self.backends.open_layers(entries[0])
+        return opened.volume
+
+    async def voxels(self, backend: str, layer: Mapping[str, Any], **options: Any) -> Array:
+        """The finest level, of a layer that is opened anew."""
+        volume = await self.open(backend, layer, **options)
+        return await volume.read(0, volume.info.levels[0].extent)
+
+    async def written(self) -> None:
+        """What was read is on the disk."""
+        await self.cache.used_bytes()
+
+
+@contextlib.asynccontextmanager
+async def reading(folder: Path, host: str, **options: Any) -> AsyncIterator[Reading]:
+    one = Reading(folder, host, **options)
+    await one.cache.start()
+    try:
+        yield one
+        await one.written()
+    finally:
+        await one.cache.aclose()
+
+
+def write_n5(folder: Path, array: Array) -> None:
+    test_n5.write_array(folder.parent, folder.name, array)
+
+
+def write_sharded_zarr(folder: Path, array: Array) -> None:
+    test_zarr.write_array(folder, array, chunks=(16, 32, 32), shards=(32, 64, 64))
+
+
+def write_sharded_precomputed(folder: Path, array: Array) -> None:
+    test_precomputed.write(folder, array, sharding=test_precomputed.SHARDING)
+
+
+def write_wkw(folder: Path, array: Array) -> None:
+    write_layer(folder.parent, folder.name, {(1, 1, 1): array})
+
+
+FORMATS: Mapping[str, tuple[str, Callable[[Path, Array], object]]] = {
+    "precomputed": ("precomputed", test_precomputed.write),
+    "sharded precomputed": ("precomputed", write_sharded_precomputed),
+    "zarr": ("zarr", test_zarr.write_array),
+    "sharded zarr": ("zarr", write_sharded_zarr),
+    "n5": ("n5", write_n5),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+async def test_every_format_is_read_once_and_while_its_source_is_down(tmp_path: Path, kind: str) -> None:
+    """F2, F12: through a restart, with no request at all; and one that began while it was down."""
+    backend, write = FORMATS[kind]
+    array = noise("uint16", SIZE)
+    write(tmp_path / "files/v", array)
+    cache = tmp_path / "cache"
+    with FileServer(tmp_path / "files") as server:
+        layer = {"source": f"{server.url}v"}
+        async with reading(cache, server.host) as first:
+            assert np.array_equal(await first.voxels(backend, layer), array)
+        requests = len(server.requests)
+        async with reading(cache, server.host) as second:
+            assert np.array_equal(await second.voxels(backend, layer), array)
+            assert (second.stale_s, second.cache.counts.misses) == (None, 0)
+        assert len(server.requests) == requests > 0
+    async with reading(cache, server.host, window_s=0) as third:  # the server is gone
+        assert np.array_equal(await third.voxels(backend, layer), array)
+        assert third.stale_s is not None
+        assert third.cache.counts.stale == third.cache.counts.hits > 0
+
+
+async def test_a_tiff_and_wkw_files(tmp_path: Path) -> None:
+    """Files that are read in parts, by readers of ours."""
+    (tmp_path / "files").mkdir()
+    array = noise("uint8", (300, 280, 1))
+    save_with_vips(tmp_path / "files/page.tif", array, "--tile", "--pyramid")
+    cube = noise("uint8", (64, 64, 64))
+    write_wkw(tmp_path / "files/color", cube)
+    with FileServer(tmp_path / "files") as server:
+        layers = {
+            "tiff": {"source": f"{server.url}page.tif"},
+            "wkw": {"source": f"{server.url}color/1", "type": "color"},
+        }
+        async with reading(tmp_path / "cache", server.host) as one:
+            before = {backend: await one.voxels(backend, layer) for backend, layer in layers.items()}
+        server.fault = on("*", RESET)
+        async with reading(tmp_path / "cache", server.host, window_s=0) as one:
+            for backend, layer in layers.items():
+                assert np.array_equal(await one.voxels(backend, layer), before[backend])
+
+
+@pytest.fixture
+def array() -> Array:
+    return noise("uint8", (64, 64, 64))
+
+
+@pytest.fixture
+def server(tmp_path: Path, array: Array) -> Any:
+    test_precomputed.write(tmp_path / "files/v", array)
+    with FileServer(tmp_path / "files") as server:
+        server.tags = True
+        yield server
+
+
+def layer_of(server: FileServer, path: str = "v") -> dict[str, str]:
+    return {"source": f"{server.url}{path}"}
+
+
+@pytest.mark.parametrize("instead", [500, SILENT, RESET])
+async def test_a_source_that_fails_is_asked_seldom(
+    tmp_path: Path, server: FileServer, array: Array, instead: Instead
+) -> None:
+    """F2, F10, F12: however many read, one waits for it; what is not kept fails; it recovers."""
+    async with reading(tmp_path / "cache", server.host) as one:
+        await one.voxels("precomputed", layer_of(server))
+    async with reading(tmp_path / "cache", server.host, window_s=0) as one:
+        server.fault = on("*", instead)
+        began = time.time()
+        volume = await one.open("precomputed", layer_of(server))
+        server.requests.clear()
+        extent = volume.info.levels[0].extent
+        for found in await volume.read_all(0, [extent] * 8):
+            assert np.array_equal(found, array)
+        assert server.requests == []
+        assert one.stale_s is not None
+        assert 0 <= one.stale_s <= time.time() - began + 60
+        with pytest.raises(UpstreamUnavailable):
+            await one.voxels("precomputed", layer_of(server, "other"), name="other")
+        server.fault = none
+        with pytest.raises(InvalidEntry):  # it is not there: so the source answers
+            await one.voxels("precomputed", layer_of(server, "other"), name="other")
+        assert one.stale_s is None
+        assert np.array_equal(await one.voxels("precomputed", layer_of(server)), array)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_who_is_refused_is_served_nothing(tmp_path: Path, server: FileServer, status: int) -> None:
+    """What the source sent before is forgotten, and does not come back when it is down."""
+    async with reading(tmp_path / "cache", server.host) as one:
+        await one.voxels("precomputed", layer_of(server))
+    async with reading(tmp_path / "cache", server.host, window_s=0) as one:
+        volume = await one.open("precomputed", layer_of(server))
+        server.fault = on("v/8_8_40/*", status)
+        for instead in (status, 500):
+            server.fault = on("v/8_8_40/*", instead)
+            with pytest.raises(BackendError):
+                await volume.read(0, volume.info.levels[0].extent)
+        assert one.stale_s is None
+
+
+async def test_holes_are_believed_for_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F7: absent is the fill value, kept, and asked for again."""
+    array = noise("uint8", (128, 64, 64))
+    test_precomputed.write(tmp_path / "files/v", array)
+    hole = next((tmp_path / "files/v").glob("*/64-128_*"))
+    content = hole.read_bytes()
+    hole.unlink()
+    with FileServer(tmp_path / "files") as server:
+        async with reading(tmp_path / "cache", server.host) as one:
+            for _ in range(2):
+                found = await one.voxels("precomputed", layer_of(server))
+                assert not found[:, 64:].any()
+                assert np.array_equal(found[:, :64], array[:, :64])
+            assert server.count(f"v/*/{hole.name}") == 1
+            hole.write_bytes(content)
+            monkeypatch.setattr(places, "ABSENT_S", 0.0)
+            assert np.array_equal(await one.voxels("precomputed", layer_of(server)), array)
+
+
+async def test_changes_are_seen(tmp_path: Path, server: FileServer, array: Array) -> None:
+    """F38: at once by a reload, in every worker; what has not changed is not sent again."""
+    cache = tmp_path / "cache"
+    async with reading(cache, server.host) as one, reading(cache, server.host) as two:
+        assert np.array_equal(await one.voxels("precomputed", layer_of(server)), array)
+        sent = server.sent_bytes
+        for worker in (one, two):
+            await worker.cache.renew([KEY])
+            assert np.array_equal(await worker.voxels("precomputed", layer_of(server)), array)
+            assert worker.cache.counts.confirmed >= 1
+        assert server.sent_bytes - sent < array.nbytes / 4
+        changed = array ^ 1
+        test_precomputed.write(tmp_path / "files/v", changed)
+        assert np.array_equal(await two.voxels("precomputed", layer_of(server)), array)
+        await one.cache.renew([KEY])
+        assert np.array_equal(await one.voxels("precomputed", layer_of(server)), changed)
+        assert np.array_equal(await two.voxels("precomputed", layer_of(server)), changed)
+
+
+async def test_a_worker_that_begins_later_knows_of_a_reload(tmp_path: Path, server: FileServer, array: Array) -> None:
+    async with reading(tmp_path / "cache", server.host) as one:
+        await one.voxels("precomputed", layer_of(server))
+        test_precomputed.write(tmp_path / "files/v", array ^ 1)
+        await one.cache.renew([KEY])
+    async with reading(tmp_path / "cache", server.host) as two:
+        assert np.array_equal(await two.voxels("precomputed", layer_of(server)), array ^ 1)
+
+
+@pytest.mark.parametrize("tags", [True, False])
+async def test_a_shard_that_changes_is_never_mixed(tmp_path: Path, tags: bool) -> None:
+    """Pages of two versions of one file: the index of one names places in the other."""
+    array = noise("uint8", (128, 64, 64))
+    test_zarr.write_array(tmp_path / "files/v", array, chunks=(32, 32, 32), shards=(64, 64, 128))
+    with FileServer(tmp_path / "files") as server:
+        server.tags = tags
+        async with reading(tmp_path / "cache", server.host) as one:
+            volume = await one.open("zarr", layer_of(server))
+            extent = volume.info.levels[0].extent
+            await volume.read(0, type(extent)((0, 0, 0), (32, 32, 32)))
+            array ^= 3
+            test_zarr.write_array(tmp_path / "files/v", array[:, ::-1], chunks=(32, 32, 32), shards=(64, 64, 128))
+            await one.cache.renew([KEY])
+            assert np.array_equal(await one.voxels("zarr", layer_of(server)), array[:, ::-1])
+
+
+async def test_what_does_not_decode_is_asked_for_again(tmp_path: Path) -> None:
+    """F14: a login page in the place of a chunk, or of a document."""
+    array = noise("uint8", (64, 64, 64))
+    test_zarr.write_array(tmp_path / "files/v", array)
+    with FileServer(tmp_path / "files") as server:
+        async with reading(tmp_path / "cache", server.host) as one:
+            for pattern in ("v/c/*", "v/zarr.json"):
+                server.fault = on(pattern, LOGIN_PAGE)
+                with pytest.raises(BackendError) as raised:
+                    await one.voxels("zarr", layer_of(server), name=pattern[2])
+                assert isinstance(raised.value, CorruptChunk)
+                server.fault = none
+                assert np.array_equal(await one.voxels("zarr", layer_of(server), name=pattern[2]), array)
+                await one.cache.renew([("lab", pattern[2])])
+
+
+async def test_an_entry_may_do_without(tmp_path: Path, server: FileServer, array: Array) -> None:
+    async with reading(tmp_path / "cache", server.host) as one:
+        found = await one.voxels("precomputed", layer_of(server), disk_cache=False)
+        assert np.array_equal(found, array)
+        assert one.cache.counts.misses == 0
+
+
+async def test_redirects_are_kept_too(tmp_path: Path, server: FileServer, array: Array) -> None:
+    server.fault = lambda path: redirected(f"/v/{path[4:]}") if path.startswith("old/") else None
+    async with reading(tmp_path / "cache", server.host) as one:
+        assert np.array_equal(await one.voxels("precomputed", layer_of(server, "old")), array)
+    server.fault = on("*", 503)
+    async with reading(tmp_path / "cache", server.host, window_s=0) as one:
+        assert np.array_equal(await one.voxels("precomputed", layer_of(server, "old")), array)
+
+
+async def test_a_host_that_cannot_be_checked_is_not_asked(tmp_path: Path) -> None:
+    """Its name may lead to a private address by the time that it can be resolved again."""
+    calls = 0
+
+    async def fetch() -> bytes:
+        nonlocal calls
+        calls += 1
+        return b"kept"
+
+    async with reading(tmp_path / "cache", "") as one:
+        guard = Guard((), frozenset()).kept_by(one.cache.of(KEY, is_apart=False))  # type: ignore[arg-type]
+        source = guard.parse_source("https://wkdvid.invalid/v")
+        assert await source.remembered("info", fetch) == b"kept"
+        await one.cache.renew([KEY])
+        await guard.check_host(source)
+        assert await source.remembered("info", fetch) == b"kept"
+        with pytest.raises(UpstreamUnavailable, match="cannot be resolved"):
+            await source.remembered("else", fetch)
+        assert (calls, one.stale_s is not None) == (1, True)
+
+
+async def test_what_a_token_has_fetched_is_its_datasets_alone(tmp_path: Path) -> None:
+    """Another dataset without the token is asked to show its own, although the address is the same."""
+    (tmp_path / "token").write_text("s3cret")
+    token = f"file:{tmp_path}/token"
+    with BossDouble([experiment()], token="s3cret", public=False) as double:  # noqa: S106
+        layer = {"domain": double.url, "collection": "lab", "experiment": "brain", "channel": "em"}
+        secrets = Secrets({token: (double.url,)})
+        async with reading(tmp_path / "cache", double.host, secrets=secrets) as one:
+            before = await one.voxels("boss", {**layer, "token": token})
+            with pytest.raises(BackendError):
+                await one.voxels("boss", layer, name="other")
+    async with reading(tmp_path / "cache", double.host, secrets=secrets, window_s=0) as one:  # it is gone
+        assert np.array_equal(await one.voxels("boss", {**layer, "token": token}), before)
+        with pytest.raises(BackendError):
+            await one.voxels("boss", {**layer, "token": token}, name="other")
+
+
+async def test_a_bucket(tmp_path: Path, array: Array) -> None:
+    """S3: metadata, chunks and what is listed, after the server has gone."""
+    test_precomputed.write(tmp_path / "v", array)
+    layer = {"source": "s3://lab/v"}
+    with s3_server() as (endpoint, client):
+        client.create_bucket(Bucket="lab", ACL="public-read")
+        for file in filter(Path.is_file, (tmp_path / "v").rglob("*")):
+            client.upload_file(str(file), "lab", f"v/{file.relative_to(tmp_path / 'v')}", {"ACL": "public-read"})
+        s3 = {"endpoint": endpoint, "aws_region": "us-east-1", "aws_credentials": {"type": "anonymous"}}
+        async with reading(tmp_path / "cache", "", **s3) as one:
+            assert np.array_equal(await one.voxels("precomputed", layer), array)
+            await one.cache.renew([KEY])
+            assert np.array_equal(await one.voxels("precomputed", layer), array)
+            assert one.cache.counts.confirmed >= 1
+    async with reading(tmp_path / "cache", "", window_s=0, **s3) as one:
+        volume = await one.open("precomputed", layer)
+        assert np.array_equal(await volume.read(0, volume.info.levels[0].extent), array)
+        assert isinstance(volume, StoresChunks)
+        assert await volume.stored_chunk(0, (0, 0, 0)) is not None
+        assert one.stale_s is not None
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), size=st.sampled_from([0, 1, 65535, 65536, 65537, 200_000]))
+def test_any_part_of_an_object_is_what_it_is_without(tmp_path: Path, data: st.DataObject, size: int) -> None:
+    """Every kind of range that TensorStore asks for, kept or not, in any order."""
+    (tmp_path / "files").mkdir(exist_ok=True)
+    key = "a b%2f+é"
+    content = np.random.default_rng(size).bytes(size)
+    (tmp_path / "files" / key).write_bytes(content)
+    starts = st.integers(0, 210_000)
+    parts = data.draw(
+        st.lists(
+            st.one_of(
+                st.just(slice(None)),
+                st.builds(lambda start, length: slice(start, start + length), starts, st.integers(1, 140_000)),
+                st.builds(lambda start: slice(start, None), starts),
+                st.builds(lambda length: slice(-length, None), st.integers(1, 70_000)),
+            ),
+            min_size=1,
+            max_size=4,
+        )
+    )
+
+    async def compare() -> None:
+        with FileServer(tmp_path / "files") as server:
+            server.tags = data.draw(st.booleans())
+            async with reading(tmp_path / "cache" / str(time.monotonic_ns()), server.host) as one:
+                through = one.cache.of(KEY, is_apart=False)  # type: ignore[arg-type]
+                source = Guard((), frozenset({server.host})).kept_by(through).parse_source(server.url)
+                kept, own = [await ts.KvStore.open(spec) for spec in (source.kvstore, source.origin)]
+                for part in parts * 2:
+                    assert await outcome(kept, key, part) == await outcome(own, key, part)
+
+    asyncio.run(compare())
+
+
+async def outcome(store: ts.KvStore, key: str, part: slice) -> object:
+    try:
+        found = await store.read(key, byte_range=None if part == slice(None) else part)
+    except ValueError as error:
+        return str(error).split(":")[0]
+    return found.state, found.value
+
+
+def test_a_source_has_one_origin() -> None:
+    """Without a cache nothing is changed."""
+    source = read_source("https://example.org/v")
+    assert source.kvstore == source.origin
