@@ -51,8 +51,6 @@ def test_pages_of_one_version(store: DiskStore) -> None:
     assert {piece.checked for piece in store.get(NAME, range(3)).values()} == {7.0}
     store.put(NAME, {1: b"B"}, b"v2", 9.0)
     assert {number: piece.value for number, piece in store.get(NAME, range(9)).items()} == {1: b"B"}
-    store.doubt([NAME], 3.0)
-    assert store.get(NAME, range(9))[1].checked == 3.0
     store.drop(NAME)
     assert store.get(NAME, range(9)) == {}
 

@@ -7,6 +7,7 @@ TensorStore resolves hosts by itself, so a network of untrusted users needs an e
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -251,9 +252,10 @@ class Guard:
 
         async def ask() -> bytes:
             location = await redirect_of(here.address_of(probe_key), f"source: {name!r}", here.access.headers())
-            return (location or "").encode()
+            return json.dumps(location).encode()
 
-        return ((await here.remembered(f"location of {probe_key}", ask)) or b"").decode() or None
+        told: str | None = json.loads(await here.remembered(f"location of {probe_key}", ask) or b"null")
+        return told
 
     def _inside(self, path: str | Path, given: str) -> Path:
         if self._roots and not UNPRINTABLE.search(str(path)):

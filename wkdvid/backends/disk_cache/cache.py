@@ -108,7 +108,7 @@ class DiskCache:
 
     def doubt(self, dataset: DatasetKey) -> None:
         for place in self._of_dataset.get(dataset, ()):
-            self._reads.doubt(place)
+            place.doubt()
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ def _response(
 ) -> web.Response:
     if value is None:
         return web.Response(status=HTTPStatus.NOT_FOUND)
-    tag = _tag(pieces, value)
+    tag = _tag(pieces)
     if tag is not None:
         headers["ETag"] = tag
         if request.headers.get("If-Match", tag) != tag:
@@ -137,12 +137,10 @@ def _response(
     return web.Response(status=status, body=value, headers=headers)
 
 
-def _tag(pieces: Pieces, value: bytes) -> str | None:
-    """Names the version of an object; without a version of the source's, of what is whole alone."""
+def _tag(pieces: Pieces) -> str | None:
+    """Names the version of an object, where the source does."""
     (version,) = {piece.validator for piece in pieces.values()}
-    if not version and WHOLE.start not in pieces:
-        return None
-    return f'"{blake2b(version or value, digest_size=16).hexdigest()}"'
+    return f'"{blake2b(version, digest_size=16).hexdigest()}"' if version else None
 
 
 def _slice(start: str, last: str) -> slice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -14,10 +13,8 @@ ABSENT_S = 60.0
 """So long it is believed that the source has no such object."""
 PAUSE_S = 10.0
 """Between two tries of a source that does not answer. Meanwhile what is kept is served at once."""
-SUSPECT_S = 5.0
-"""What does not decode was served so long ago at most."""
-REMEMBERED = 4096
-"""Objects that were served last."""
+DOUBT_S = 60.0
+"""So often at most everything has to be confirmed because something that was served does not decode."""
 NAME_BYTES = 16
 
 
@@ -39,7 +36,7 @@ class Place:
         self.stale_from: float | None = None
         """While it fails: when the oldest was confirmed of what has been served all the same."""
         self._ask_again = 0.0
-        self._served: deque[tuple[float, bytes]] = deque(maxlen=REMEMBERED)
+        self._is_doubted = False
 
     def name(self, source: Source, key: str) -> bytes:
         """Under which an object below a source's folder is kept."""
@@ -49,6 +46,8 @@ class Place:
 
     def is_fresh(self, piece: Piece) -> bool:
         now = time.time()
+        if self._is_doubted and now - self.since >= DOUBT_S:
+            self.since, self._is_doubted = now, False
         window_s = min(ABSENT_S, self.window_s) if piece.value is None else self.window_s
         return max(self.since, now - window_s) <= piece.checked <= now
 
@@ -68,17 +67,12 @@ class Place:
     def failed(self) -> None:
         self.failing, self._ask_again = True, time.monotonic() + PAUSE_S
 
-    def served(self, name: bytes, stale: Iterable[Piece]) -> None:
-        """
-        Args:
-            stale: What is not fresh of it.
-        """
-        self._served.append((time.monotonic(), name))
+    def served(self, stale: Iterable[Piece]) -> None:
+        """Pieces that are not fresh were served."""
         oldest = min((piece.checked for piece in stale), default=None)
         if oldest is not None:
             self.stale_from = min(oldest, self.stale_from or oldest)
 
-    def suspects(self) -> set[bytes]:
-        """The objects that were served last."""
-        since = time.monotonic() - SUSPECT_S
-        return {name for at, name in self._served if at >= since}
+    def doubt(self) -> None:
+        """Something that was served does not decode: nobody here knows which object, so all have to be confirmed."""
+        self._is_doubted = True

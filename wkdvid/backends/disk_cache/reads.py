@@ -81,7 +81,7 @@ class CachedReads:
         old = [number for number in numbers if number not in kept or not place.is_fresh(kept[number])]
         is_whole = len(kept) >= len(numbers)
         if is_whole and ((not old and not place.failing) or not place.may_ask()):
-            return self._hit(place, name, kept, old)
+            return self._hit(place, kept, old)
         if place.barred:
             raise UpstreamUnavailable(place.barred)
         wanted = range(old[0], old[-1] + 1) if old else numbers
@@ -92,26 +92,22 @@ class CachedReads:
             place.failed()
             if not is_whole:
                 raise
-            return self._hit(place, name, kept, old)
+            return self._hit(place, kept, old)
         return await self._joined(place, name, numbers, kept, fetched, fetch)
 
     async def run(self, function: Callable[..., Result], *args: object) -> Result:
         """What a method of the store gives."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
-    def doubt(self, place: Place) -> None:
-        """Something that was served does not decode: the source has to confirm what was served last."""
-        self._later(0, self._store.doubt, place.suspects(), time.time() - place.window_s)
-
     def close(self) -> None:
         self._thread.submit(self._store.close)
         self._thread.shutdown()
 
-    def _hit(self, place: Place, name: bytes, kept: Pieces, old: list[int]) -> Pieces:
+    def _hit(self, place: Place, kept: Pieces, old: list[int]) -> Pieces:
         self.counts.hits += 1
         self.counts.stale += bool(old)
         self.counts.read_bytes += _size(kept)
-        place.served(name, [kept[number] for number in old])
+        place.served(kept[number] for number in old)
         return kept
 
     async def _joined(
@@ -121,10 +117,8 @@ class CachedReads:
         if fetched is None:
             self.counts.confirmed += 1
             self.counts.read_bytes += _size(kept)
-            place.served(name, ())
             return kept
         self.counts.misses += 1
-        place.served(name, ())
         others = [piece for number, piece in kept.items() if number not in fetched.pieces]
         if any(piece.validator != fetched.validator for piece in others):  # it has changed meanwhile
             again = await self._fetched(place, name, numbers, b"", fetch)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -122,14 +122,6 @@ class DiskStore:
         self._write(
             lambda database: database.execute(
                 "UPDATE pieces SET checked = ? WHERE object = ? AND validator = ?", (checked, name, validator)
-            )
-        )
-
-    def doubt(self, names: Collection[bytes], oldest: float) -> None:
-        """These objects were confirmed no later than ``oldest`` (``time.time()``), whatever is noted."""
-        self._write(
-            lambda database: database.executemany(
-                "UPDATE pieces SET checked = min(checked, ?) WHERE object = ?", ((oldest, name) for name in names)
             )
         )
 
