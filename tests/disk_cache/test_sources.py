@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,70 +19,21 @@ from tests.backends.bosses import experiment, image
 from tests.backends.s3 import s3_server
 from tests.backends.tiffs import save_with_vips
 from tests.backends.wkw_files import write_layer
+from tests.disk_cache.reading import KEY, Reading, reading
 from wkdvid.backends.disk_cache import place as places
-from wkdvid.backends.disk_cache.cache import DiskCache
-from wkdvid.backends.opening import NO_SECRETS, Opener
-from wkdvid.backends.registry import Backends
-from wkdvid.core.credentials import Credentials
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.guard import Guard
-from wkdvid.core.limits import MIB, Limits
 from wkdvid.core.secrets import Secrets
-from wkdvid.core.source import Access, read_source
-from wkdvid.core.volume import StoresChunks, Volume
+from wkdvid.core.source import read_source
+from wkdvid.core.volume import StoresChunks
 from wkdvid.errors import BackendError, CorruptChunk, InvalidEntry, UpstreamUnavailable
 from wkdvid.testing.bossdb import BossDouble
 from wkdvid.testing.faulty import LOGIN_PAGE, RESET, SILENT, FileServer, Instead, none, on, redirected
 
-KEY = ("lab", "data")
 SIZE = (75, 66, 41)
 TOKEN = "a-token-of-a-user"
 SIZES = (0, 1, 65_535, 65_536, 65_537, 200_000)
 """Bytes: around a page."""
-
-
-class Reading:
-    """One process's way to sources, as a worker has it."""
-
-    def __init__(
-        self, folder: Path, host: str, *, window_s: float = 600, secrets: Secrets = NO_SECRETS, **s3: Any
-    ) -> None:
-        self.cache = DiskCache(folder, 64 * MIB, window_s=window_s, deadline_s=4)
-        credentials = Credentials(otherwise={"s3": Access(options=s3)})
-        guard = Guard((), frozenset({host}), credentials)
-        opener = Opener(guard, Limits(), pool_bytes=0, deadline_s=4, secrets=secrets, cache=self.cache)
-        self.backends = Backends(opener)
-
-    @property
-    def stale_s(self) -> float | None:
-        return self.cache.stale_s(KEY)
-
-    async def open(self, backend: str, layer: Mapping[str, Any], name: str = "data", **options: Any) -> Volume:
-        document = {backend: {"lab": {name: {"layers": {"layer": dict(layer)}, **options}}}}
-        entries, problems = self.backends.parse(document)
-        assert not problems, problems
-        (opened,) = await self.backends.open_layers(entries[0])
-        return opened.volume
-
-    async def voxels(self, backend: str, layer: Mapping[str, Any], **options: Any) -> Array:
-        """The finest level, of a layer that is opened anew."""
-        volume = await self.open(backend, layer, **options)
-        return await volume.read(0, volume.info.levels[0].extent)
-
-    async def written(self) -> None:
-        """What was read is on the disk."""
-        await self.cache.used_bytes()
-
-
-@contextlib.asynccontextmanager
-async def reading(folder: Path, host: str, **options: Any) -> AsyncIterator[Reading]:
-    one = Reading(folder, host, **options)
-    await one.cache.start()
-    try:
-        yield one
-        await one.written()
-    finally:
-        await one.cache.aclose()
 
 
 def write_plain(folder: Path, array: Array) -> Array:

@@ -127,7 +127,7 @@ class FileServer:
         """In the order of their arrival."""
         self.sent_bytes = 0
         """Of all bodies, those being sent included."""
-        self._folder = folder
+        self.folder = folder
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self._port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -198,7 +198,7 @@ class FileServer:
 
     def _response(self, answer: Answer, asked: Asked) -> tuple[web.StreamResponse, bytes]:
         status, body, headers = int(answer.status), answer.body, dict(answer.headers)
-        file = self._folder / asked.path
+        file = self.folder / asked.path
         if body is None and status == HTTPStatus.OK and not file.is_file():
             status = HTTPStatus.NOT_FOUND
         elif body is None and status == HTTPStatus.OK:

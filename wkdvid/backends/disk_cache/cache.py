@@ -67,7 +67,7 @@ class DiskCache:
         renewed = {"/".join(key): now for key in keys}
         self._renewed |= renewed
         for place in {place for key in keys for place in self._of_dataset.pop(key, ())}:
-            place.since = now
+            place.renew(now)
         await self._reads.run(self._store.renew, renewed)
 
     def of(self, dataset: DatasetKey, *, is_apart: bool) -> CachedSources:

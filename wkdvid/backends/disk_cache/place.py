@@ -67,6 +67,10 @@ class Place:
     def failed(self) -> None:
         self.failing, self._ask_again = True, time.monotonic() + PAUSE_S
 
+    def renew(self, at: float) -> None:
+        """What the source has confirmed before ``at`` is not fresh, and it is asked although it failed just now."""
+        self.since, self._ask_again = max(self.since, at), 0.0
+
     def served(self, stale: Iterable[Piece]) -> None:
         """Pieces that are not fresh were served."""
         oldest = min((piece.checked for piece in stale), default=None)
