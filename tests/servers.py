@@ -63,7 +63,7 @@ def running(
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "wkdvid", *arguments],
-            env={**os.environ, **(environ or {})},
+            env={**os.environ, "WKDVID_LOG__FORMAT": "text", **(environ or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that all its processes can be found, and killed

@@ -232,7 +232,7 @@ def test_every_version_of_a_route_is_the_same() -> None:
 
 
 def test_every_route_declares_its_access() -> None:
-    assert {access for access, _ in DECLARED.values()} == {"public", "read", "write", "administrate"}
+    assert {access for access, _ in DECLARED.values()} == {"public", "observe", "read", "write", "administrate"}
     assert [uri for _, uri, access in ROUTES if access == "public" and names_one(uri)] == []
     assert {method for method, _ in LISTING} == {"GET", "HEAD"}
 

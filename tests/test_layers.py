@@ -34,7 +34,14 @@ RANKS = {
     "frontends": 5,
     "testing": 5,
     "inspection": 6,
-    "workers": 6,
+    "metering": 5,
+    "tracing": 5,
+    "access_log": 0,
+    "gauges": 6,
+    "protocol": 6,
+    "worker": 6,
+    "workers": 5,
+    "reloading": 6,
     "server": 6,
     "sources": 6,
     "cli": 7,
@@ -45,7 +52,7 @@ SHARED = {"http", "addresses", "files", "ranges"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
-SANIC_ALLOWED = ("server", "frontends.http", "frontends.dvid.callers", "cli.serve")
+SANIC_ALLOWED = ("server", "protocol", "worker", "frontends.http", "frontends.dvid.callers", "cli.serve")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

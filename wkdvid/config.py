@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from wkdvid.access_log import Which
 from wkdvid.clio_config import ClioConfig, alias_layer, check_clio
 from wkdvid.core.credentials import Credential, check_credential
 from wkdvid.core.freshness import SMALLEST
@@ -31,6 +32,7 @@ from wkdvid.dvid_config import (
     ngprecomputed_stores,
 )
 from wkdvid.errors import ConfigError, InvalidRequest
+from wkdvid.logs import LogFormat
 from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, is_loopback, nearest
 
 AccessMode: TypeAlias = Literal["open", "token", "webknossos", "clio"]
@@ -56,6 +58,11 @@ class ServerConfig:
     are."""
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
+
+    shutdown_delay: WholeNumber = 0
+    """Seconds between SIGTERM, from which on the server says that it is not ready, and its end."""
+    metrics: Literal["loopback", "administrators", "anyone"] = "loopback"
+    """Who may read ``/metrics`` besides administrators: nobody, programs of this machine, or anyone."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -160,6 +167,18 @@ class VolumesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """``[log]``."""
+
+    format: LogFormat = "auto"
+    """``text``, ``json``, or ``auto``: text for a terminal, else JSON."""
+    access: Which = "slow"
+    """Which requests have a line: ``slow`` ones, ``all``, ``none``."""
+    slow_s: Seconds = 5.0
+    """Seconds from which on a request counts as slow."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobsConfig:
     """``[jobs]``."""
 
@@ -183,6 +202,7 @@ class Config:
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
     volumes: VolumesConfig = field(default_factory=VolumesConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     clio: ClioConfig = field(default_factory=ClioConfig)
     limits: Limits = field(default_factory=Limits)
     data_dir: Path = Path("data")
@@ -259,6 +279,7 @@ SCHEMA = Schema(
         "metadata": MetadataConfig,
         "volumes": VolumesConfig,
         "jobs": JobsConfig,
+        "log": LogConfig,
         "clio": ClioConfig,
         "limits": Limits,
     }

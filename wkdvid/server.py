@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,6 +19,7 @@ from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.access_log import AccessLog
 from wkdvid.backends.failures import passing_answers
 from wkdvid.backends.label_index.job import KIND as INDEX
 from wkdvid.backends.label_index.job import IndexKind
@@ -59,15 +58,17 @@ from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
-from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id, tell_stale
+from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, tell_stale
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.operations import routes as operations
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
 from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
+from wkdvid.gauges import Gauges
 from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
@@ -75,7 +76,6 @@ from wkdvid.identity.opening import open_identities
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
-from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
 from wkdvid.metadata.catalog import open_catalog
@@ -84,10 +84,12 @@ from wkdvid.metadata.clio.datasets import open_datasets
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
+from wkdvid.metadata.pulse import Pulse
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
+from wkdvid.protocol import HEAD_BYTES, URL_BYTES, ReportableRequest
 from wkdvid.signatures import job as signatures_job
 from wkdvid.signatures.folders import SignatureFolders
 from wkdvid.signatures.job import KIND as SIGNATURES
@@ -98,16 +100,11 @@ from wkdvid.transfer.expiry import expire
 from wkdvid.transfer.job import KIND as TRANSFER
 from wkdvid.transfer.job import TransferKind
 from wkdvid.transfer.models import Models
-from wkdvid.workers import BACKLOG, heed_the_end
 
 log = logging.getLogger("wkdvid.server")
 
 App: TypeAlias = Sanic[Any, Any]
 
-URL_BYTES = 65_535
-"""The longest URL that the HTTP parser can hold: it would close the connection without an answer."""
-HEAD_BYTES = URL_BYTES + 16_384
-"""Of the request line and all headers."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 END_S = 1.0
@@ -117,27 +114,6 @@ EXPIRE_S = 600.0
 """Between two looks for what transfers have made and nobody needs any more."""
 JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
-
-
-class TooLongUrl(SanicException):
-    """A URL that does not fit into the HTTP parser."""
-
-    status_code = 414
-    quiet = True
-
-
-class ReportableRequest(Request):
-    """A request whose URL nobody can parse still has a 400 as its answer, and one whose URL is too long a 414.
-
-    To report such a one Sanic 25.12 makes a stand-in of method NONE with the same URL, which fails again.
-    """
-
-    def __init__(self, **parts: Any) -> None:
-        if parts["method"] == "NONE":
-            parts["url_bytes"] = b"*"
-        if len(parts["url_bytes"]) > URL_BYTES:
-            raise TooLongUrl(f"the URL has {len(parts['url_bytes'])} bytes, the limit is {URL_BYTES}")
-        super().__init__(**parts)
 
 
 def create_app(config: Config) -> App:
@@ -151,6 +127,8 @@ def create_app(config: Config) -> App:
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.allowed_origins = config.clio.allowed_origins
+    app.ctx.draining = False
+    app.ctx.metrics_for = config.server.metrics
     app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
     app.before_server_start(partial(_start, config))
     for blueprint in (
@@ -162,6 +140,7 @@ def create_app(config: Config) -> App:
         jobs.blueprint(),
         home.blueprint(),
         trace.blueprint(),
+        operations.blueprint(),
         clio.blueprint(config.clio),
     ):
         app.blueprint(blueprint)
@@ -182,7 +161,6 @@ def _limits(config: Config) -> Mapping[str, object]:
         "REQUEST_TIMEOUT": 60,
         "RESPONSE_TIMEOUT": 600,
         "KEEP_ALIVE_TIMEOUT": 75,
-        "GRACEFUL_SHUTDOWN_TIMEOUT": 10.0,
         "ACCESS_LOG": False,
         "MOTD": False,
         "FALLBACK_ERROR_FORMAT": "json",
@@ -194,6 +172,7 @@ async def _start(config: Config, app: App) -> None:
     identities, login = open_identities(config)
     services = make_services(config, job_store, identities)
     app.ctx.services = services
+    app.ctx.access_log = AccessLog(config.log.access, config.log.slow_s, identities.known)
     app.ctx.datastore_services = datastore_services(config, services)
     await services.source_cache.start()
     app.ctx.clio = open_clio(config, services.catalog, identities, login)
@@ -201,12 +180,14 @@ async def _start(config: Config, app: App) -> None:
         await services.catalog.catch_up()
         await services.repositories.catch_up()
     runner = make_runner(config, services, job_store)
+    gauges = Gauges(services, _share_of_cache(config))
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
         asyncio.create_task(_expire_transfers(config), name="expire transfers"),
+        asyncio.create_task(gauges.watch(), name="look at gauges"),
     ]
     for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
         following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
@@ -245,13 +226,17 @@ def _catalog_store(config: Config) -> CatalogStore:
     return FileCatalogStore(config.datasets.path, config.state_dir)
 
 
-def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
-    """What front ends need, for one worker.
+def _share_of_cache(config: Config) -> int:
+    """Bytes of decoded chunks, and as many of ready bodies: three eighths each of a worker's share.
 
-    Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
-    allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
+    The rest is what the allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
-    cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
+    return config.sources.cache_bytes // config.server.worker_count * 3 // 8
+
+
+def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
+    """What front ends need, for one worker."""
+    cached = _share_of_cache(config)
     cache = disk_cache(config)
     kept = cache or NOTHING_KEPT
     opener = opener_of(config, cached, config.sources.deadline_s, cache)
@@ -291,6 +276,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         jobs=Jobs(job_store, (PYRAMID, INDEX, SIGNATURES, TRANSFER), _job_parameters(config)),
         main_server=link or NoMainServer(),
         passing_answers=passing_answers,
+        database_answers=Pulse(database).beats,
         executor=executor,
     )
 
@@ -422,7 +408,7 @@ async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTP
 
 
 async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
-    number = request_id()
+    number = request.id
     status = _status_of(request, error)
     if status >= 500:
         log.exception("request %s: %s %s", number, request.method, request.path, exc_info=error)
@@ -451,24 +437,3 @@ def _limit_of(request: Request, error: Exception) -> str:
     if stream is not None and stream.request_max_size != request.app.config.REQUEST_MAX_SIZE:
         return f" of {limits.written_bytes} bytes (limits.written_bytes)"
     return f" of {limits.body_bytes} bytes (limits.body_bytes)"
-
-
-def work(config: Config, listener: socket.socket) -> None:
-    """What a worker process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
-    configure_logging()
-    app = create_app(config)
-    app.after_server_start(_heed_the_end)
-    app.prepare(
-        sock=listener,
-        backlog=BACKLOG,
-        single_process=True,
-        register_sys_signals=False,
-        access_log=False,
-        motd=False,
-    )
-    Sanic.serve_single(app)
-
-
-async def _heed_the_end(app: App) -> None:
-    heed_the_end(partial(app.stop, terminate=False))

@@ -17,7 +17,7 @@ def command(*arguments: str | Path) -> list[str]:
 def environment(**variables: str) -> dict[str, str]:
     """The tests' own, without what configures a server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WKDVID_")}
-    return {**kept, "PYTHONPATH": str(ROOT), **variables}
+    return {**kept, "PYTHONPATH": str(ROOT), "WKDVID_LOG__FORMAT": "text", **variables}
 
 
 def wkdvid(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

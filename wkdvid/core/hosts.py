@@ -12,6 +12,7 @@ from types import MappingProxyType
 import aiohttp
 import yarl
 
+from wkdvid.core.upstream import again, asking
 from wkdvid.errors import AuthRejected, CorruptChunk, UpstreamUnavailable
 
 TIMEOUT_S = 10.0
@@ -105,6 +106,7 @@ async def fetch_start(url: str, what: str, length: int, headers: Mapping[str, st
         try:
             return await _start(url, what, length, headers)
         except UpstreamUnavailable:
+            again(url)
             await asyncio.sleep(pause_s)
     return await _start(url, what, length, headers)
 
@@ -130,10 +132,10 @@ async def _answer(
     url: str, what: str, headers: Mapping[str, str], total_s: float | None
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=total_s)) as session,
-            session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False) as response,
-        ):
-            yield response
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=total_s)) as session:
+            with asking(url) as answered:
+                async with session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
+                    answered(response.status)
+                    yield response
     except (aiohttp.ClientError, OSError):
         raise UpstreamUnavailable(f"{what}: the source does not answer") from None

@@ -192,6 +192,10 @@ class JobStore(Protocol):
         """The last ones, newest first."""
         ...
 
+    async def counts(self) -> Mapping[JobState, int]:
+        """How many jobs are in each state, 0 too."""
+        ...
+
     async def cancel(self, job_id: str) -> bool:
         """False: it is done, or cancelled already."""
         ...
@@ -267,6 +271,9 @@ class Jobs:
 
     async def newest(self) -> Sequence[Job]:
         return await self._store.newest()
+
+    async def counts(self) -> Mapping[JobState, int]:
+        return await self._store.counts()
 
     async def cancel(self, job_id: str) -> Job:
         """

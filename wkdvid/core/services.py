@@ -65,6 +65,7 @@ class Services:
     main_server: MainServer
     passing_answers: Callable[[], int]
     """How many answers of sources asked for another try, since this worker began."""
+    database_answers: Callable[[], Awaitable[bool]]
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 
@@ -141,6 +142,7 @@ class Services:
             WkdvidError: whatever ``make`` raises; then nothing is kept.
         """
         body = self.bodies.get(key)
+        self.bodies.looked_up(body is not None, body is None)
         if body is None:
             body = await make()
             self.bodies.put(key, body)

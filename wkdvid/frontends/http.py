@@ -6,7 +6,6 @@ There is no middleware on the way of a read: a third of a warm request's time wo
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -253,8 +252,8 @@ class Origins:
             Forbidden: unknown Host or foreign Origin.
         """
         host = request.headers.get("host", "")
-        if _host_name(host) not in self.hosts:
-            raise Forbidden(f"changes are not accepted under the host name {_host_name(host)!r}; set server.publicUrl")
+        if host_name(host) not in self.hosts:
+            raise Forbidden(f"changes are not accepted under the host name {host_name(host)!r}; set server.publicUrl")
         origin = request.headers.get("origin")
         if origin is not None and origin != f"{request.scheme}://{host}" and origin not in self.origins:
             raise Forbidden(f"changes are not accepted from pages of {origin[:200]!r}; see server.corsDomains")
@@ -301,7 +300,8 @@ def known_origins(urls: Sequence[str | None], cors_domains: Sequence[str], bind_
     return Origins(frozenset(names), frozenset(origins))
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
+    """Of a Host header, without its port."""
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].lower()
@@ -312,27 +312,22 @@ def status_for(error: BaseException, table: Mapping[type[BaseException], int]) -
     return next((table[kind] for kind in type(error).__mro__ if kind in table), 500)
 
 
-def request_id() -> str:
-    """Names one failed request, in the answer and in the log."""
-    return secrets.token_hex(8)
-
-
-def log_failure(log: logging.Logger, number: str, request: Request, error: WkdvidError) -> None:
+def log_failure(log: logging.Logger, request: Request, error: WkdvidError) -> None:
     """A line for what is our fault or a source's, unless it was said already."""
     if not error.is_said:
-        log.warning("request %s: %s %s: %s: %s", number, request.method, request.path, type(error).__name__, error)
+        log.warning("request %s: %s %s: %s: %s", request.id, request.method, request.path, type(error).__name__, error)
 
 
 async def api_failed(
     request: Request, error: WkdvidError, statuses: Mapping[type[BaseException], int] = API_STATUS
 ) -> HTTPResponse:
     """What a route of our own, which follows nobody's protocol, answers where it fails."""
-    status, number = status_for(error, statuses), request_id()
+    status = status_for(error, statuses)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log_failure(log, number, request, error)
+        log_failure(log, request, error)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
     messages = [{"error": text} for text in texts]
-    return json_reply({"messages": messages, "code": error.code, "requestId": number}, status)
+    return json_reply({"messages": messages, "code": error.code, "requestId": request.id}, status)
 
 
 def json_body(request: Request) -> Any:

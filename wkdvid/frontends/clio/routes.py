@@ -38,7 +38,6 @@ from wkdvid.frontends.http import (
     base_of,
     log_failure,
     reply,
-    request_id,
     send_parts,
     services_of,
     status_for,
@@ -189,6 +188,5 @@ def listed_origin(request: Request, allowed: Sequence[str]) -> Mapping[str, str]
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, sent = status_for(error, STATUS), {**cors(request), **headers(error)}
     if status >= 500:
-        sent["X-Request-Id"] = number = request_id()
-        log_failure(log, number, request, error)
+        log_failure(log, request, error)
     return reply(orjson.dumps(document(error)), JSON, status, sent)

@@ -41,7 +41,6 @@ from wkdvid.frontends.http import (
     json_reply,
     log_failure,
     reply,
-    request_id,
     require_administration,
     send_bytes,
     send_object,
@@ -399,12 +398,12 @@ async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPR
 
 
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
-    status, number = status_for(error, STATUS), request_id()
+    status = status_for(error, STATUS)
     if status >= 500:
-        log_failure(log, number, request, error)
+        log_failure(log, request, error)
     if isinstance(error, NotShown) and datastore_of(request).authorizer.tokens_expire:
         status = STATUS[Forbidden]
     if status == STATUS[Forbidden]:
         return reply(forbidden_text(str(error)), TEXT, status)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
-    return json_reply(message(texts, error.code, number), status)
+    return json_reply(message(texts, error.code, str(request.id)), status)

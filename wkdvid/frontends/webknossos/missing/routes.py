@@ -14,7 +14,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.layers import Layer
 from wkdvid.errors import NotFound, WkdvidError
-from wkdvid.frontends.http import json_reply, request_id, require_administration, token_of
+from wkdvid.frontends.http import json_reply, require_administration, token_of
 from wkdvid.frontends.webknossos.routes import (
     ADDRESSINGS,
     Handler,
@@ -90,7 +90,7 @@ def _refusing(why: str) -> Handler:
 
     async def refuse(request: Request, **names: str) -> HTTPResponse:
         await require_administration(request, token_of(request))
-        return json_reply(message([why], "not_offered", request_id()), 501)
+        return json_reply(message([why], "not_offered", str(request.id)), 501)
 
     return refuse
 
