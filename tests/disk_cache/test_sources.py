@@ -77,12 +77,12 @@ async def test_every_format_is_read_once_and_while_its_source_is_down(tmp_path: 
         requests = len(server.requests)
         async with reading(cache, server.host) as second:
             assert np.array_equal(await second.voxels(backend, layer), array)
-            assert (second.stale_s, second.cache.counts.misses) == (None, 0)
+            assert (second.stale_s, second.cache.counts["miss"]) == (None, 0)
         assert len(server.requests) == requests > 0
     async with reading(cache, server.host, window_s=0) as third:  # the server is gone
         assert np.array_equal(await third.voxels(backend, layer), array)
         assert third.stale_s is not None
-        assert third.cache.counts.stale == third.cache.counts.hits > 0
+        assert set(third.cache.counts) == {"stale"}
 
 
 async def test_a_tiff_and_wkw_files(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ async def test_changes_are_seen(tmp_path: Path, server: FileServer, array: Array
         for worker in (one, two):
             await worker.cache.renew([KEY])
             assert np.array_equal(await worker.voxels("precomputed", layer_of(server)), array)
-            assert worker.cache.counts.confirmed >= 1
+            assert worker.cache.counts["confirmed"] >= 1
         assert server.sent_bytes - sent < array.nbytes / 4
         changed = array ^ 1
         test_precomputed.write(tmp_path / "files/v", changed)
@@ -256,7 +256,7 @@ async def test_an_entry_may_do_without(tmp_path: Path, server: FileServer, array
     async with reading(tmp_path / "cache", server.host) as one:
         found = await one.voxels("precomputed", layer_of(server), disk_cache=False)
         assert np.array_equal(found, array)
-        assert one.cache.counts.misses == 0
+        assert one.cache.counts["miss"] == 0
 
 
 async def test_redirects_are_kept_too(tmp_path: Path, server: FileServer, array: Array) -> None:
@@ -320,7 +320,7 @@ async def test_a_bucket(tmp_path: Path, array: Array) -> None:
             assert np.array_equal(await one.voxels("precomputed", layer), array)
             await one.cache.renew([KEY])
             assert np.array_equal(await one.voxels("precomputed", layer), array)
-            assert one.cache.counts.confirmed >= 1
+            assert one.cache.counts["confirmed"] >= 1
     async with reading(tmp_path / "cache", "", window_s=0, **s3) as one:
         volume = await one.open("precomputed", layer)
         assert np.array_equal(await volume.read(0, volume.info.levels[0].extent), array)
@@ -359,8 +359,8 @@ def test_any_part_of_an_object_is_what_it_is_without(tmp_path: Path) -> None:
 
         compare()
         runner.run(one.cache.aclose())
-    assert one.cache.counts.hits > 0
-    assert one.cache.counts.confirmed > 0
+    assert one.cache.counts["hit"] > 0
+    assert one.cache.counts["confirmed"] > 0
 
 
 async def outcome(spec: Mapping[str, object], key: str, part: slice) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from wkdvid.backends.contexts import context_spec
 from wkdvid.backends.disk_cache.folder import Folder
 from wkdvid.backends.disk_cache.loopback import Loopback
 from wkdvid.backends.disk_cache.place import Place
-from wkdvid.backends.disk_cache.reads import WHOLE, CachedReads, Counts, Fetched
+from wkdvid.backends.disk_cache.reads import WHOLE, Answer, CachedReads, Fetched
 from wkdvid.backends.disk_cache.store import DiskStore
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.source import Source
@@ -39,7 +40,8 @@ class DiskCache:
         self._renewed: dict[str, float] = {}
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> Counter[Answer]:
+        """Of what was asked, by where it came from."""
         return self._reads.counts
 
     @property

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from wkdvid.backends.disk_cache.place import Place
 from wkdvid.backends.disk_cache.store import DiskStore, Piece
 from wkdvid.core.concurrent import begin_shared
 from wkdvid.core.limits import KIB, MIB
+from wkdvid.core.metrics import counter
 from wkdvid.errors import AuthRejected, CorruptChunk, UpstreamUnavailable
 
 Result = TypeVar("Result")
 
+Answer: TypeAlias = Literal["hit", "stale", "confirmed", "miss"]
+"""Out of what is kept; likewise, though the source should have confirmed it; as the source has confirmed; from it."""
+ANSWERS = counter(
+    "wkdvid_disk_cache_answers_total", "Answers of the disk cache, by where they came from", ("kind",)
+)
+BYTES = counter(
+    "wkdvid_disk_cache_bytes_total", "Bytes that the disk cache has read and written", ("kind",)
+)
 PAGE_BYTES = 64 * KIB
 """Of an object that is read in parts: what is asked for, and kept, at a time."""
 WHOLE = range(-1, 0)
@@ -41,29 +51,14 @@ answer says that this is what the source has. Raises BackendError."""
 Pieces: TypeAlias = dict[int, Piece]
 
 
-@dataclass(slots=True)
-class Counts:
-    """Since this process began."""
-
-    hits: int = 0
-    """Answers without the source."""
-    misses: int = 0
-    """Answers that the source sent, whole or in part."""
-    confirmed: int = 0
-    """Answers of which the source said that they are still what it has."""
-    stale: int = 0
-    """Hits that the source should have confirmed, and did not answer."""
-    read_bytes: int = 0
-    """Of hits and confirmed answers."""
-
-
 class CachedReads:
     def __init__(self, store: DiskStore, deadline_s: float) -> None:
         """
         Args:
             deadline_s: Of a client's read.
         """
-        self.counts = Counts()
+        self.counts: Counter[Answer] = Counter()
+        """Since this process began."""
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk cache")
         self._patience_s = deadline_s / PATIENCE
@@ -104,21 +99,23 @@ class CachedReads:
         self._thread.shutdown()
 
     def _hit(self, place: Place, kept: Pieces, old: list[int]) -> Pieces:
-        self.counts.hits += 1
-        self.counts.stale += bool(old)
-        self.counts.read_bytes += _size(kept)
+        self._count("stale" if old else "hit", kept)
         place.served(kept[number] for number in old)
         return kept
+
+    def _count(self, kind: Answer, read: Pieces) -> None:
+        self.counts[kind] += 1
+        ANSWERS.of(kind).add()
+        BYTES.of("read").add(sum(len(piece.value or b"") for piece in read.values()))
 
     async def _joined(
         self, place: Place, name: bytes, numbers: range, kept: Pieces, fetched: Fetched | None, fetch: Fetch
     ) -> Pieces:
         now = time.time()
         if fetched is None:
-            self.counts.confirmed += 1
-            self.counts.read_bytes += _size(kept)
+            self._count("confirmed", kept)
             return kept
-        self.counts.misses += 1
+        self._count("miss", {})
         others = [piece for number, piece in kept.items() if number not in fetched.pieces]
         if any(piece.validator != fetched.validator for piece in others):  # it has changed meanwhile
             again = await self._fetched(place, name, numbers, b"", fetch)
@@ -154,6 +151,7 @@ class CachedReads:
         """Write when there is time to: nobody waits for that, and what is read after it finds it written."""
         if self._queued_bytes + size <= QUEUED_BYTES:
             self._queued_bytes += size
+            BYTES.of("written").add(size)
             written = asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
             written.add_done_callback(lambda _: self._written(size))
 
@@ -177,7 +175,3 @@ def _version(kept: Pieces, numbers: range) -> bytes:
 
 def _pieces(fetched: Fetched, now: float) -> Pieces:
     return {number: Piece(value, fetched.validator, now) for number, value in fetched.pieces.items()}
-
-
-def _size(pieces: Pieces) -> int:
-    return sum(len(piece.value or b"") for piece in pieces.values())
