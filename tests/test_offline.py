@@ -109,6 +109,7 @@ def first_worker(server: Server) -> int:
     return next(int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes())
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_killed_is_no_loss(started: tuple[Server, FileServer], voxels: Voxels) -> None:
     server, _ = started
     os.kill(first_worker(server), signal.SIGKILL)

@@ -349,7 +349,7 @@ def test_any_part_of_an_object_is_what_it_is_without(tmp_path: Path) -> None:
         through = one.cache.of(DatasetKey(*KEY), is_apart=False)
         source = Guard((), frozenset({server.host})).kept_by(through).parse_source(server.url)
 
-        @settings(max_examples=60)
+        @settings(max_examples=30)
         @given(size=st.sampled_from(SIZES), parts=st.lists(PARTS, min_size=1, max_size=3))
         def compare(size: int, parts: list[slice]) -> None:
             runner.run(one.cache.renew([KEY]))  # all has to be asked for again

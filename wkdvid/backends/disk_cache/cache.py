@@ -129,7 +129,7 @@ class CachedSources:
         return await self.cache.remembered(place, place.name(source, f"\0{name}"), fetch)
 
     def bar(self, source: Source, reason: str) -> None:
-        self._place(source).barred = reason
+        self._place(source).bar(reason)
 
     def doubt(self) -> None:
         self.cache.doubt(self.dataset)

@@ -37,6 +37,8 @@ STATUSES: Mapping[type[BaseException], int] = {
 LARGEST_PART = 1 << 28
 """Bytes of a part that is kept in pages; a larger one is kept as it was asked for."""
 CLOSING_S = 0.1
+LONGEST_LINE = 65_536
+"""Bytes of a request's first line: keys that metadata name are long when they are percent-encoded."""
 _PART = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -51,7 +53,7 @@ class Loopback:
 
     async def start(self) -> None:
         _let_pass_by_proxies(HOST, os.environ)
-        self._server = web.Server(self._answer, access_log=None)
+        self._server = web.Server(self._answer, access_log=None, max_line_size=LONGEST_LINE)
         self._listener = await asyncio.get_running_loop().create_server(self._server, HOST, 0)
 
     async def aclose(self) -> None:

@@ -34,7 +34,7 @@ class Place:
         self.failing = False
         """The last time that the source was asked it did not answer."""
         self.stale_from: float | None = None
-        """While it fails: when the oldest was confirmed of what has been served all the same."""
+        """While it fails or is barred: when the oldest was confirmed of what has been served all the same."""
         self._ask_again = 0.0
         self._is_doubted = False
 
@@ -60,6 +60,17 @@ class Place:
             return False
         self._ask_again = now + PAUSE_S
         return True
+
+    def bar(self, reason: str) -> None:
+        """
+        Args:
+            reason: As ``barred`` is to be.
+        """
+        self.barred = reason
+        if reason:
+            self.stale_from = self.stale_from or time.time()
+        elif not self.failing:
+            self.stale_from = None
 
     def answered(self) -> None:
         self.failing, self.stale_from = False, None

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from wkdvid.backends.disk_cache.place import Place
-from wkdvid.backends.disk_cache.store import DiskStore, Piece
+from wkdvid.backends.disk_cache.store import LARGEST, DiskStore, Piece
 from wkdvid.core.concurrent import begin_shared
-from wkdvid.core.limits import KIB, MIB
+from wkdvid.core.limits import KIB
 from wkdvid.core.metrics import counter
 from wkdvid.errors import AuthRejected, CorruptChunk, UpstreamUnavailable
 
@@ -21,19 +21,15 @@ Result = TypeVar("Result")
 
 Answer: TypeAlias = Literal["hit", "stale", "confirmed", "miss"]
 """Out of what is kept; likewise, though the source should have confirmed it; as the source has confirmed; from it."""
-ANSWERS = counter(
-    "wkdvid_disk_cache_answers_total", "Answers of the disk cache, by where they came from", ("kind",)
-)
-BYTES = counter(
-    "wkdvid_disk_cache_bytes_total", "Bytes that the disk cache has read and written", ("kind",)
-)
+ANSWERS = counter("wkdvid_disk_cache_answers_total", "Answers of the disk cache, by where they came from", ("kind",))
+BYTES = counter("wkdvid_disk_cache_bytes_total", "Bytes that the disk cache has read and written", ("kind",))
 PAGE_BYTES = 64 * KIB
 """Of an object that is read in parts: what is asked for, and kept, at a time."""
 WHOLE = range(-1, 0)
 """The number of the piece that is the whole object."""
 PATIENCE = 8
 """The part of the deadline for which a source is waited for that only has to confirm what is kept."""
-QUEUED_BYTES = 64 * MIB
+QUEUED_BYTES = 2 * LARGEST
 """What waits to be written. A disk that cannot follow keeps less, and holds up nobody."""
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from xxhash import xxh3_128
 
-from wkdvid.core.limits import KIB
+from wkdvid.core.limits import KIB, MIB
 from wkdvid.core.notice import Notice
 
 log = logging.getLogger("wkdvid.disk_cache")
@@ -31,7 +31,8 @@ ROOM_BYTES = 16 * KIB
 LOG_PAGES = 256
 """Of the write-ahead log, from which on it is put back into the file."""
 LARGEST_SHARE = 16
-"""Of the whole: what one object may take, and so the log beside the file."""
+LARGEST = 64 * MIB
+"""What is kept at a time of one object, and so what the log beside the file takes: this, or that part of the whole."""
 BUSY_S = 0.5
 """How long another worker's write is waited for, before this one is given up."""
 RETRY_S = 60.0
@@ -72,7 +73,7 @@ class DiskStore:
         """
         self._folder = folder
         self._file = folder / FILE
-        self.largest = max_bytes // LARGEST_SHARE
+        self.largest = min(LARGEST, max_bytes // LARGEST_SHARE)
         """Bytes of an object that is kept."""
         self._rooms = (max_bytes - self.largest - 2 * LOG_PAGES * ROOM_BYTES) // ROOM_BYTES
         self._database: sqlite3.Connection | None = None
