@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wkdvid.backends.disk_cache.store import FILE, DiskStore
+from wkdvid.backends.disk_cache.store import DOCUMENT, FILE, DiskStore
 from wkdvid.core.freshness import SMALLEST
 from wkdvid.core.limits import KIB, MIB
 
@@ -71,6 +71,18 @@ def test_it_never_takes_more_than_it_may(tmp_path: Path, store: DiskStore) -> No
     store.put(b"large", {-1: bytes(SMALLEST // 16 + 1)}, b"", 1e9)
     assert store.get(b"large", ONE) == {}
     assert 4 * MIB < store.used_bytes() <= SMALLEST
+
+
+def test_metadata_goes_last(store: DiskStore) -> None:
+    """Without it a server could not begin while its source is down."""
+    store.put(NAME, {-2: b"document"}, b"", 0.0)
+    for n in range(120):
+        store.put(b"%d" % n, {-1: bytes(100 * KIB)}, b"", 1.0 + n)
+    assert store.get(b"0", ONE) == {}
+    assert store.get(NAME, DOCUMENT)[-2].value == b"document"
+    for n in range(120):
+        store.put(b"d%d" % n, {-2: bytes(100 * KIB)}, b"", 1000.0 + n)
+    assert store.get(NAME, DOCUMENT) == {}
 
 
 def test_a_smaller_limit_begins_anew(tmp_path: Path) -> None:

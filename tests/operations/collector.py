@@ -10,7 +10,6 @@ from typing import Self
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-
 OWN = ("telemetry.", "service.instance.")
 
 

@@ -32,11 +32,14 @@ class Through(Protocol):
         """TensorStore's spec of the source's folder as it is kept."""
         ...
 
-    async def remembered(self, source: Source, name: str, fetch: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    async def remembered(
+        self, source: Source, name: str, fetch: Callable[[], Awaitable[bytes | None]], *, is_chunk: bool
+    ) -> bytes | None:
         """What ``fetch`` gives, or has given while that is fresh, or while ``fetch`` raises UpstreamUnavailable.
 
         Args:
             name: What is fetched of the source.
+            is_chunk: Voxels; else metadata, which is kept longer.
         Raises:
             BackendError: as ``fetch``.
         """
@@ -104,10 +107,14 @@ class Source:
         through = self.access.through
         return self.origin if through is None else through.kvstore(self)
 
-    async def remembered(self, name: str, fetch: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    async def remembered(
+        self, name: str, fetch: Callable[[], Awaitable[bytes | None]], *, is_chunk: bool = False
+    ) -> bytes | None:
         """As ``Through``; without it, what ``fetch`` gives."""
         through = self.access.through
-        return await (fetch() if through is None else through.remembered(self, name, fetch))
+        if through is None:
+            return await fetch()
+        return await through.remembered(self, name, fetch, is_chunk=is_chunk)
 
     @property
     def origin(self) -> dict[str, object]:

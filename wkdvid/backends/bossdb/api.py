@@ -74,7 +74,7 @@ class Api(Connection):
         async def fetch() -> bytes:
             return self._body(await self._get(path, BLOSC, limit), path)
 
-        return await self._domain.remembered(path, fetch) or b""
+        return await self._domain.remembered(path, fetch, is_chunk=True) or b""
 
     async def _get(self, path: str, accept: str, limit: int) -> Answer:
         try:

@@ -14,8 +14,8 @@ from wkdvid.backends.contexts import context_spec
 from wkdvid.backends.disk_cache.folder import Folder
 from wkdvid.backends.disk_cache.loopback import Loopback
 from wkdvid.backends.disk_cache.place import Place
-from wkdvid.backends.disk_cache.reads import WHOLE, Answer, CachedReads, Fetched
-from wkdvid.backends.disk_cache.store import DiskStore
+from wkdvid.backends.disk_cache.reads import Answer, CachedReads, Fetched
+from wkdvid.backends.disk_cache.store import DOCUMENT, WHOLE, DiskStore
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.source import Source
 
@@ -89,12 +89,16 @@ class DiskCache:
         folder.reopen(source)
         return self._loopback.kvstore(number)
 
-    async def remembered(self, place: Place, name: bytes, fetch: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
-        async def fetched(_: range, __: bytes) -> Fetched:
-            return Fetched({WHOLE.start: await fetch()})
+    async def remembered(
+        self, place: Place, name: bytes, numbers: range, fetch: Callable[[], Awaitable[bytes | None]]
+    ) -> bytes | None:
+        """What ``fetch`` gives, or has given, as a single piece with this number."""
 
-        pieces = await self._reads.read(place, name, WHOLE, fetched)
-        return pieces[WHOLE.start].value
+        async def fetched(_: range, __: bytes) -> Fetched:
+            return Fetched({numbers.start: await fetch()})
+
+        pieces = await self._reads.read(place, name, numbers, fetched)
+        return pieces[numbers.start].value
 
     def place_of(self, source: Source, dataset: DatasetKey, owner: str) -> Place:
         """Where the source's store is kept, as the dataset may read it."""
@@ -124,9 +128,13 @@ class CachedSources:
     def kvstore(self, source: Source) -> dict[str, object]:
         return self.cache.kvstore(self._place(source), source)
 
-    async def remembered(self, source: Source, name: str, fetch: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    async def remembered(
+        self, source: Source, name: str, fetch: Callable[[], Awaitable[bytes | None]], *, is_chunk: bool
+    ) -> bytes | None:
         place = self._place(source)
-        return await self.cache.remembered(place, place.name(source, f"\0{name}"), fetch)
+        return await self.cache.remembered(
+            place, place.name(source, f"\0{name}"), WHOLE if is_chunk else DOCUMENT, fetch
+        )
 
     def bar(self, source: Source, reason: str) -> None:
         self._place(source).bar(reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorstore as ts
 
 from wkdvid.backends.disk_cache.place import Place
-from wkdvid.backends.disk_cache.reads import PAGE_BYTES, WHOLE, Fetched
+from wkdvid.backends.disk_cache.reads import PAGE_BYTES, Fetched
 from wkdvid.backends.failures import status_of, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.source import Source
@@ -35,12 +35,14 @@ class Folder:
             raise RuntimeError("a folder is read before it is opened")
         return self._source
 
-    async def fetch_whole(self, key: str, part: slice | None, version: bytes) -> Fetched | None:
+    async def fetch_whole(self, key: str, part: slice | None, numbers: range, version: bytes) -> Fetched | None:
         """An object, or one open-ended part of it, as a single piece; otherwise as ``reads.Fetch``."""
         found = await self._read(key, part, version)
-        if found is None or found.state == "unspecified":
-            return None if found is not None else Fetched({WHOLE.start: b""}, is_kept=False)
-        return Fetched({WHOLE.start: found.value if found.state == "value" else None}, _version(found))
+        if found is None:
+            return Fetched({numbers.start: b""}, is_kept=False)
+        if found.state == "unspecified":
+            return None
+        return Fetched({numbers.start: found.value if found.state == "value" else None}, _version(found))
 
     async def fetch_pages(self, key: str, numbers: range, version: bytes) -> Fetched | None:
         """Pages of an object, up to its end; otherwise as ``reads.Fetch``."""

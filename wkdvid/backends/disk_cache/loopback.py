@@ -20,7 +20,8 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from wkdvid.backends.disk_cache.folder import Folder
-from wkdvid.backends.disk_cache.reads import PAGE_BYTES, WHOLE, CachedReads, Pieces
+from wkdvid.backends.disk_cache.reads import PAGE_BYTES, CachedReads, Pieces
+from wkdvid.backends.disk_cache.store import DOCUMENT, WHOLE
 from wkdvid.core.geometry import ceil_div
 from wkdvid.errors import AccessDenied, AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
 
@@ -34,6 +35,8 @@ STATUSES: Mapping[type[BaseException], int] = {
     BackendError: HTTPStatus.FAILED_DEPENDENCY,
 }
 """Of these TensorStore tries none again: the source was tried. ``failures.translate`` makes the same errors of them."""
+DOCUMENTS = frozenset({"info", "zarr.json", ".zarray", ".zattrs", ".zgroup", "attributes.json"})
+"""Metadata that TensorStore reads itself."""
 LARGEST_PART = 1 << 28
 """Bytes of a part that is kept in pages; a larger one is kept as it was asked for."""
 CLOSING_S = 0.1
@@ -95,10 +98,9 @@ class Loopback:
         """All of an object, or one part that has no end, or is its end, or is too large for pages."""
         part = None if asked is None else _slice(asked[1], asked[2])
         name = folder.place.name(folder.source, key if asked is None else f"{key}\0{asked[0]}")
-        pieces = await self._reads.read(
-            folder.place, name, WHOLE, lambda _, version: folder.fetch_whole(key, part, version)
-        )
-        value = pieces[WHOLE.start].value
+        numbers = DOCUMENT if key.rpartition("/")[2] in DOCUMENTS else WHOLE
+        pieces = await self._reads.read(folder.place, name, numbers, partial(folder.fetch_whole, key, part))
+        value = pieces[numbers.start].value
         if asked is None or value is None:
             return _response(request, pieces, value, {})
         return _part(request, pieces, value, int(asked[1] or 0))

@@ -25,8 +25,6 @@ ANSWERS = counter("wkdvid_disk_cache_answers_total", "Answers of the disk cache,
 BYTES = counter("wkdvid_disk_cache_bytes_total", "Bytes that the disk cache has read and written", ("kind",))
 PAGE_BYTES = 64 * KIB
 """Of an object that is read in parts: what is asked for, and kept, at a time."""
-WHOLE = range(-1, 0)
-"""The number of the piece that is the whole object."""
 PATIENCE = 8
 """The part of the deadline for which a source is waited for that only has to confirm what is kept."""
 QUEUED_BYTES = 2 * LARGEST
@@ -157,7 +155,7 @@ class CachedReads:
 
 def up_to_end(numbers: range, kept: Pieces) -> range:
     """Those numbers that the object has: it ends with a page that is shorter, and without any where it is not there."""
-    if numbers == WHOLE:
+    if numbers.start < 0:
         return numbers
     ends = [number for number, piece in kept.items() if piece.value is None or len(piece.value) < PAGE_BYTES]
     return range(numbers.start, min([*ends, numbers.stop - 1]) + 1)

@@ -26,6 +26,10 @@ log = logging.getLogger("wkdvid.disk_cache")
 Result = TypeVar("Result")
 
 FILE = "sources.sqlite"
+WHOLE = range(-1, 0)
+"""The number of the piece that is a whole object; those from 0 on are pages."""
+DOCUMENT = range(-2, -1)
+"""The same, of metadata: without it nothing else can be shown, so it goes last."""
 ROOM_BYTES = 16 * KIB
 """SQLite's page. Rows of 64 KiB and less waste little of it, and take few."""
 LOG_PAGES = 256
@@ -44,7 +48,7 @@ CREATE TABLE IF NOT EXISTS pieces (
     object BLOB NOT NULL, number INTEGER NOT NULL, checked REAL NOT NULL, validator BLOB NOT NULL, digest BLOB NOT NULL,
     value BLOB, UNIQUE (object, number)
 );
-CREATE INDEX IF NOT EXISTS oldest ON pieces (checked);
+CREATE INDEX IF NOT EXISTS oldest ON pieces (number = -2, checked);
 CREATE TABLE IF NOT EXISTS renewed (dataset TEXT PRIMARY KEY, at REAL NOT NULL);
 """
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -213,10 +217,13 @@ class DiskStore:
         database.execute("DELETE FROM pieces WHERE object = ? AND number = ?", (name, number))
 
     def _make_room(self, database: sqlite3.Connection, rooms: int) -> None:
-        """Remove what was confirmed longest ago. Who asks for a piece has it confirmed, so it is not what is used."""
+        """Remove what was confirmed longest ago. Who asks for a piece has it confirmed, so it is not what is used.
+
+        Metadata is asked for at each opening only, and goes when there is nothing else.
+        """
         while _used_rooms(database) + rooms > self._rooms:
             removed = database.execute(
-                "DELETE FROM pieces WHERE rowid IN (SELECT rowid FROM pieces ORDER BY checked LIMIT ?)",
+                "DELETE FROM pieces WHERE rowid IN (SELECT rowid FROM pieces ORDER BY number = -2, checked LIMIT ?)",
                 (REMOVED_AT_A_TIME,),
             )
             if not removed.rowcount:
