@@ -21,7 +21,7 @@ from tests.volumes import Voxels, write_precomputed
 from wkdvid.testing.faulty import FileServer, Instead
 
 READERS = 8
-SECONDS = 60.0
+SECONDS = 40.0
 SIDE = 384
 """54 MiB, in a cache of 32."""
 KILLS_S = 7.0

@@ -65,6 +65,8 @@ class DiskCache:
         return max(0.0, time.time() - min(since)) if since else None
 
     async def renew(self, keys: Sequence[tuple[str, str]]) -> None:
+        if not keys:
+            return
         now = time.time()
         renewed = {"/".join(key): now for key in keys}
         self._renewed |= renewed

@@ -55,7 +55,7 @@ class Loopback:
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
-        _let_pass_by_proxies(HOST, os.environ)
+        let_pass_by_proxies(HOST, os.environ)
         self._server = web.Server(self._answer, access_log=None, max_line_size=LONGEST_LINE)
         self._listener = await asyncio.get_running_loop().create_server(self._server, HOST, 0)
 
@@ -81,8 +81,8 @@ class Loopback:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         number, _, key = unquote(request.raw_path.partition("?")[0][1:]).partition("/")
-        folder = self.folders.get(number)
-        if folder is None or not secrets.compare_digest(request.headers.get(PASS, ""), self._pass):
+        folder, shown = self.folders.get(number), request.headers.get(PASS, "").encode(errors="replace")
+        if folder is None or not secrets.compare_digest(shown, self._pass.encode()):
             return web.Response(status=HTTPStatus.FORBIDDEN)
         asked = _PART.fullmatch(request.headers.get("Range", ""))
         try:
@@ -153,7 +153,7 @@ def _slice(start: str, last: str) -> slice:
     return slice(int(start), int(last) + 1 if last else None)
 
 
-def _let_pass_by_proxies(host: str, environ: MutableMapping[str, str]) -> None:
+def let_pass_by_proxies(host: str, environ: MutableMapping[str, str]) -> None:
     """Where the environment names a proxy, TensorStore's libcurl would ask it for the loopback device too."""
     names = [environ.get("no_proxy", environ.get("NO_PROXY", ""))]
     if any(name in environ for name in ("http_proxy", "all_proxy", "ALL_PROXY")) and host not in names[0]:

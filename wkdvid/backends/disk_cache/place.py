@@ -26,7 +26,7 @@ class Place:
             window_s: So long what the source has sent counts as fresh.
         """
         self._identity = identity.encode()
-        self.window_s = window_s
+        self._window_s = window_s
         self.since = 0.0
         """``time.time()``: what the source has confirmed before that is not fresh."""
         self.barred = ""
@@ -48,7 +48,7 @@ class Place:
         now = time.time()
         if self._is_doubted and now - self.since >= DOUBT_S:
             self.since, self._is_doubted = now, False
-        window_s = min(ABSENT_S, self.window_s) if piece.value is None else self.window_s
+        window_s = min(ABSENT_S, self._window_s) if piece.value is None else self._window_s
         return max(self.since, now - window_s) <= piece.checked <= now
 
     def may_ask(self) -> bool:
