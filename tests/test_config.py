@@ -132,7 +132,7 @@ def test_sizes_with_units(text: str, size: int) -> None:
 def test_refused_with_place_and_what_is_allowed(tmp_path: Path, toml: str, complaint: str) -> None:
     message = refusal(tmp_path, toml)
     assert complaint in message
-    keys = ("server.httpAddress", "sources.http_hosts", "clio.")
+    keys = ("server.httpAddress", "sources.http_hosts", "sources.disk_cache_bytes", "clio.")
     assert "some.toml" in message or any(key in message for key in keys)
 
 
