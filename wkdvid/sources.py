@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from wkdvid.backends.disk_cache.cache import DiskCache
 from wkdvid.backends.opening import Opener
 from wkdvid.config import Config
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
@@ -12,11 +12,16 @@ from wkdvid.core.guard import Guard
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.secrets import Secrets
 
+if TYPE_CHECKING:
+    from wkdvid.backends.disk_cache.cache import DiskCache
+
 
 def disk_cache(config: Config) -> DiskCache | None:
     sources = config.sources
     if sources.disk_cache_path is None:
         return None
+    from wkdvid.backends.disk_cache.cache import DiskCache  # noqa: PLC0415 - it is slow to import, and few have one
+
     return DiskCache(
         sources.disk_cache_path,
         sources.disk_cache_bytes,

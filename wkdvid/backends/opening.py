@@ -9,14 +9,13 @@ import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import tensorstore as ts
 
 from wkdvid.backends.beginnings import read_start
 from wkdvid.backends.contexts import context_spec
-from wkdvid.backends.disk_cache.cache import DiskCache
 from wkdvid.backends.failures import translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.entries import LayerEntry
@@ -28,6 +27,9 @@ from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Source
 from wkdvid.core.variables import NO_VARIABLES
 from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest, UpstreamUnavailable
+
+if TYPE_CHECKING:
+    from wkdvid.backends.disk_cache.cache import DiskCache
 
 NO_SECRETS = Secrets({})
 
