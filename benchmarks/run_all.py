@@ -24,6 +24,7 @@ from benchmarks import (
     codecs,
     downloads,
     failing,
+    kept,
     label_index,
     many_datasets,
     pictures,
@@ -256,6 +257,15 @@ def run_scaled(run: Run) -> None:
                     run.record(figure)
 
 
+def run_kept(run: Run) -> None:
+    if not run.only.search(kept.NAME):
+        return
+    print(f"\n{table.FIGURE_HEADING}")
+    with run.attempt(kept.NAME):
+        for figure in kept.figures(run.bench.volume):
+            run.record(figure)
+
+
 def run_label_block(run: Run, medulla: Path | None) -> None:
     if not run.only.search(LABEL_BLOCK):
         return
@@ -294,6 +304,7 @@ def run_all(run: Run, medulla: Path | None, signature_count: int) -> None:
     run_annotations(run)
     run_failing(run)
     run_scaled(run)
+    run_kept(run)
     run_signatures(run, signature_count)
     print(f"\n{table.summary(run.results)}")
 

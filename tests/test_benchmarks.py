@@ -17,6 +17,7 @@ from benchmarks import (
     cases,
     downloads,
     failing,
+    kept,
     label_index,
     pictures,
     scaled,
@@ -239,6 +240,12 @@ def test_the_label_index_is_measured_beside_a_script(name: str, volume: Volume) 
     found = label_index.measure(name, volume, SIDE)
     assert min(*found.ours_us, *found.theirs_us) > 0
     assert label_index.LIBRARY in table.line(found)
+
+
+def test_what_is_kept_is_measured_beside_first_reads(volume: Volume) -> None:
+    found = {figure.case: figure.value for figure in kept.figures(volume, 2)}
+    assert min(found.values()) > 0
+    assert f"{kept.NAME}, 20 ms away: kept, of over http" in found
 
 
 def test_pictures_that_differ_are_noticed() -> None:

@@ -112,6 +112,7 @@ def test_sizes_with_units(text: str, size: int) -> None:
         ("[limits]\nchunk_bytes = -5", "limits.chunk_bytes: -5 is not"),
         ("[sources]\ndeadline_s = 0", "sources.deadline_s: 0 is not a number of seconds above 0"),
         ("[sources]\ndeadline_s = nan", "sources.deadline_s: nan is not"),
+        ("[sources]\ndisk_cache_bytes = 9", "sources.disk_cache_bytes: at least 16 MiB"),
         ("[sources]\nfile_roots = 3", "sources.file_roots: 3 is not a list"),
         ("[sources]\nfile_roots = [3]", "sources.file_roots: not a text"),
         ('[sources]\nhttp_hosts = ["http://nas/"]', "sources.http_hosts: 'http://nas/' is not 'host' or 'host:port'"),
@@ -133,7 +134,7 @@ def test_sizes_with_units(text: str, size: int) -> None:
 def test_refused_with_place_and_what_is_allowed(tmp_path: Path, toml: str, complaint: str) -> None:
     message = refusal(tmp_path, toml)
     assert complaint in message
-    keys = ("server.httpAddress", "sources.http_hosts", "clio.", "jobs.scheduler")
+    keys = ("server.httpAddress", "sources.http_hosts", "sources.disk_cache_bytes", "clio.", "jobs.scheduler")
     assert "some.toml" in message or any(key in message for key in keys)
 
 

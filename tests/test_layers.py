@@ -47,6 +47,7 @@ RANKS = {
     "workers": 5,
     "reloading": 6,
     "server": 6,
+    "sources": 6,
     "cli": 7,
     "": 7,
 }

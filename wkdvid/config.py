@@ -20,7 +20,8 @@ from wkdvid.access_log import Which
 from wkdvid.clio_config import ClioConfig, alias_layer, check_clio
 from wkdvid.core.callers import Proxies
 from wkdvid.core.credentials import Credential, check_credential
-from wkdvid.core.limits import GIB, Bytes, Limits, WholeNumber
+from wkdvid.core.freshness import SMALLEST
+from wkdvid.core.limits import GIB, MIB, Bytes, Limits, WholeNumber
 from wkdvid.core.secrets import Reference, covers
 from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.source import read_source
@@ -128,6 +129,10 @@ class SourcesConfig:
     """Seconds that one request may wait for its sources."""
     refresh_s: Seconds = 600.0
     """Seconds after which the sources of a dataset are looked at again."""
+    disk_cache_path: Path | None = None
+    """Folder in which is kept what remote sources have sent; None: nothing is."""
+    disk_cache_bytes: Bytes = 16 * GIB
+    """Bytes of that folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -414,6 +419,8 @@ def _check(config: Config) -> None:
     check_clio(config.clio, reachable=not is_loopback(host))
     _check_volumes(config.volumes)
     _check_jobs(config.jobs)
+    if config.sources.disk_cache_bytes < SMALLEST:
+        raise ConfigError(f"sources.disk_cache_bytes: at least {SMALLEST // MIB} MiB")
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")

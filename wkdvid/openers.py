@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from wkdvid.backends.opening import Opener
 from wkdvid.config import Config
@@ -11,8 +12,25 @@ from wkdvid.core.guard import Guard
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.secrets import Secrets
 
+if TYPE_CHECKING:
+    from wkdvid.backends.disk_cache.cache import DiskCache
 
-def make_opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
+
+def make_disk_cache(config: Config) -> DiskCache | None:
+    sources = config.sources
+    if sources.disk_cache_path is None:
+        return None
+    from wkdvid.backends.disk_cache.cache import DiskCache  # noqa: PLC0415 - it is slow to import, and few have one
+
+    return DiskCache(
+        sources.disk_cache_path,
+        sources.disk_cache_bytes,
+        window_s=sources.refresh_s,
+        deadline_s=sources.deadline_s,
+    )
+
+
+def make_opener(config: Config, pool_bytes: int, deadline_s: float, cache: DiskCache | None = None) -> Opener:
     guard = Guard(config.file_roots, config.http_hosts, make_credentials(config))
     secrets = Secrets(config.sources.secrets)
     return Opener(
@@ -23,6 +41,7 @@ def make_opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
         secrets=secrets,
         variables=config.variables(os.environ),
         keys=config.state_dir / FOLDER,
+        cache=cache,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -34,9 +34,12 @@ from wkdvid.core.body_cache import BodyCache
 from wkdvid.core.callers import Proxies
 from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
+from wkdvid.core.entries import DatasetEntry
+from wkdvid.core.freshness import NOTHING_KEPT
 from wkdvid.core.grants import Names
 from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.jobs import InThisProcess, JobRunner, Jobs, JobStore
+from wkdvid.core.layers import Opened
 from wkdvid.core.links import LinkAuthorizer, Links
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.reading import Reader
@@ -53,7 +56,7 @@ from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.export import routes as export
 from wkdvid.frontends.home import routes as home
-from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply
+from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, tell_stale
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
 from wkdvid.frontends.limited import LimitedApp, TooManyRequests, Turns
@@ -88,7 +91,7 @@ from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
-from wkdvid.openers import make_credentials, make_opener
+from wkdvid.openers import make_credentials, make_disk_cache, make_opener
 from wkdvid.protocol import HEAD_BYTES
 from wkdvid.transfer.expiry import expire
 
@@ -142,6 +145,8 @@ def create_app(config: Config) -> App:
         clio.blueprint(config.clio),
     ):
         app.blueprint(blueprint)
+    if config.sources.disk_cache_path is not None:
+        app.register_middleware(tell_stale, "response")
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
     app.exception(TooManyRequests)(_too_many)
     app.exception(Exception)(_unexpected)
@@ -171,6 +176,7 @@ async def _start(config: Config, app: App) -> None:
     app.ctx.services = services
     app.ctx.access_log = AccessLog(config.log.access, config.log.slow_s, identities.known)
     app.ctx.datastore_services = datastore_services(config, services)
+    await services.source_cache.start()
     app.ctx.clio = open_clio(config, services.catalog, identities, logins)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
@@ -202,6 +208,7 @@ async def _stop(app: App) -> None:
     await asyncio.wait(app.ctx.watching)
     await app.ctx.services.main_server.aclose()
     await app.ctx.services.catalog.aclose()
+    await app.ctx.services.source_cache.aclose()
     app.ctx.services.values.close()
     app.ctx.services.executor.shutdown(wait=False, cancel_futures=True)
     await _end_tasks()
@@ -233,12 +240,19 @@ def _share_of_cache(config: Config) -> int:
 def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
     """What front ends need, for one worker."""
     cached = _share_of_cache(config)
-    opener = make_opener(config, cached, config.sources.deadline_s)
-    backends, inspector = Backends(opener), Inspector(opener)
+    cache = make_disk_cache(config)
+    kept = cache or NOTHING_KEPT
+    opener = make_opener(config, cached, config.sources.deadline_s, cache)
+    backends, inspector = Backends(opener), Inspector(opener.asking_sources())
     configured = configured_entries(backends.parse, document_of(config.stores))
     catalog = Catalog(
-        _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured
+        _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured, kept
     )
+
+    async def open_afresh(entry: DatasetEntry) -> Sequence[Opened]:
+        await kept.renew([entry.key])
+        return await backends.open_layers(entry)
+
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
     main_server = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
@@ -253,11 +267,12 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, labels, executor),
         values=SqlValueStore(database),
         labels=labels,
-        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers, links.store.remove_all),
+        registrar=Registrar(catalog, repositories, backends.parse, open_afresh, links.store.remove_all),
         authorizer=authorizer,
         links=links,
         email_of=identities.email,
         annotations=AnnotationViews(identities, authorizer, Annotations(Queries(database))),
+        source_cache=kept,
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),

@@ -22,8 +22,12 @@ async def read_start(source: Source, key: str, length: int, context: ts.Context)
         BackendError, or what TensorStore raises: it could not be judged whether it is there.
     """
     if source.is_http:
-        headers = source.access.headers()
-        return await fetch_start(source.address_of(key), f"{source.name} ({key})", length, headers)
+
+        async def fetch() -> bytes | None:
+            headers = source.access.headers()
+            return await fetch_start(source.address_of(key), f"{source.name} ({key})", length, headers)
+
+        return await source.remembered(f"first {length} bytes of {key}", fetch)
     if source.scheme == "file":
         return await asyncio.to_thread(_read_file, Path(source.path, key), length)
     store = await finished(ts.KvStore.open(source.kvstore, context=context))

@@ -9,12 +9,13 @@ import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import tensorstore as ts
 
 from wkdvid.backends.beginnings import read_start
+from wkdvid.backends.contexts import context_spec
 from wkdvid.backends.failures import translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.core.entries import LayerEntry
@@ -26,6 +27,9 @@ from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Source
 from wkdvid.core.variables import NO_VARIABLES
 from wkdvid.errors import AuthRejected, CorruptChunk, InvalidRequest, UpstreamUnavailable
+
+if TYPE_CHECKING:
+    from wkdvid.backends.disk_cache.cache import DiskCache
 
 NO_SECRETS = Secrets({})
 
@@ -46,6 +50,7 @@ class Opener:
         secrets: Secrets = NO_SECRETS,
         variables: Mapping[str, str] = NO_VARIABLES,
         keys: Path | None = None,
+        cache: DiskCache | None = None,
     ) -> None:
         """
         Args:
@@ -54,29 +59,42 @@ class Opener:
             secrets: Those that entries may refer to.
             variables: Of the environment, those that entries may hold in their text.
             keys: Folder of those that were put away (``core.own_accounts``).
+            cache: What keeps the sources of entries; None: nothing does.
         """
         self.guard = guard
         self.limits = limits
         self.deadline_s = deadline_s
         self.secrets = secrets
         self.variables = variables
-        self.context = ts.Context(_context(pool_bytes))
+        self.context = ts.Context(context_spec(pool_bytes))
         self.shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """What a backend shares between its layers, for as long as one of them holds it."""
+        self._cache = cache
         self._accounts = OwnAccounts(secrets, variables, guard.check_token_address, keys)
 
-    def of(self, entry: LayerEntry) -> Opener:
+    def of(self, entry: LayerEntry, *, has_secrets: bool = False) -> Opener:
         """What opens an entry's sources: this, or one that reads Google buckets with the entry's own account.
 
         Both share a pool of decoded chunks, in which TensorStore keeps apart what is read with another token.
 
+        Args:
+            has_secrets: The entry refers to secrets by which its sources are read.
         Raises:
             InvalidRequest: the key of its account is not there.
         """
-        if entry.credentials is None:
-            return self
         own = copy.copy(self)
-        own.guard = self.guard.with_own(self._accounts.of(entry.dataset, entry.credentials))
+        if entry.credentials is not None:
+            own.guard = own.guard.with_own(self._accounts.of(entry.dataset, entry.credentials))
+        if self._cache is not None and entry.disk_cache:
+            own.guard = own.guard.kept_by(
+                self._cache.of(entry.dataset, is_apart=has_secrets or entry.credentials is not None)
+            )
+        return own
+
+    def asking_sources(self) -> Opener:
+        """The same, but what is kept of sources is not heeded."""
+        own = copy.copy(self)
+        own._cache = None
         return own
 
     async def source(self, text: object, probe_key: str | None = None) -> Source:
@@ -116,9 +134,12 @@ class Opener:
             InvalidRequest: a web server that sends whole files only.
             BackendError: the server cannot be asked.
         """
-        if source.is_http and not await serves_ranges(
-            source.address_of(key), f"{source.name}{key}", source.access.headers()
-        ):
+
+        async def ask() -> bytes:
+            headers = source.access.headers()
+            return b"yes" if await serves_ranges(source.address_of(key), f"{source.name}{key}", headers) else b"no"
+
+        if source.is_http and await source.remembered(f"ranges of {key}", ask) == b"no":
             raise InvalidRequest(
                 f"{source.name}{key}: its server sends whole files only, not the parts that are asked for (byte ranges)"
             )
@@ -249,18 +270,3 @@ def _depth(value: object, left: int) -> int:
         return left
     members = value.values() if isinstance(value, dict) else value
     return min((_depth(member, left - 1) for member in members), default=left)
-
-
-def _context(pool_bytes: int) -> dict[str, Any]:
-    """Three tries within about a second: a client's request waits for them."""
-    retries = {"max_retries": 3, "initial_delay": "100ms", "max_delay": "1s"}
-    return {
-        "cache_pool": {"total_bytes_limit": pool_bytes},
-        "file_io_concurrency": {"limit": 16},
-        "http_request_concurrency": {"limit": 64},
-        "http_request_retries": retries,
-        "gcs_request_concurrency": {"limit": 64},
-        "gcs_request_retries": retries,
-        "s3_request_concurrency": {"limit": 64},
-        "s3_request_retries": retries,
-    }

@@ -13,12 +13,13 @@ from wkdvid.backends.label_index.source import open_index
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.quoting import LONGEST_MESSAGE, plain
 from wkdvid.backends.stored_pyramid import with_pyramid
+from wkdvid.backends.tensorstore_volume import TensorStoreVolume
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, Document, EntryParser, LayerEntry
 from wkdvid.core.layers import Opened
 from wkdvid.core.refused_holes import with_refused_holes
 from wkdvid.core.volume import Volume
-from wkdvid.errors import BackendError, ConfigError, InvalidEntry, InvalidRequest
+from wkdvid.errors import BackendError, ConfigError, CorruptChunk, InvalidEntry, InvalidRequest
 
 OpenLayer: TypeAlias = Callable[[LayerEntry, Opener], Awaitable[Sequence[Volume]]]
 FindLayers: TypeAlias = Callable[[LayerEntry, Opener], Awaitable[Sequence[LayerEntry]]]
@@ -58,8 +59,21 @@ class Backend:
 
     async def open(self, entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
         """As ``open_layer`` does, and as the entry says what absent is."""
-        volumes = await self.open_layer(entry, opener.of(entry))
+        opener = self.opener_of(entry, opener)
+        through = opener.guard.through
+        try:
+            volumes = await self.open_layer(entry, opener)
+        except CorruptChunk:
+            if through is not None:
+                through.doubt()
+            raise
+        for volume in volumes:
+            if through is not None and isinstance(volume, TensorStoreVolume):
+                volume.doubt = through.doubt
         return [with_refused_holes(volume) for volume in volumes] if entry.refused_holes else volumes
+
+    def opener_of(self, entry: LayerEntry, opener: Opener) -> Opener:
+        return opener.of(entry, has_secrets=not self.secrets.isdisjoint(entry.options))
 
 
 def load_backends() -> dict[str, Backend]:
@@ -150,12 +164,12 @@ class Backends:
         Raises:
             InvalidEntry, BackendError: as ``open_layers``.
         """
-        find = self._backends[layers[0].backend].find_layers if layers and not layers[0].name else None
-        if find is None:
+        backend = self._backends[layers[0].backend] if layers and not layers[0].name else None
+        if backend is None or backend.find_layers is None:
             return layers
         (whole,) = layers
         try:
-            return await find(whole, self._opener.of(whole))
+            return await backend.find_layers(whole, backend.opener_of(whole, self._opener))
         except InvalidRequest as error:
             raise InvalidEntry([f"{whole.path}: {plain(error, LONGEST_MESSAGE)}"]) from error
         except BackendError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from functools import partial
 
 import tensorstore as ts
@@ -30,9 +31,14 @@ class StoredObjects:
     There is no deadline here: the reader of a volume has one.
     """
 
-    def __init__(self, source: Source, store: ts.KvStore) -> None:
+    def __init__(self, source: Source, store: ts.KvStore, listed: ts.KvStore | None = None) -> None:
+        """
+        Args:
+            listed: The store to be asked which keys there are, where that is another.
+        """
         self.source = source
         self._store = store
+        self._listed = listed or store
 
     async def read(self, key: str) -> bytes | None:
         """All bytes of an object, or None if there is no such key.
@@ -99,10 +105,16 @@ class StoredObjects:
         Raises:
             BackendError: they cannot be listed.
         """
-        try:
-            return [key.decode(errors="replace") for key in await finished(self._store.list())]
-        except FAILURES as error:
-            raise translate(error, self.source.name) from error
+
+        async def fetch() -> bytes:
+            try:
+                found = await finished(self._listed.list())
+            except FAILURES as error:
+                raise translate(error, self.source.name) from error
+            return json.dumps([key.decode(errors="replace") for key in found]).encode()
+
+        keys: list[str] = json.loads(await self.source.remembered("keys", fetch) or b"[]")
+        return keys
 
     async def _read(self, key: str, part: slice | None) -> ts.KvStore.ReadResult | None:
         where = f"{self.source.name} ({key})"
@@ -174,6 +186,8 @@ async def open_objects(source: Source, context: ts.Context) -> StoredObjects:
         BackendError: the store cannot be opened.
     """
     try:
-        return StoredObjects(source, await finished(ts.KvStore.open(source.kvstore, context=context)))
+        store = await finished(ts.KvStore.open(source.kvstore, context=context))
+        listed = await finished(ts.KvStore.open(source.origin, context=context))
     except FAILURES as error:
         raise translate(error, source.name) from error
+    return StoredObjects(source, store, listed)

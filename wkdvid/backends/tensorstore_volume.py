@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from wkdvid.backends.outcomes import FAILURES, finished, outcomes
 from wkdvid.core.geometry import Box
 from wkdvid.core.upstream import failed, host_of, reading
 from wkdvid.core.volume import Array, LayerInfo, StoredFiles
-from wkdvid.errors import AuthRejected, BackendError, InvalidRequest, UpstreamUnavailable
+from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, InvalidRequest, UpstreamUnavailable
 
 DTYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"})
 
@@ -41,6 +41,8 @@ class TensorStoreVolume:
         self.files = files
         self.refusal = ""
         """As ``TellsRefusal`` has it."""
+        self.doubt: Callable[[], None] | None = None
+        """To be called where stored bytes are not what their metadata says."""
         self._stores = stores
         self._what = what
         self._host = host_of(what)
@@ -109,6 +111,8 @@ class TensorStoreVolume:
         failed(self._host, failure)
         if isinstance(failure, AuthRejected):
             self.refusal = str(failure)
+        elif isinstance(failure, CorruptChunk) and self.doubt is not None:
+            self.doubt()
         return failure
 
     def _zeros(self, box: Box) -> Array:

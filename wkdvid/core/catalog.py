@@ -20,6 +20,7 @@ from wkdvid.core.agreement import InStep
 from wkdvid.core.catalog_store import EVERYTHING, CatalogStore, Snapshot
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, describe_failure
+from wkdvid.core.freshness import NOTHING_KEPT, SourceCache
 from wkdvid.core.layers import Layer, Opened, arrange_layers
 from wkdvid.core.releases import release_chains
 from wkdvid.core.repositories import Repository, repository_of
@@ -85,6 +86,10 @@ class Dataset:
     opened_at: float = 0.0
     """``time.monotonic()`` of the last try."""
     opening: asyncio.Task[None] | None = None
+    kept: SourceCache = NOTHING_KEPT
+    """What its sources are read through."""
+    was_stale: bool = False
+    """A source did not answer when it was last looked at: what was read meanwhile may be old."""
     repository: Repository = field(init=False)
     """As which DVID's clients see it."""
 
@@ -97,12 +102,23 @@ class Dataset:
 
     @property
     def status(self) -> tuple[str, str]:
-        """What its state is called, and why it is so. Open, but with a source that refuses reads: ``credentials``."""
+        """What its state is called, and why it is so.
+
+        Open, but with a source that refuses reads: ``credentials``; with one that does not answer: ``stale``.
+        """
         volumes = [layer.volume for layer in self.layers.values()]
         refusals = [volume.refusal for volume in volumes if isinstance(volume, TellsRefusal) and volume.refusal]
         if self.state is State.OPEN and refusals:
             return "credentials", refusals[0]
+        stale_s = self.stale_s
+        if self.state is State.OPEN and stale_s is not None:
+            return "stale", f"its source does not answer; what is served is kept from {stale_s:.0f} s ago"
         return self.state.value, self.reason
+
+    @property
+    def stale_s(self) -> float | None:
+        """As ``SourceCache`` has it."""
+        return self.kept.stale_s(self.key)
 
     @property
     def public(self) -> bool:
@@ -145,18 +161,21 @@ class Catalog(InStep):
         open_layers: OpenLayers,
         refresh_s: float,
         configured: Sequence[DatasetEntry] = (),
+        kept: SourceCache = NOTHING_KEPT,
     ) -> None:
         """
         Args:
             parse: Entries of a document, those with problems too; and all problems.
             refresh_s: Age at which a dataset's sources are opened again, so that changes are seen.
             configured: Datasets beside those of the document, which cannot be changed.
+            kept: What sources are read through.
         """
         super().__init__(store, "the catalog")
         self._store = store
         self._parse = parse
         self._open_layers = open_layers
         self._refresh_s = refresh_s
+        self._kept = kept
         self._configured = {entry.key: entry for entry in configured}
         self.by_key: dict[tuple[str, str], Dataset] = {}
         """A DatasetKey is equal to its plain tuple."""
@@ -279,16 +298,21 @@ class Catalog(InStep):
         wanted = {entry.key: entry for entry in entries} | self._configured
         for dataset in [dataset for key, dataset in self.by_key.items() if key not in wanted]:
             self._remove(dataset.key)
-        for key, entry in wanted.items():
-            known = self.by_key.get(key)
-            since = max(snapshot.renewed.get(EVERYTHING, 0), snapshot.renewed.get(str(key), 0))
+        changed = [key for key, entry in wanted.items() if key in opened or self._is_old(key, entry, snapshot)]
+        await self._kept.renew([key for key in changed if key in self.by_key and key not in opened])
+        for key in changed:
+            dataset = Dataset(wanted[key], snapshot.generation, kept=self._kept)
             if key in opened:
-                now = time.monotonic()
-                self._install(Dataset(entry, snapshot.generation, State.OPEN, opened[key], opened_at=now))
-            elif known is None or known.entry != entry or known.generation < since:
-                self._install(Dataset(entry, snapshot.generation))
+                dataset.state, dataset.layers, dataset.opened_at = State.OPEN, opened[key], time.monotonic()
+            self._install(dataset)
         self._chains = release_chains(wanted)
         self._seen = snapshot.generation
+
+    def _is_old(self, key: DatasetKey, entry: DatasetEntry, snapshot: Snapshot) -> bool:
+        """Whether what is known of a dataset is not, or not any more, what the snapshot says."""
+        known = self.by_key.get(key)
+        renewed = max(snapshot.renewed.get(EVERYTHING, 0), snapshot.renewed.get(str(key), 0))
+        return known is None or known.entry != entry or known.generation < renewed
 
     def _install(self, dataset: Dataset) -> None:
         self._remove(dataset.key)
@@ -331,7 +355,9 @@ class Catalog(InStep):
                 dataset.state = State.UNAVAILABLE  # else a passing failure, which each read tells of by itself
             dataset.reason = describe_failure(error)
         else:
-            dataset.layers, dataset.state, dataset.reason = layers, State.OPEN, ""
+            dataset.was_stale = dataset.stale_s is not None
+            if not dataset.was_stale or dataset.state is not State.OPEN:  # else what is open is no older
+                dataset.layers, dataset.state, dataset.reason = layers, State.OPEN, ""
         dataset.opened_at = time.monotonic()
 
     async def watch(self) -> None:
@@ -346,6 +372,10 @@ class Catalog(InStep):
     def _is_due(self, dataset: Dataset, now: float) -> bool:
         has_own = any(layer.credentials is not None for layer in dataset.entry.layers)
         refresh_s = min(self._refresh_s, TOKEN_S) if has_own else self._refresh_s
+        is_stale = dataset.stale_s is not None
+        if is_stale or dataset.was_stale:  # ask the source again; as soon as it answers, let go of what was read
+            refresh_s = min(refresh_s, RETRY_S) if is_stale else 0.0
+        dataset.was_stale = is_stale
         wait_s = {State.PENDING: 0.0, State.UNAVAILABLE: RETRY_S, State.OPEN: refresh_s}[dataset.state]
         return now - dataset.opened_at >= wait_s
 

@@ -52,6 +52,7 @@ DATASET_OPTIONS = frozenset(
         "indexes",
         "absent_status",
         "credentials",
+        "disk_cache",
     }
 )
 LAYER_OPTIONS = frozenset({"backend", "type", "voxel_size", "voxel_unit", "compression", "credentials"})
@@ -89,6 +90,8 @@ class LayerEntry:
     """Whether the source answers 403 for chunks that were never written."""
     credentials: Key | Reference | None = field(default=None, repr=False)
     """The Google service account that its buckets are read with; None: as the server's configuration says."""
+    disk_cache: bool = True
+    """Whether what its sources send is kept on disk, where the server keeps any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +227,7 @@ class EntryParser:
             path=path,
             refused_holes=self._absent_status(path, options),
             credentials=self._credentials(path, options),
+            disk_cache=self._flag(path, options, "disk_cache", default=True),
         )
         if backend in self._finders and "layers" not in options:
             return (whole,)
@@ -269,6 +273,7 @@ class EntryParser:
             path=path,
             refused_holes=whole.refused_holes,
             credentials=self._credentials(path, options) or whole.credentials,
+            disk_cache=whole.disk_cache,
         )
 
     def _closed(self, path: str, options: Mapping[str, Any], known: frozenset[str]) -> None:

@@ -7,6 +7,7 @@ TensorStore resolves hosts by itself, so a network of untrusted users needs an e
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from wkdvid.core.source import (
     MAX_LENGTH,
     UNPRINTABLE,
     Source,
+    Through,
     bucket_source,
     file_source,
     quote_path,
@@ -29,7 +31,7 @@ from wkdvid.core.source import (
     refuse_parents,
     shown,
 )
-from wkdvid.errors import InvalidRequest
+from wkdvid.errors import InvalidRequest, UpstreamUnavailable
 
 __all__ = ["ANONYMOUS_S3", "Guard", "Source", "check_name"]
 
@@ -106,6 +108,14 @@ class Guard:
         self._shown_roots = tuple(zip(spellings, names * 2, strict=True))
         self._hosts = frozenset(host.lower() for host in http_hosts)
         self._credentials = credentials
+        self.through: Through | None = None
+        """What sources are read through, but for those on disk."""
+
+    def kept_by(self, through: Through) -> Guard:
+        """The same guard for sources that are read through what keeps them."""
+        kept = copy.copy(self)
+        kept.through = through
+        return kept
 
     def with_own(self, account: Callable[[str], ServiceAccount]) -> Guard:
         """The same guard for a dataset with an account of its own, as ``Credentials.with_own``."""
@@ -144,13 +154,26 @@ class Guard:
         """Refuse an http(s) host that is not listed and not wholly on the public internet; others pass.
 
         Buckets pass: their hosts are the provider's, or the endpoint that the operator names. For those of Google
-        the tokens are made that they are asked with.
+        the tokens are made that they are asked with. What cannot be judged now passes where the source is kept, and is
+        not asked then.
 
         Raises:
             InvalidRequest: http, or an address that is private, to a host that is not in ``sources.http_hosts``.
             UpstreamUnavailable: the name cannot be resolved, or there is no token.
             AuthRejected: the key to be used for a token is not accepted.
         """
+        through = source.access.through
+        try:
+            await self._check_host(source)
+        except UpstreamUnavailable as error:
+            if through is None:
+                raise
+            through.bar(source, str(error))
+        else:
+            if through is not None:
+                through.bar(source, "")
+
+    async def _check_host(self, source: Source) -> None:
         await self._credentials.prepare(source)
         if not source.is_http or self._is_listed(source):
             return
@@ -226,7 +249,13 @@ class Guard:
         """Where to a source is redirected. What is sent along is granted for this hop: the next has its own."""
         if not here.is_http:
             return None
-        return await redirect_of(here.address_of(probe_key), f"source: {name!r}", here.access.headers())
+
+        async def ask() -> bytes:
+            location = await redirect_of(here.address_of(probe_key), f"source: {name!r}", here.access.headers())
+            return json.dumps(location).encode()
+
+        told: str | None = json.loads(await here.remembered(f"location of {probe_key}", ask) or b"null")
+        return told
 
     def _inside(self, path: str | Path, given: str) -> Path:
         if self._roots and not UNPRINTABLE.search(str(path)):
@@ -242,7 +271,7 @@ class Guard:
         if source.scheme == "file":
             real = self._inside(source.path, given)
             return replace(source, path=f"{real}/".replace("//", "/"), label=self._label(source.path))
-        return replace(source, access=self._credentials.access(source))
+        return replace(source, access=replace(self._credentials.access(source), through=self.through))
 
     def _label(self, path: str) -> str:
         """A file source as anybody may see it: relative to the data directory, or beginning with its root's name."""

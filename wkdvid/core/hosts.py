@@ -58,16 +58,16 @@ async def resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
 
 
 async def redirect_of(url: str, what: str, headers: Mapping[str, str] = NO_HEADERS) -> str | None:
-    """The Location that a GET is redirected to, or None if it is answered otherwise. The body is not read.
+    """The Location that a GET is redirected to, or None if it is not. The body is not read.
 
     Args:
         what: The source, for messages: a URL holds secrets, and what a source is redirected to is not for everybody.
         headers: Sent along; to this address alone, as redirects are not followed.
     Raises:
-        UpstreamUnavailable: there is no answer.
+        UpstreamUnavailable: there is no answer, or again and again one that says nothing.
     """
-    async with _answer(url, what, {**headers, **FIRST_BYTE}, TIMEOUT_S) as response:
-        return response.headers.get("Location") if response.status in REDIRECTS else None
+    status, location = await _head(url, what, headers)
+    return location if status in REDIRECTS else None
 
 
 async def serves_ranges(url: str, what: str, headers: Mapping[str, str] = NO_HEADERS) -> bool:
@@ -76,10 +76,20 @@ async def serves_ranges(url: str, what: str, headers: Mapping[str, str] = NO_HEA
     Args:
         headers: Sent along.
     Raises:
-        UpstreamUnavailable: there is no answer.
+        UpstreamUnavailable: as ``redirect_of``.
     """
-    async with _answer(url, what, {**headers, **FIRST_BYTE}, TIMEOUT_S) as response:
-        return response.status != HTTPStatus.OK
+    status, _ = await _head(url, what, headers)
+    return status != HTTPStatus.OK
+
+
+async def _head(url: str, what: str, headers: Mapping[str, str]) -> tuple[int, str | None]:
+    """Status and Location of the answer to a GET."""
+    for pause_s in (0.0, *PAUSES_S):
+        await asyncio.sleep(pause_s)
+        async with _answer(url, what, {**headers, **FIRST_BYTE}, TIMEOUT_S) as response:
+            if response.status not in PASSING:
+                return response.status, response.headers.get("Location")
+    raise UpstreamUnavailable(f"{what}: the source answers with status {response.status}")
 
 
 async def fetch_start(url: str, what: str, length: int, headers: Mapping[str, str] = NO_HEADERS) -> bytes | None:

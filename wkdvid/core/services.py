@@ -13,6 +13,7 @@ from wkdvid.core.annotations import Views
 from wkdvid.core.body_cache import Body, BodyCache, Key
 from wkdvid.core.catalog import Catalog, Dataset, State
 from wkdvid.core.concurrent import for_each
+from wkdvid.core.freshness import KEPT_DATASET, NOTHING_KEPT, SourceCache
 from wkdvid.core.jobs import Jobs
 from wkdvid.core.limits import Limits
 from wkdvid.core.links import Links
@@ -53,6 +54,8 @@ class Services:
     """Of who sends a token; "" where users are not known by name."""
     annotations: Views
     """What users have annotated over clio's API."""
+    source_cache: SourceCache
+    """What sources are read through."""
     reader: Reader
     bodies: BodyCache
     inspect: Inspect
@@ -165,6 +168,8 @@ class Services:
         if dataset is not None:
             decided = self.authorizer.decide(token, Action.READ, dataset)
             if decided or (decided is None and await self.authorizer.ask(token, Action.READ, dataset)):
+                if self.source_cache is not NOTHING_KEPT:
+                    KEPT_DATASET.set(dataset.key)
                 if dataset.state is State.OPEN:
                     return self.links.seen(dataset, token)
                 return await self.links.opened(self.catalog.opened(dataset), dataset.key, token)

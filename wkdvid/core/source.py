@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from wkdvid.errors import InvalidRequest
@@ -25,6 +25,35 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _PATH_SAFE = "/!$&'()*+,;=:@~-._"
 
 
+class Through(Protocol):
+    """Keeps what sources have sent, and stands between them and who reads them."""
+
+    def kvstore(self, source: Source) -> dict[str, object]:
+        """TensorStore's spec of the source's folder as it is kept."""
+        ...
+
+    async def remembered(
+        self, source: Source, name: str, fetch: Callable[[], Awaitable[bytes | None]], *, is_chunk: bool
+    ) -> bytes | None:
+        """What ``fetch`` gives, or has given while that is fresh, or while ``fetch`` raises UpstreamUnavailable.
+
+        Args:
+            name: What is fetched of the source.
+            is_chunk: Voxels; else metadata, which is kept longer.
+        Raises:
+            BackendError: as ``fetch``.
+        """
+        ...
+
+    def bar(self, source: Source, reason: str) -> None:
+        """Do not ask the source's store: it could not be found out whether that is allowed. Empty: it is."""
+        ...
+
+    def doubt(self) -> None:
+        """What was served just now is not what its metadata says."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """By which right and which way a source is read: the operator's to say, for each address (``core.credentials``)."""
@@ -37,6 +66,8 @@ class Access:
     """Sent with each HTTP request. Asked for at each opening, since tokens expire; may raise AuthRejected."""
     granted: bool = False
     """Whether there are credentials for it: of the server, as the operator granted them, or of the dataset."""
+    through: Through | None = field(default=None, repr=False)
+    """What keeps what it sends; None: it is always asked itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +103,22 @@ class Source:
 
     @property
     def kvstore(self) -> dict[str, object]:
-        """TensorStore's JSON spec of the folder (kvstore drivers ``file``, ``http``, ``gcs``, ``s3``).
+        """TensorStore's JSON spec of the folder, as it is to be read: from where it is kept, else its ``origin``."""
+        through = self.access.through
+        return self.origin if through is None else through.kvstore(self)
+
+    async def remembered(
+        self, name: str, fetch: Callable[[], Awaitable[bytes | None]], *, is_chunk: bool = False
+    ) -> bytes | None:
+        """As ``Through``; without it, what ``fetch`` gives."""
+        through = self.access.through
+        if through is None:
+            return await fetch()
+        return await through.remembered(self, name, fetch, is_chunk=is_chunk)
+
+    @property
+    def origin(self) -> dict[str, object]:
+        """TensorStore's JSON spec of the folder where it is (kvstore drivers ``file``, ``http``, ``gcs``, ``s3``).
 
         It may hold secrets, and tokens that expire: to be given to TensorStore at once, and to nobody else.
 

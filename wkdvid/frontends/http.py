@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import orjson
 from sanic.http.constants import Stage
 from sanic.request import Request
-from sanic.response import HTTPResponse
+from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from wkdvid.core.access import Action, Protected, allowed, require_administrator
 from wkdvid.core.body_cache import Body
+from wkdvid.core.freshness import KEPT_DATASET
 from wkdvid.core.services import Services
 from wkdvid.errors import (
     BackendError,
@@ -40,6 +41,8 @@ from wkdvid.identity.own import COOKIE
 log = logging.getLogger("wkdvid.api")
 
 CORS = {"Access-Control-Allow-Origin": "*"}
+STALE = "X-Wkdvid-Stale"
+"""On answers about a dataset whose source does not answer: seconds since what is shown was confirmed by it."""
 OCTETS = "application/octet-stream"
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -161,6 +164,21 @@ def reply(
     if content_type == HTML:
         headers = {**NO_REFERRER, **(headers or {})}
     return Reply(body, status, content_type, {**CORS, **headers} if headers else CORS)
+
+
+async def tell_stale(request: Request, response: BaseHTTPResponse) -> None:
+    """Say with an answer that what it shows is kept from a source which does not answer now: since when, in seconds.
+
+    To be run for each answer, but only where sources are kept.
+    """
+    key = KEPT_DATASET.get()
+    if key is None:
+        return
+    KEPT_DATASET.set(None)  # what is asked next over the same connection may be about another dataset, or none
+    stale_s = services_of(request).source_cache.stale_s(key)
+    if stale_s is not None:
+        response.headers.add(STALE, str(round(stale_s)))
+        response.headers.add("Access-Control-Expose-Headers", STALE)
 
 
 def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> HTTPResponse:

@@ -10,6 +10,7 @@ import math
 import re
 import socket
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -104,6 +105,8 @@ class Asked:
     """As it came: path, percent-encoded, and query."""
     part: str
     """``Range``; empty for the whole."""
+    unless: str = ""
+    """``If-None-Match``"""
 
     @property
     def path(self) -> str:
@@ -118,11 +121,13 @@ class FileServer:
         self.fault: Fault = none
         self.ranges = True
         """Whether parts of a file are served, or the whole where a part is asked for."""
+        self.tags = False
+        """Whether files have an ``ETag``, by which clients can ask whether they have changed."""
         self.requests: list[Asked] = []
         """In the order of their arrival."""
         self.sent_bytes = 0
         """Of all bodies, those being sent included."""
-        self._folder = folder
+        self.folder = folder
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self._port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -177,7 +182,8 @@ class FileServer:
         await _some_rounds()  # they let go of their sockets
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        asked = Asked(request.raw_path, request.headers.get("Range", ""))
+        told = request.headers
+        asked = Asked(request.raw_path, told.get("Range", ""), told.get("If-None-Match", ""))
         self.requests.append(asked)
         found = self.fault(asked.path)
         answer = found if isinstance(found, Answer) else Answer(status=found or HTTPStatus.OK)
@@ -192,13 +198,18 @@ class FileServer:
 
     def _response(self, answer: Answer, asked: Asked) -> tuple[web.StreamResponse, bytes]:
         status, body, headers = int(answer.status), answer.body, dict(answer.headers)
-        file = self._folder / asked.path
+        file = self.folder / asked.path
         if body is None and status == HTTPStatus.OK and not file.is_file():
             status = HTTPStatus.NOT_FOUND
         elif body is None and status == HTTPStatus.OK:
             body = file.read_bytes()
-        if body is not None and status == HTTPStatus.OK and self.ranges and not headers:
-            status, body, headers = _part(body, asked.part)
+        if body is not None and status == HTTPStatus.OK and not headers:
+            tagged = {"ETag": f'"{zlib.crc32(body)}"'} if self.tags else {}
+            if asked.unless in tagged.values():
+                status, body = HTTPStatus.NOT_MODIFIED, b""
+            elif self.ranges:
+                status, body, headers = _part(body, asked.part)
+            headers |= tagged
         body = body or b""
         return web.StreamResponse(status=status, headers={"Content-Length": str(len(body)), **headers}), body
 

@@ -18,6 +18,14 @@ BLOSC = "application/blosc"
 JSON = "application/json"
 
 
+class _NoDocument(Exception):
+    """The server's answer is that there is none, which is not to be remembered."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 class Api(Connection):
     """One BossDB as one user sees it. Safe to use by many layers at a time, all on one loop.
 
@@ -27,6 +35,7 @@ class Api(Connection):
     def __init__(self, domain: Source, credentials: Credentials) -> None:
         super().__init__()
         self.name = domain.name
+        self._domain = domain
         self._base = f"{domain.url}v1/"
         self._authority: Authority = (
             FixedToken(credentials) if isinstance(credentials, Token) else Login(credentials, self.send)
@@ -40,10 +49,18 @@ class Api(Connection):
         Raises:
             BackendError: the server refuses, fails or answers with something else.
         """
-        answer = await self._get(path, JSON, limit)
-        if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
-            return answer.status
-        return parse_document(self._body(answer, path), f"{self.name} ({path})")
+
+        async def fetch() -> bytes:
+            answer = await self._get(path, JSON, limit)
+            if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
+                raise _NoDocument(answer.status)
+            return self._body(answer, path)
+
+        try:
+            text = await self._domain.remembered(path, fetch)
+        except _NoDocument as error:
+            return error.status
+        return parse_document(text or b"", f"{self.name} ({path})")
 
     async def cutout(self, path: str, limit: int) -> bytes:
         """A blosc frame.
@@ -53,7 +70,11 @@ class Api(Connection):
         Raises:
             BackendError: it cannot be had.
         """
-        return self._body(await self._get(path, BLOSC, limit), path)
+
+        async def fetch() -> bytes:
+            return self._body(await self._get(path, BLOSC, limit), path)
+
+        return await self._domain.remembered(path, fetch, is_chunk=True) or b""
 
     async def _get(self, path: str, accept: str, limit: int) -> Answer:
         try:

@@ -81,5 +81,6 @@ async def open_experiment(options: Mapping[str, Any], opener: Opener) -> Experim
     domain = await http_source(options.get("domain"), "domain: expected the URL of a BossDB's API", opener)
     collection, experiment = (check_resource(options.get(name), name) for name in ("collection", "experiment"))
     credentials = await read_credentials(options, domain, opener)
-    api = opener.shared.setdefault((Api, domain.url, credentials), Api(domain, credentials))
+    key = (Api, domain.url, credentials, domain.access.through)
+    api = opener.shared.setdefault(key, Api(domain, credentials))
     return ExperimentReader(api, opener, f"{collection}/{experiment}")
