@@ -23,7 +23,7 @@ not well.
 examples:
   wkdvid doctor
   wkdvid doctor --config /etc/wkdvid.toml --json
-  docker-compose run --rm wkdvid doctor
+  docker-compose run --rm --entrypoint wkdvid wkdvid doctor --data-dir /data
 """
 
 
