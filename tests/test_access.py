@@ -16,6 +16,7 @@ from tests.servers import Server, running
 from tests.volumes import write_precomputed
 from wkdvid.config import Config
 from wkdvid.core.entries import DatasetKey, default_uuid
+from wkdvid.frontends.http import SESSION_COOKIE
 from wkdvid.frontends.webknossos.versions import OLD_VERSIONS, VERSIONS
 from wkdvid.server import create_app
 from wkdvid.testing.webknossos import MainServer
@@ -295,6 +296,52 @@ def test_a_token_that_is_not_needed_does_not_vouch_for_a_page(open_server: Serve
         assert ask(open_server, method, uri, "open", made_up).status_code == 403
         assert ask(open_server, method, uri, "open", foreign, token="x", admintoken="x").status_code == 403
     assert (open_server.data_dir / "datasets.json").read_bytes() == before
+
+
+# ---- who has signed in on a page ------------------------------------------------------------------------------------
+
+SIGNED_IN = {"Cookie": f"other=1; {SESSION_COOKIE}={TOKEN}"}
+OWN_PAGES = [{"Content-Type": "application/json"}, {"Content-Type": "application/json; charset=utf-8"}, {"Origin": ""}]
+FOREIGN_PAGES: list[dict[str, str]] = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Host": "evil.example", "Content-Type": "application/json"},
+    {"Content-Type": "text/plain"},
+    {"Content-Type": "application/x-www-form-urlencoded"},
+    {},
+]
+
+
+def test_a_session_reads_what_its_token_reads(guarded: Server) -> None:
+    hidden = "/data/datasets/org/hidden"
+    assert guarded.get(hidden, headers=SIGNED_IN).status_code == 200
+    assert guarded.get(hidden, headers={"Cookie": f"{SESSION_COOKIE}=wrong"}).status_code == 404
+    assert guarded.get(hidden, headers={**SIGNED_IN, "X-Auth-Token": "wrong"}).status_code == 404
+    answer = guarded.get(hidden, headers={**SIGNED_IN, "Origin": "https://evil.example"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"  # so no browser lets that page see it
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("page", OWN_PAGES)
+def test_a_session_changes_from_our_own_pages(guarded: Server, page: dict[str, str]) -> None:
+    headers = {**SIGNED_IN, **{name: value or guarded.base for name, value in page.items()}}
+    assert guarded.post("/data/triggers/reload/org/open", data=b"{}", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("page", FOREIGN_PAGES)
+def test_a_session_changes_nothing_from_pages_of_others(guarded: Server, page: dict[str, str]) -> None:
+    for path in ("/data/triggers/reload/org/open", "/api/config/dataset"):
+        assert guarded.post(path, data=b"{}", headers={**SIGNED_IN, **page}).status_code == 403
+    vouched = {**SIGNED_IN, **page, **SECRET}
+    assert guarded.post("/data/triggers/reload/org/open", data=b"{}", headers=vouched).status_code == 200
+
+
+@pytest.mark.parametrize(("method", "uri"), AT_ONCE)
+def test_no_change_heeds_a_session_from_a_foreign_page(guarded: Server, method: str, uri: str) -> None:
+    before = (guarded.data_dir / "datasets.json").read_bytes()
+    for foreign in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+        assert ask(guarded, method, uri, "open", {**SIGNED_IN, **foreign}).status_code == 403
+    assert (guarded.data_dir / "datasets.json").read_bytes() == before
 
 
 def test_bytes_that_are_no_text_do_no_harm(guarded: Server, shared: Server) -> None:

@@ -61,7 +61,7 @@ from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.home import routes as home
-from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.http import SESSION_COOKIE, TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
 from wkdvid.frontends.trace import routes as trace
@@ -74,9 +74,11 @@ from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
 from wkdvid.identity.opening import open_identities
+from wkdvid.identity.own import COOKIE
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
+from wkdvid.inspection.preview import preview
 from wkdvid.logs import configure_logging
 from wkdvid.main_server.client import Client
 from wkdvid.main_server.link import Link
@@ -151,6 +153,7 @@ def create_app(config: Config) -> App:
     app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
+    app.ctx.session_cookie = COOKIE if config.access.mode == "clio" else SESSION_COOKIE
     app.ctx.allowed_origins = config.clio.allowed_origins
     app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
     app.before_server_start(partial(_start, config))
@@ -274,6 +277,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
+        preview=partial(preview, inspector),
         explore=partial(explore, inspector),
         open_files=partial(open_folder, opener),
         admit=opener.source,

@@ -17,6 +17,8 @@ from wkdvid.identity.claims import Identity, shown
 ISSUER = "flyem-clio-store"
 """What clients look for before they exchange a token for ours."""
 LIFE_S = 21 * 86400
+COOKIE = "dsg_token"
+"""In which a browser keeps the token of who is logged in; the name is the one that clio's pages know."""
 LEAST_SECRET = 32
 """Bytes: RFC 7518 wants as many as the hash has."""
 

@@ -12,13 +12,12 @@ from wkdvid.core.users import READ
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.clio import users
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
-from wkdvid.identity.own import LIFE_S
+from wkdvid.frontends.http import cookie_header
+from wkdvid.identity.own import COOKIE, LIFE_S
 
 if TYPE_CHECKING:
     from wkdvid.identity.login import Login
 
-COOKIE = "dsg_token"
-"""Of who is logged in; the name is the one that clio's pages know."""
 BEGUN = "wkdvid_login"
 BEGUN_S = 600
 """How long somebody may take to log in."""
@@ -32,13 +31,13 @@ async def login(call: Call) -> Answer:
         raise Unprocessable([problem(("query", "redirect"), "Field required", "missing")])
     back_to = _allowed(call, call.query["redirect"])
     begun = await _login(call).begin(_callback(call), back_to)
-    return _redirect(begun.address, {"Set-Cookie": _cookie(call, BEGUN, begun.kept, BEGUN_S)})
+    return _redirect(begun.address, {"Set-Cookie": cookie_header(call.base, BEGUN, begun.kept, BEGUN_S)})
 
 
 async def callback(call: Call) -> Answer:
     identity, back_to = await _login(call).finish(_callback(call), call.query, call.cookies.get(BEGUN))
     token = call.clio.identities.own.mint(identity.email, identity.claims)
-    return _redirect(back_to, {"Set-Cookie": _cookie(call, COOKIE, token, LIFE_S)})
+    return _redirect(back_to, {"Set-Cookie": cookie_header(call.base, COOKIE, token, LIFE_S)})
 
 
 def _login(call: Call) -> Login:
@@ -65,17 +64,13 @@ def _allowed(call: Call, address: str) -> str:
     raise InvalidRequest(f"redirect: {origin[:200]!r} is not among clio.allowed_origins, nor an address of this server")
 
 
-def _cookie(call: Call, name: str, value: str, life_s: int) -> str:
-    secure = "; Secure" if call.base.startswith("https:") else ""
-    return f"{name}={value}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}"
-
-
 def _redirect(address: str, headers: Mapping[str, str]) -> Answer:
     return Answer(b"", "text/plain", 302, {"Location": address, "Cache-Control": "no-store", **headers})
 
 
 async def logout(call: Call) -> Answer:
-    return _redirect(_allowed(call, call.query.get("redirect", "/")), {"Set-Cookie": _cookie(call, COOKIE, "", 0)})
+    address = _allowed(call, call.query.get("redirect", "/"))
+    return _redirect(address, {"Set-Cookie": cookie_header(call.base, COOKIE, "", 0)})
 
 
 async def profile(call: Call) -> Mapping[str, Any]:

@@ -29,7 +29,6 @@ from wkdvid.frontends.clio import (
     volumes,
 )
 from wkdvid.frontends.clio.calls import LONGEST_NAME, Access, Answer, Call, Route, is_name
-from wkdvid.frontends.clio.login import COOKIE
 from wkdvid.frontends.clio.neurons import answers as neurons
 from wkdvid.frontends.clio.status import STATUS, document, headers
 from wkdvid.frontends.clio.stores import Clio
@@ -40,10 +39,11 @@ from wkdvid.frontends.http import (
     reply,
     request_id,
     send_parts,
+    sent_token,
     services_of,
     status_for,
-    token_of,
 )
+from wkdvid.identity.own import COOKIE
 
 log = logging.getLogger("wkdvid.clio")
 
@@ -148,7 +148,7 @@ async def require(call: Call, user: User, access: Access) -> None:
 
 def _token(request: Request) -> tuple[str | None, bool]:
     """A token of the request, and whether only its cookie has one."""
-    token = token_of(request)
+    token = sent_token(request)
     if token is not None:
         return token, False
     cookie = request.cookies.get(COOKIE)

@@ -1,0 +1,40 @@
+"""An inspection as a page shows it: the document, each layer with a picture."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from wkdvid.core.concurrent import for_each
+from wkdvid.errors import BackendError
+from wkdvid.inspection.document import document
+from wkdvid.inspection.inspector import InspectedLayer, Inspector
+from wkdvid.inspection.picture import middle_slice
+
+SIDE = 256
+"""Pixels."""
+
+
+async def preview(inspector: Inspector, body: Any) -> dict[str, Any]:
+    """What ``document.answer`` gives, each layer with ``picture``: a data: URL, or None where it cannot be read.
+
+    Raises:
+        RequestError, BackendError: as ``Inspector.inspect``.
+    """
+    found = await inspector.inspect(body)
+    try:
+        pictures = await for_each(_picture, found.layers)
+    finally:
+        await found.aclose()
+    told = document(found)
+    for layer, picture in zip(told["layers"], pictures, strict=True):
+        layer["picture"] = picture
+    return told
+
+
+async def _picture(layer: InspectedLayer) -> str | None:
+    try:
+        png = await middle_slice(layer.volume, SIDE)
+    except BackendError:
+        return None  # the problems say why
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
