@@ -60,6 +60,7 @@ from wkdvid.frontends.clio import routes as clio
 from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
+from wkdvid.frontends.entries import routes as entries
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.http import SESSION_COOKIE, TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
@@ -164,6 +165,7 @@ def create_app(config: Config) -> App:
         dvid.blueprint(),
         inspect.blueprint(),
         jobs.blueprint(),
+        entries.blueprint(),
         home.blueprint(),
         trace.blueprint(),
         clio.blueprint(config.clio),

@@ -25,6 +25,7 @@ from wkdvid.core.body_cache import Body
 from wkdvid.core.services import Services
 from wkdvid.errors import (
     BackendError,
+    Conflict,
     DatabaseUnavailable,
     Forbidden,
     InvalidEntry,
@@ -54,6 +55,7 @@ API_STATUS: Mapping[type[BaseException], int] = {
     NotFound: 404,
     Unauthorized: 401,
     Forbidden: 403,
+    Conflict: 409,
     DatabaseUnavailable: 503,
     UpstreamUnavailable: 503,
     BackendError: 502,

@@ -153,6 +153,8 @@ def _tag(path: str, access: str) -> str:
         return "webKnossos"
     if path.startswith("/api/jobs"):
         return "jobs"
+    if path.startswith("/api/entries"):
+        return "entries"
     if path.endswith("/trace") or path.startswith("/triggers/"):
         return "tracing"
     return "DVID" if path.startswith(("/api/", "/interface/")) else "pages"

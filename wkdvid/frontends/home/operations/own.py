@@ -37,6 +37,12 @@ OWN: Mapping[str, Operation] = {
         "Layers and levels, a sample of their chunks, what would be served, and what is wrong.",
         body=JSON,
     ),
+    "GET /api/entries/{organization}/{name}": Operation(
+        "The entry of a dataset", "Its backend, its options without secrets, and a tag of what is stored."
+    ),
+    "PUT /api/entries/{organization}/{name}": Operation(
+        "Write the entry of a dataset anew: options, and the tag that was shown with them", "The dataset.", body=JSON
+    ),
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
     **_TRACE,
     **_JOBS,
