@@ -165,7 +165,13 @@ LACKING = (
 )
 PROXIES = ("/data/datasets/<organization>/<name>/proxy", "/data/datasets/<dataset_id>/proxy")
 ROUTES_WITHOUT_VOXELS = {
-    *("/", "/data/datasets", "/data/datasets/<organization>/<name>", "/data/datasets/<dataset_id>"),
+    *(
+        "/",
+        "/datasets/<organization>/<name>",
+        "/data/datasets",
+        "/data/datasets/<organization>/<name>",
+        "/data/datasets/<dataset_id>",
+    ),
     *("/api/repos/info", "/api/repo/<uuid>", "/api/repo/<uuid>/info", "/api/repo/<uuid>/log"),
     *(
         f"{route}/{path}"

@@ -44,7 +44,7 @@ SHARED = {"http", "addresses", "files", "ranges"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
-SANIC_ALLOWED = ("server", "frontends.http", "frontends.dvid.callers", "cli.serve")
+SANIC_ALLOWED = ("server", "frontends.http", "frontends.dvid.callers", "frontends.home.answers", "cli.serve")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

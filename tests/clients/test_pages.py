@@ -32,8 +32,8 @@ def check_quiet(visit: Visit, server: Server) -> None:
 def test_home_shows_the_datasets(browser: Browser, server: Server) -> None:
     with Visit(browser) as visit:
         visit.page.goto(server.base + "/", wait_until="networkidle")
-        expect(visit.page.get_by_role("row").filter(has_text="lab/brain")).to_contain_text("8 x 8 x 8")
-        expect(visit.page.locator("table")).to_have_css("border-collapse", "collapse")
+        expect(visit.page.get_by_role("article").filter(has_text="brain")).to_contain_text("8 × 8 × 8 voxels")
+        expect(visit.page.locator(".cards")).to_have_css("display", "grid")
         check_quiet(visit, server)
 
 

@@ -18,17 +18,19 @@ from wkdvid.config import Config
 from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.entries import DatasetEntry, DatasetKey
 from wkdvid.frontends.dvid.routes import ENDPOINTS as TYPES
+from wkdvid.frontends.home.facts import make_card
+from wkdvid.frontends.home.listing import parse_search, select
 from wkdvid.frontends.home.openapi import SHARED_ROUTE, describe_routes, key_of, template
 from wkdvid.frontends.home.operations import OPERATIONS
 from wkdvid.frontends.home.operations.clio import CLIO
 from wkdvid.frontends.home.operations.dvid import ENDPOINTS
-from wkdvid.frontends.home.page import failure_page, home_page
+from wkdvid.frontends.home.pages import render
 from wkdvid.sample import write_sample
 from wkdvid.server import create_app
 
 EVIL = '<script>alert("1")</script>&\''
 PAGES = ("/", "/docs", "/redoc")
-FILES = ("/openapi.json", "/favicon.ico", "/assets/home.css", "/assets/docs.js", "/assets/redoc.js")
+FILES = ("/openapi.json", "/favicon.ico", "/assets/home.css", "/assets/icon.svg", "/assets/docs.js", "/assets/redoc.js")
 
 
 class Page(HTMLParser):
@@ -75,41 +77,54 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def test_home_lists_datasets_with_their_layers(server: Server) -> None:
+def test_home_lists_datasets_with_their_facts(server: Server) -> None:
     page = Page(server.get("/").text)
     assert "script" not in page.tags
-    assert {"html", "title", "main", "h1", "table", "caption", "th"} <= set(page.tags)
+    assert {"html", "title", "main", "h1", "article", "form"} <= set(page.tags)
     shown = " ".join(page.text)
     assert "2 datasets" in shown
-    assert "my lab/brain" in shown
-    assert "grey color, uint8, precomputed 72 x 70 x 56 8 x 8 x 8" in shown
-    assert "ids segmentation, uint64, n5 72 x 70 x 56 8 x 8 x 8" in shown
-    assert "hidden/two" not in shown
-    assert "hidden/two" in server.get("/?token=t").text
+    assert "my lab brain Size 72 × 70 × 56 voxels 0.576 × 0.56 × 0.448 µm Voxel 8 × 8 × 8 nm Levels 2" in shown
+    assert "Format n5, precomputed Seen by everybody" in shown
+    assert "grey image, uint8 ids segmentation, uint64" in shown
+    assert "hidden" not in shown
+    assert "two" in Page(server.get("/?token=t").text).text
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=BRAIN+my", 1),
+        ("q=ids", 1),
+        ("q=brain+wrong", 0),
+        ("organization=wrong", 1),
+        ("format=n5", 1),
+        ("format=zarr", 0),
+        ("state=unavailable", 1),
+        ("state=open&organization=my+lab", 1),
+    ],
+)
+def test_the_list_is_searched_and_filtered(server: Server, query: str, found: int) -> None:
+    page = Page(server.get(f"/?{query}").text)
+    assert page.tags.count("article") == found
+    assert f"{found} of 2 datasets" in page.text
 
 
 def test_every_link_leads_somewhere(server: Server) -> None:
     page = Page(server.get("/").text)
-    links = [urljoin(server.base + "/", link) for link in page.links]
-    answers = {link: requests.get(link, timeout=30).status_code for link in links if "wrong/one" not in link}
-    unavailable = {link for link, status in answers.items() if status == 503}
-    assert f"{server.base}/data/datasets/my%20lab/brain" in answers
-    assert len(unavailable) <= 1  # the DVID address of the entry that is wrong
-    assert {status for link, status in answers.items() if link not in unavailable} == {200}
-
-
-def test_neuroglancers_addresses_name_instances(server: Server) -> None:
-    addresses = re.findall(r"dvid://(\S+?)/([0-9a-f]{32})/(\w+)</code>", server.get("/").text)
-    assert [name for _, _, name in addresses] == ["grey", "ids"]
-    for base, uuid, name in addresses:
-        assert requests.get(f"{base}/api/node/{uuid}/{name}/info", timeout=30).json()["Base"]["Name"] == name
+    links = [urljoin(server.base + "/", link) for link in page.links if not link.startswith("#")]
+    answers = {link: requests.get(link, timeout=30).status_code for link in links}
+    assert answers.pop(f"{server.base}/datasets/my%20lab/brain") == 200
+    assert answers.pop(f"{server.base}/datasets/wrong/one") == 503
+    assert {*answers.values()} == {200}
 
 
 def test_an_unavailable_dataset_has_its_reason_as_text(server: Server) -> None:
-    html = server.get("/").text
-    assert 'class="unavailable"' in html
-    assert EVIL not in html
-    assert "alert(" in " ".join(Page(html).text)
+    for path, status in (("/", 200), ("/datasets/wrong/one", 503)):
+        answer = server.get(path)
+        assert answer.status_code == status
+        assert 'class="state unavailable"' in answer.text
+        assert EVIL not in answer.text
+        assert "alert(" in " ".join(Page(answer.text).text)
 
 
 def test_the_callers_host_is_text_too(server: Server) -> None:
@@ -118,16 +133,47 @@ def test_the_callers_host_is_text_too(server: Server) -> None:
     assert "&lt;script&gt;x" in html
 
 
+def made_up(number: int, state: State = State.PENDING, text: str = "d") -> Dataset:
+    entry = DatasetEntry(
+        key=DatasetKey(text, f"{text}{number}"),
+        backend="zarr",
+        layers=(),
+        uuid="u",
+        dataset_id="0",
+        public=True,
+        options={},
+    )
+    return Dataset(entry, 0, state, {}, text)
+
+
 @pytest.mark.parametrize("state", list(State))
 def test_names_and_reasons_are_escaped(state: State) -> None:
-    entry = DatasetEntry(
-        key=DatasetKey(EVIL, EVIL), backend="zarr", layers=(), uuid=EVIL, dataset_id="0", public=True, options={}
-    )
-    page = Page(home_page([Dataset(entry, 0, state, {}, EVIL)], f"http://{EVIL}"))
+    dataset, search = made_up(1, state, EVIL), parse_search({"q": EVIL})
+    listing = select([dataset], search)
+    assert [*listing.shown] == [dataset]
+    cards = [make_card(dataset, "open")]
+    page = Page(render("index.html", "/", listing=listing, search=search, cards=cards, base=f"http://{EVIL}"))
     assert "script" not in page.tags
-    assert f"{EVIL}/{EVIL}" in page.text
+    assert EVIL in page.text
+    assert f"{EVIL}1" in page.text
     assert page.inline == []
-    assert Page(failure_page(EVIL)).text[-1] == EVIL
+    assert EVIL in Page(render("failure.html", "/", heading=EVIL, text=EVIL)).text
+
+
+def test_pages_of_the_list_hold_each_dataset_once() -> None:
+    datasets = [made_up(number) for number in range(60)]
+    pages = [select(datasets, parse_search({"page": str(page), "q": "d"})) for page in (1, 2, 3)]
+    assert [len(page.shown) for page in pages] == [24, 24, 12]
+    assert {dataset for page in pages for dataset in page.shown} == {*datasets}
+    assert {page.pages for page in pages} == {3}
+    assert [*select(datasets, parse_search({"page": "9" * 9})).shown] == [*pages[2].shown]
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=x", "page=-1", "page=1e3", "q=" + "x" * 201])
+def test_a_search_that_cannot_be_understood_is_refused(server: Server, query: str) -> None:
+    answer = server.get(f"/?{query}")
+    assert answer.status_code == 400
+    assert f"{query.partition('=')[0]}: expected" in answer.text
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -139,7 +185,9 @@ def test_pages_load_only_what_the_server_itself_has(server: Server, path: str) -
         assert urlsplit(whole).netloc == urlsplit(server.base).netloc
         answer = requests.get(whole, timeout=30)
         assert answer.status_code == 200
-        assert answer.headers["content-type"].split(";")[0] in ("text/css", "text/javascript")
+        assert answer.headers["content-type"].split(";")[0] in ("text/css", "text/javascript", "image/svg+xml")
+        assert "immutable" in answer.headers["Cache-Control"]
+        assert "no-cache" in requests.get(whole.partition("?")[0] + "?v=old", timeout=30).headers["Cache-Control"]
     assert page.inline == []
 
 

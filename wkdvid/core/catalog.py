@@ -211,11 +211,14 @@ class Catalog(InStep):
             raise UpstreamUnavailable(f"dataset {dataset.key} is unavailable: {dataset.reason}")
         return dataset
 
-    async def settle(self, timeout_s: float) -> None:
-        """Wait until nothing is pending, but no longer than that: what cannot be reached holds up nobody."""
+    async def settle(self, timeout_s: float, datasets: Iterable[Dataset] | None = None) -> None:
+        """Wait until none of them, or of all (None), is pending, but no longer than that: what cannot be reached holds
+        up nobody.
+        """
+        datasets = self.by_key.values() if datasets is None else datasets
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._open_all([d for d in self.by_key.values() if d.state is State.PENDING])
+                await self._open_all([dataset for dataset in datasets if dataset.state is State.PENDING])
 
     # ---- changing -------------------------------------------------------------------------------------------------
 

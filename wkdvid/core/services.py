@@ -126,12 +126,20 @@ class Services:
         return None if name is None else self.catalog.by_key.get(name)
 
     async def visible(self, token: str | None) -> Sequence[Dataset]:
-        """All datasets that the caller may read, open or not, in the catalog's order."""
+        """All datasets that the caller may read, open if they can be, in the catalog's order."""
         await self.catalog.catch_up()
         await self.catalog.settle(SETTLE_S)
+        return await self.listed(token)
+
+    async def listed(self, token: str | None) -> Sequence[Dataset]:
+        """As ``visible``, but none is waited for: those that nobody has asked for may still be pending."""
+        await self.catalog.catch_up()
         datasets = self.catalog.datasets()
-        allows = await for_each(lambda d: allowed(self.authorizer, token, Action.READ, d), datasets)
-        return [dataset for dataset, is_allowed in zip(datasets, allows, strict=True) if is_allowed]
+        decided = {d: self.authorizer.decide(token, Action.READ, d) for d in datasets}
+        unclear = [dataset for dataset, is_allowed in decided.items() if is_allowed is None]
+        asked = await for_each(lambda d: self.authorizer.ask(token, Action.READ, d), unclear)
+        decided.update(zip(unclear, asked, strict=True))
+        return [dataset for dataset, is_allowed in decided.items() if is_allowed]
 
     async def kept(self, key: Key, make: Callable[[], Awaitable[Body]]) -> Body:
         """The ready body of this key; where there is none, what ``make`` gives is kept.

@@ -1,50 +1,40 @@
-"""The page that lists the datasets and their addresses, and the description of the API with a page to read it."""
+"""The pages: the datasets, and the description of the API with a page to read it."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse, empty, file, redirect
-from swagger_ui_bundle import swagger_ui_path
 
+from wkdvid.core.services import SETTLE_S
 from wkdvid.errors import WkdvidError
+from wkdvid.frontends.home.answers import HEADERS, failed, page, token_of_browser
+from wkdvid.frontends.home.assets import ASSETS, caching
+from wkdvid.frontends.home.facts import make_card
+from wkdvid.frontends.home.listing import parse_search, select
 from wkdvid.frontends.home.openapi import describe_routes
-from wkdvid.frontends.home.page import DOCS, REDOC, failure_page, home_page
-from wkdvid.frontends.http import CORS, HTML, TEXT, base_of, json_reply, reply, services_of, token_of
-
-log = logging.getLogger("wkdvid.home")
+from wkdvid.frontends.home.pages import render
+from wkdvid.frontends.http import CORS, HTML, TEXT, json_reply, reply, services_of
 
 READING = ("GET", "HEAD")
-CSS = "text/css; charset=utf-8"
-JAVASCRIPT = "text/javascript; charset=utf-8"
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
+API_HEADERS = {
+    **HEADERS,
+    "Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:",
 }
-"""Swagger UI sets styles within the page and draws its icons from data: URLs. A page's address may hold a token."""
-STATIC = Path(__file__).parent / "static"
-ASSETS: Mapping[str, tuple[Path, str]] = {
-    "home.css": (STATIC / "home.css", CSS),
-    "docs.js": (STATIC / "docs.js", JAVASCRIPT),
-    "redoc.js": (STATIC / "redoc.js", JAVASCRIPT),
-    "swagger-ui.css": (Path(str(swagger_ui_path)) / "swagger-ui.css", CSS),
-    "swagger-ui-bundle.js": (Path(str(swagger_ui_path)) / "swagger-ui-bundle.js", JAVASCRIPT),
-}
-"""All that the pages load: nothing comes from another host."""
+"""Swagger UI sets styles within the page and draws its icons from data: URLs."""
 
 
 def blueprint() -> Blueprint:
     bp = Blueprint("home")
     bp.add_route(index, "/", methods=READING, ctx_access="read")
-    bp.add_route(partial(docs, DOCS), "/docs", methods=READING, name="docs", ctx_access="public")
-    bp.add_route(partial(docs, REDOC), "/redoc", methods=READING, name="redoc", ctx_access="public")
+    bp.add_route(
+        dataset_page, "/datasets/<organization:str>/<name:str>", methods=READING, unquote=True, ctx_access="read"
+    )
+    bp.add_route(partial(docs, "docs.js"), "/docs", methods=READING, name="docs", ctx_access="public")
+    bp.add_route(partial(docs, "redoc.js"), "/redoc", methods=READING, name="redoc", ctx_access="public")
     bp.add_route(description, "/openapi.json", methods=READING, ctx_access="public")
     bp.add_route(asset, "/assets/<name>", methods=READING, ctx_access="public")
     bp.add_route(icon, "/favicon.ico", methods=READING, ctx_access="public")
@@ -53,14 +43,22 @@ def blueprint() -> Blueprint:
 
 
 async def index(request: Request) -> HTTPResponse:
-    datasets = await services_of(request).visible(token_of(request))
-    return _page(home_page(datasets, base_of(request)))
+    services, search = services_of(request), parse_search(request.args)
+    listing = select(await services.listed(token_of_browser(request)), search)
+    await services.catalog.settle(SETTLE_S, listing.shown)
+    cards = [make_card(dataset, request.app.ctx.access_mode) for dataset in listing.shown]
+    return await page(request, "index.html", listing=listing, search=search, cards=cards)
 
 
-async def docs(page: str, request: Request) -> HTTPResponse:
+async def dataset_page(request: Request, organization: str, name: str) -> HTTPResponse:
+    dataset = await services_of(request).dataset((organization, name), token_of_browser(request))
+    return await page(request, "dataset.html", card=make_card(dataset, request.app.ctx.access_mode))
+
+
+async def docs(script: str, request: Request) -> HTTPResponse:
     if request.path.endswith("/"):
         return redirect(f"..{request.path.rstrip('/')}")  # what the page loads is named relative to it
-    return _page(page)
+    return HTTPResponse(render("api.html", request.path, script=script), 200, API_HEADERS, HTML)
 
 
 async def description(request: Request) -> HTTPResponse:
@@ -71,19 +69,10 @@ async def asset(request: Request, name: str) -> HTTPResponse:
     if name not in ASSETS:
         return reply("there is no such file\n", TEXT, 404, HEADERS)
     path, content_type = ASSETS[name]
-    return await file(path, request_headers=request.headers, mime_type=content_type, headers={**CORS, **HEADERS})
+    headers = {**CORS, **HEADERS, **caching(name, request.args.get("v"))}
+    return await file(path, request_headers=request.headers, mime_type=content_type, headers=headers)
 
 
 async def icon(request: Request) -> HTTPResponse:
     """There is none; without an answer every page view would log a refusal in the browser."""
     return empty(204, HEADERS)
-
-
-def _page(html: str, status: int = 200) -> HTTPResponse:
-    return HTTPResponse(html, status, HEADERS, HTML)
-
-
-async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
-    if not error.is_said:
-        log.warning("%s: %s", request.path, error)
-    return _page(failure_page(str(error)), 503)

@@ -19,6 +19,13 @@ _JOBS: Mapping[str, Operation] = {
         "Follow a job until it ends", "Server-sent events, each the job as it is then.", "text/event-stream"
     ),
 }
+_SEARCH = {
+    "q": "Words, all of which are in the name, the organization or the names of layers",
+    "organization": "Only datasets of this one",
+    "format": "Only datasets that have a layer of this backend",
+    "state": "Only datasets that are `open`, `pending` or `unavailable`",
+    "page": "From 1 on",
+}
 _SECONDS = {"seconds": "1 to 60; 20 if not given"}
 _TRACE: Mapping[str, Operation] = {
     **{f"GET {path}": Operation("The page that records", "A page.", HTML) for path in ("/trace", "/triggers/trace")},
@@ -27,7 +34,8 @@ _TRACE: Mapping[str, Operation] = {
     "GET /triggers/trace/flame.svg": Operation("What was recorded last", "A flame graph.", "image/svg+xml"),
 }
 OWN: Mapping[str, Operation] = {
-    "GET /": Operation("The page that lists the datasets", "A page.", HTML),
+    "GET /": Operation("The page that lists the datasets", "A page.", HTML, _SEARCH),
+    "GET /datasets/{organization}/{name}": Operation("The page of a dataset", "A page.", HTML),
     "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
     "GET /redoc": Operation("This description, to read", "A page.", HTML),
     "GET /openapi.json": Operation("This description", "OpenAPI 3.0."),
