@@ -62,6 +62,7 @@ from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.entries import routes as entries
 from wkdvid.frontends.home import routes as home
+from wkdvid.frontends.home.acts import routes as acts
 from wkdvid.frontends.http import SESSION_COOKIE, TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
@@ -168,6 +169,7 @@ def create_app(config: Config) -> App:
         jobs.blueprint(),
         entries.blueprint(),
         home.blueprint(),
+        acts.blueprint(),
         trace.blueprint(),
         clio.blueprint(config.clio),
     ):
@@ -280,6 +282,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
+        formats=backends.names,
         preview=partial(preview, inspector),
         explore=partial(explore, inspector),
         open_files=partial(open_folder, opener),

@@ -52,6 +52,8 @@ class Services:
     reader: Reader
     bodies: BodyCache
     inspect: Inspect
+    formats: Sequence[str]
+    """Backends that an entry may name."""
     preview: Inspect
     """As ``inspect``, each layer with a picture of its middle."""
     explore: Inspect

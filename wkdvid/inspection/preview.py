@@ -10,13 +10,14 @@ from wkdvid.errors import BackendError
 from wkdvid.inspection.document import document
 from wkdvid.inspection.inspector import InspectedLayer, Inspector
 from wkdvid.inspection.picture import middle_slice
+from wkdvid.inspection.recognition import layer_name
 
 SIDE = 256
 """Pixels."""
 
 
 async def preview(inspector: Inspector, body: Any) -> dict[str, Any]:
-    """What ``document.answer`` gives, each layer with ``picture``: a data: URL, or None where it cannot be read.
+    """What ``document.answer`` gives, with a ``name``, and of each layer ``picture``: a data: URL; None: it has none.
 
     Raises:
         RequestError, BackendError: as ``Inspector.inspect``.
@@ -26,10 +27,16 @@ async def preview(inspector: Inspector, body: Any) -> dict[str, Any]:
         pictures = await for_each(_picture, found.layers)
     finally:
         await found.aclose()
-    told = document(found)
+    told = {**document(found), "name": _name(body)}
     for layer, picture in zip(told["layers"], pictures, strict=True):
         layer["picture"] = picture
     return told
+
+
+def _name(body: Any) -> str:
+    """What a dataset of the source may be called."""
+    source = body.get("source")
+    return layer_name(source) if isinstance(source, str) else ""
 
 
 async def _picture(layer: InspectedLayer) -> str | None:

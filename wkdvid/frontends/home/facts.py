@@ -8,6 +8,7 @@ from functools import reduce
 from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset, State
+from wkdvid.core.entries import DatasetKey
 from wkdvid.core.geometry import Box, Float3
 from wkdvid.core.volume import LayerInfo
 
@@ -73,7 +74,7 @@ def make_card(dataset: Dataset, mode: str) -> Card:
     return Card(
         organization=dataset.key.organization,
         name=dataset.key.dataset,
-        address=address_of(dataset),
+        address=address_of(dataset.key),
         state=state,
         state_name=STATE_NAMES.get(state, ""),
         note=reason or ("Reload the page in a moment." if dataset.state is State.PENDING else ""),
@@ -84,9 +85,9 @@ def make_card(dataset: Dataset, mode: str) -> Card:
     )
 
 
-def address_of(dataset: Dataset) -> str:
+def address_of(key: DatasetKey) -> str:
     """Of a dataset's page, relative to the server's root."""
-    return "datasets/" + "/".join(quote(part, safe="") for part in dataset.key)
+    return "datasets/" + "/".join(quote(part, safe="") for part in key)
 
 
 def formats_of(dataset: Dataset) -> Sequence[str]:

@@ -10,13 +10,13 @@ from sanic.response import HTTPResponse, empty, file, redirect
 
 from wkdvid.core.services import SETTLE_S
 from wkdvid.errors import WkdvidError
-from wkdvid.frontends.home.answers import HEADERS, failed, page, token_of_browser
+from wkdvid.frontends.home.answers import HEADERS, failed, page
 from wkdvid.frontends.home.assets import ASSETS, caching
 from wkdvid.frontends.home.facts import make_card
 from wkdvid.frontends.home.listing import parse_search, select
 from wkdvid.frontends.home.openapi import describe_routes
 from wkdvid.frontends.home.pages import render
-from wkdvid.frontends.http import CORS, HTML, TEXT, json_reply, reply, services_of
+from wkdvid.frontends.http import CORS, HTML, TEXT, json_reply, reply, services_of, token_of
 
 READING = ("GET", "HEAD")
 API_HEADERS = {
@@ -44,14 +44,14 @@ def blueprint() -> Blueprint:
 
 async def index(request: Request) -> HTTPResponse:
     services, search = services_of(request), parse_search(request.args)
-    listing = select(await services.listed(token_of_browser(request)), search)
+    listing = select(await services.listed(token_of(request)), search)
     await services.catalog.settle(SETTLE_S, listing.shown)
     cards = [make_card(dataset, request.app.ctx.access_mode) for dataset in listing.shown]
     return await page(request, "index.html", listing=listing, search=search, cards=cards)
 
 
 async def dataset_page(request: Request, organization: str, name: str) -> HTTPResponse:
-    dataset = await services_of(request).dataset((organization, name), token_of_browser(request))
+    dataset = await services_of(request).dataset((organization, name), token_of(request))
     return await page(request, "dataset.html", card=make_card(dataset, request.app.ctx.access_mode))
 
 
