@@ -96,7 +96,7 @@ async def account_of(request: Request) -> Account:
         name = "User of webKnossos"
     return Account(
         name=None if mode == "open" else name,
-        sign_in=sign_in_address(mode, request.path, login_of(request)),
+        sign_in=None if request.path == "/sign-in" else sign_in_address(mode, request.path, login_of(request)),
         may_sign_out=name is not None and session_token(request) is not None,
         administrates=administrates,
         has_users=mode == "clio",

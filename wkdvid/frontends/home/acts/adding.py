@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from wkdvid.core.entries import Document
+from wkdvid.core.guard import NameKind, check_name
 from wkdvid.errors import InvalidRequest
 from wkdvid.frontends.home.forms import Form
 
@@ -89,21 +90,26 @@ def addition_of(form: Form) -> Addition:
 
 def form_problems(form: Form) -> Mapping[str, Sequence[str]]:
     """What can be said before anything is looked at."""
-    errors: dict[str, list[str]] = {}
-    for name, words in (("organization", "Say whose it is."), ("dataset", "Give it a name.")):
-        if not form.text(name):
-            errors[name] = [words]
-    names: set[str] = set()
-    for i in _taken(form):
-        name = form.text(f"name.{i}")
-        if not name:
-            errors[f"name.{i}"] = ["Give it a name."]
-        elif name in names:
-            errors[f"name.{i}"] = [f"There is another layer {name!r}."]
-        names.add(name)
-    if not names:
-        errors[""] = ["Take at least one layer."]
-    return errors
+    fields: dict[str, NameKind] = {"organization": "organization", "dataset": "dataset"}
+    fields |= {f"name.{i}": "layer" for i in _taken(form)}
+    errors: dict[str, Sequence[str]] = {
+        field: said for field, kind in fields.items() if (said := _unfit(form, field, kind))
+    }
+    names = [form.text(f"name.{i}") for i in _taken(form)]
+    for i, name in zip(_taken(form), names, strict=True):
+        if names.count(name) > 1:
+            errors.setdefault(f"name.{i}", ["Another layer has this name."])
+    return errors if names else {**errors, "": ["Take at least one layer."]}
+
+
+def _unfit(form: Form, field: str, kind: NameKind) -> Sequence[str]:
+    if not form.text(field):
+        return ["This needs a name."]
+    try:
+        check_name(kind, form.text(field))
+    except InvalidRequest as error:
+        return [str(error).removeprefix(f"{kind}: ")]
+    return []
 
 
 def registration_problems(addition: Addition, problems: Sequence[str]) -> Mapping[str, Sequence[str]]:

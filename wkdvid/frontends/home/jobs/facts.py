@@ -41,8 +41,9 @@ class Offer:
     kind: str
     words: str
     layer: str
+    job: str
+    """Its id, of the newest such job; "" if there is none."""
     state: str
-    """Of the newest such job; "" if there is none."""
     may_begin: bool
 
     @property
@@ -86,4 +87,6 @@ def offers(dataset: Dataset, jobs: Sequence[Job]) -> Sequence[Offer]:
 
 
 def _offer(kind: str, layer: str, job: Job | None) -> Offer:
-    return Offer(kind, WORDS[kind], layer, job.state.value if job else "", job is None or job.state.ended)
+    if job is None:
+        return Offer(kind, WORDS[kind], layer, "", "", may_begin=True)
+    return Offer(kind, WORDS[kind], layer, job.id, job.state.value, job.state.ended)

@@ -44,6 +44,11 @@ function end(row, job) {
     if (job.state !== "failed") {
         row.querySelector("form")?.remove();
     }
+    const offer = document.querySelector(`[data-job="${CSS.escape(job.id)}"]`);
+    if (offer) {
+        offer.querySelector(".hint").remove();
+        offer.querySelector("form").hidden = false;
+    }
 }
 
 for (let i = 0; i < MOST; i += 1) {
