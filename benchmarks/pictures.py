@@ -22,10 +22,10 @@ from benchmarks.backends import PASSES, ReadBox, boxes, per_read, precomputed
 from benchmarks.table import Versus
 from benchmarks.volumes import CHUNK, Voxels
 from wkdvid.codecs import jpeg
+from wkdvid.core import sampling
 from wkdvid.core.geometry import Box
+from wkdvid.core.pictures import paint
 from wkdvid.core.volume import Volume
-from wkdvid.frontends.webknossos import sampling
-from wkdvid.frontends.webknossos.thumbnail import paint, parse_thumbnail
 from wkdvid.testing.volume_suite import open_layers
 
 SIDE = 2 * CHUNK
@@ -40,8 +40,7 @@ Theirs = Callable[[ReadBox, Box], bytes]
 
 
 async def thumbnail(volume: Volume, box: Box) -> bytes:
-    wanted = parse_thumbnail({"width": str(SIDE), "height": str(SIDE)})
-    return jpeg.encode_image(paint(await volume.read(0, box), volume.info, wanted))
+    return jpeg.encode_image(paint((await volume.read(0, box))[..., 0], volume.info))
 
 
 def thumbnail_by_hand(read: ReadBox, box: Box) -> bytes:

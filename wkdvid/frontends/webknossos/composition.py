@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wkdvid.core.pictures import BAND, Pixels, paint
 from wkdvid.core.volume import Array, LayerInfo
 from wkdvid.errors import InvalidRequest, TooLarge
-from wkdvid.frontends.webknossos.thumbnail import BAND, MAX_SIDE, Pixels, Thumbnail, check_size, paint, parse_thumbnail
+from wkdvid.frontends.webknossos.thumbnail import MAX_SIDE, Thumbnail, check_size, parse_thumbnail
 
 MAX_LAYERS = 64
 MAX_PIXELS = 4 * MAX_SIDE**2
@@ -91,7 +92,7 @@ class Canvas:
         Args:
             voxels: (c, x, y, 1), those of ``part``.
         """
-        picture = np.atleast_3d(paint(voxels, info, part.picture))
+        picture = np.atleast_3d(paint(voxels[..., 0], info, part.picture.tone))
         rows, columns = (_nearest(n, m) for n, m in zip(self.pixels.shape, picture.shape[:2], strict=False))
         for start in range(0, len(self.pixels), BAND):
             under = self.pixels[start : start + BAND]

@@ -15,6 +15,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid import __version__
 from wkdvid.codecs import images, jpeg
+from wkdvid.core import sampling
 from wkdvid.core.body_cache import Body
 from wkdvid.core.buckets import Bucket, read_buckets, voxel_body
 from wkdvid.core.catalog import Dataset
@@ -23,6 +24,7 @@ from wkdvid.core.deadline import one_deadline
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.geometry import mag_text, parse_mag
 from wkdvid.core.layers import Layer
+from wkdvid.core.pictures import Pixels, paint, see_through
 from wkdvid.core.pyramid import Scale
 from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
@@ -50,12 +52,12 @@ from wkdvid.frontends.http import (
     token_of,
 )
 from wkdvid.frontends.ranges import parse_range
-from wkdvid.frontends.webknossos import documents, parse, proxy, sampling, wire
+from wkdvid.frontends.webknossos import documents, parse, proxy, wire
 from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composition
 from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
-from wkdvid.frontends.webknossos.thumbnail import Pixels, paint, parse_thumbnail, place, see_through
+from wkdvid.frontends.webknossos.thumbnail import parse_thumbnail, place
 from wkdvid.frontends.webknossos.versions import PREFIXES, VERSIONS, version_of
 
 log = logging.getLogger("wkdvid.webknossos")
@@ -277,7 +279,7 @@ async def thumbnail(request: Request, layer: Layer) -> HTTPResponse | None:
 
     async def make() -> Body:
         voxels = await services.reader.read(layer, scale, box)
-        return await services.apart(lambda: _encoded(paint(voxels, layer.info, wanted), as_png=as_png))
+        return await services.apart(lambda: _encoded(paint(voxels[..., 0], layer.info, wanted.tone), as_png=as_png))
 
     body = await services.kept((scale.id, "wk thumbnail", wanted, as_png), make)
     return await send_bytes(request, body, PNG.media_type if as_png else JPEG)
