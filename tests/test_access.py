@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from wkdvid.testing.webknossos import MainServer
 TOKEN = "administrator's-secret"
 BUCKET = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
 CUTOUT = {**dict.fromkeys("xyz", "0"), **dict.fromkeys(("width", "height", "depth", "mag"), "1")}
-LAYERS = {"layers": {"image": {"source": "v", "type": "image"}}}
+LAYERS = {"layers": {name: {"source": "v", "type": "image"} for name in ("image", "other")}}
 DOCUMENT = {"precomputed": {"org": {"foreign": LAYERS}}}
 KEYS = {name: DatasetKey("org", name) for name in ("open", "hidden", "missing")}
 SECRET = {"X-Auth-Token": TOKEN}
@@ -48,6 +48,7 @@ def main() -> Iterator[MainServer]:
         server.add_user("alice", organization="org", reads=["org/open"])
         server.add_user(TOKEN, organization="org", is_admin=True)
         yield server
+    check_no_link_was_told(server)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +189,8 @@ def path_of(uri: str, dataset: str) -> str:
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "note",
         "branch": "master",
+        "link": "0" * 16,
+        "token": "none",
         "domain": "mag",
         "typename": "uint8blk",
         "job": "none",
@@ -204,6 +207,7 @@ def body_of(uri: str) -> Any:
         "/data/datasets": DOCUMENT,
         "/api/config/dataset": {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": "v/"}},
         "/api/server/settings": {"throttle": "3"},
+        "/api/links": {"dataset": "org/open"},
         "/api/jobs": {"kind": "pyramid", "dataset": "org/open", "layer": "image"},
     }
     return bodies.get(re.sub(r"^/data/v\d+", "/data", uri), [BUCKET])
@@ -269,6 +273,70 @@ def test_a_hidden_dataset_is_nowhere_listed(guarded: Server, method: str, uri: s
         text = ask(guarded, method, uri, "open").text
         assert "hidden" not in text
         assert default_uuid(KEYS["hidden"])[:24] not in text
+
+
+# ---- every route by a share link ------------------------------------------------------------------------------------
+
+
+UNVERSIONED = [(method, uri) for method, uri in READING if method != "HEAD" and not uri.startswith("/data/v")]
+LINKED_MODES = ("guarded", "shared", "open_server")
+
+
+def linked(server: Server, headers: Mapping[str, str], layer: str | None = None) -> str:
+    """The token of a link to the hidden dataset."""
+    body = {"dataset": "org/hidden"} if layer is None else {"dataset": "org/hidden", "layer": layer}
+    answer = server.post("/api/links", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    token: str = answer.json()["token"]
+    return token
+
+
+def check_link(server: Server, administrator: Mapping[str, str], routes: Iterable[tuple[str, str]]) -> None:
+    """It reads what it is for as an administrator does, in a header and in the path; all else is as if not there."""
+    token = linked(server, administrator)
+    other_layer = {"X-Auth-Token": linked(server, administrator, "other")}
+    header, below = {"X-Auth-Token": token}, Server(server.process, f"{server.base}/shared/{token}", server.data_dir)
+    for method, uri in routes:
+        missing, hidden = told(server, method, uri, "missing", header), told(server, method, uri, "hidden", header)
+        assert hidden == told(server, method, uri, "hidden", administrator), uri
+        assert hidden != missing, uri
+        status, text = told(below, method, uri, "hidden", {})
+        assert (status, text.replace(below.base, server.base).replace(f"/shared/{token}", "")) == hidden, uri
+        assert told(server, method, uri, "open", header) == missing, uri
+        if "/image" in path_of(uri, "hidden"):
+            assert told(server, method, uri, "hidden", other_layer)[0] in {400, 403, 404}, uri
+
+
+def check_no_link_was_told(main: MainServer) -> None:
+    """They are ours alone."""
+    assert main.requests
+    assert not [asked for asked in main.requests if "link-" in str(asked)]
+
+
+@pytest.mark.parametrize("mode", LINKED_MODES)
+def test_a_link_reads_its_dataset_on_every_route_and_nothing_else(request: pytest.FixtureRequest, mode: str) -> None:
+    check_link(request.getfixturevalue(mode), SECRET, UNVERSIONED)
+
+
+@pytest.mark.parametrize("mode", LINKED_MODES)
+def test_a_link_lists_its_dataset_alone(request: pytest.FixtureRequest, mode: str) -> None:
+    server: Server = request.getfixturevalue(mode)
+    header = {"X-Auth-Token": linked(server, SECRET)}
+    for method, uri in LISTING:
+        if "/assets/" not in uri and method != "HEAD":
+            assert default_uuid(KEYS["open"])[:24] not in ask(server, method, uri, "open", header).text
+
+
+@pytest.mark.parametrize("mode", LINKED_MODES)
+def test_a_link_changes_nothing(request: pytest.FixtureRequest, mode: str) -> None:
+    """Not even where anybody may change everything."""
+    server: Server = request.getfixturevalue(mode)
+    header = {"X-Auth-Token": linked(server, SECRET)}
+    before = (server.data_dir / "datasets.json").read_bytes()
+    for method, uri in CHANGING:
+        if not uri.startswith("/data/v"):
+            assert ask(server, method, uri, "hidden", header).status_code in {400, 401, 403, 404}, uri
+    assert (server.data_dir / "datasets.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("method", "uri"), CHANGING)

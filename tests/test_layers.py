@@ -40,11 +40,18 @@ RANKS = {
     "": 7,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses", "files", "ranges"}
+SHARED = {"http", "addresses", "files", "ranges", "request"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
-SANIC_ALLOWED = ("server", "frontends.http", "frontends.dvid.callers", "frontends.home.answers", "cli.serve")
+SANIC_ALLOWED = (
+    "server",
+    "frontends.http",
+    "frontends.request",
+    "frontends.dvid.callers",
+    "frontends.home.answers",
+    "cli.serve",
+)
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -121,11 +121,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[requests.Se
             moved = session.get(f"http://127.0.0.1:{http}/data/health?x=%20", allow_redirects=False)
             assert (moved.status_code, moved.headers["Location"]) == (301, "https://127.0.0.1/data/health?x=%20")
             session.get(f"{public}/data/datasets", params={"token": "a-token-of-somebody"})
+            session.get(f"{public}/shared/a-token-of-somebody/data/datasets")
             yield session, public, server
             session.get(f"http://127.0.0.1:{http}/data?token=a-token-of-somebody", allow_redirects=False)
+            session.get(f"http://127.0.0.1:{http}/shared/a-token-of-somebody", allow_redirects=False)
     logged = (folder / "access.log").read_text()
     assert '"GET /data/datasets" 200' in logged
     assert '"GET /data" 301' in logged
+    assert '"GET /shared/.../data/datasets" 404' in logged
     assert not [log for log in folder.glob("*.log") if "a-token-of-somebody" in log.read_text()]
     assert "[error]" not in (folder / "nginx.log").read_text()
 

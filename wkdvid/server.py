@@ -45,6 +45,7 @@ from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
 from wkdvid.core.job_layers import JobLayers
 from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
+from wkdvid.core.links import LinkAuthorizer, Links
 from wkdvid.core.main_server import NoMainServer
 from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
@@ -66,6 +67,8 @@ from wkdvid.frontends.home.acts import routes as acts
 from wkdvid.frontends.http import SESSION_COOKIE, TEXT, json_reply, known_origins, reply, request_id
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.links import routes as links
+from wkdvid.frontends.request import URL_BYTES, ServedRequest
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
 from wkdvid.frontends.webknossos import reports
@@ -75,7 +78,7 @@ from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
 from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
-from wkdvid.identity.opening import open_identities
+from wkdvid.identity.opening import open_identities, own_secret
 from wkdvid.identity.own import COOKIE
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
@@ -90,6 +93,7 @@ from wkdvid.metadata.clio.datasets import open_datasets
 from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
+from wkdvid.metadata.links import SqlLinks, open_links_state
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
@@ -109,8 +113,6 @@ log = logging.getLogger("wkdvid.server")
 
 App: TypeAlias = Sanic[Any, Any]
 
-URL_BYTES = 65_535
-"""The longest URL that the HTTP parser can hold: it would close the connection without an answer."""
 HEAD_BYTES = URL_BYTES + 16_384
 """Of the request line and all headers."""
 BUFFER_BYTES = 4096
@@ -124,31 +126,10 @@ JOB_DEADLINE_S = 120.0
 """For one read of a job: nobody waits for it."""
 
 
-class TooLongUrl(SanicException):
-    """A URL that does not fit into the HTTP parser."""
-
-    status_code = 414
-    quiet = True
-
-
-class ReportableRequest(Request):
-    """A request whose URL nobody can parse still has a 400 as its answer, and one whose URL is too long a 414.
-
-    To report such a one Sanic 25.12 makes a stand-in of method NONE with the same URL, which fails again.
-    """
-
-    def __init__(self, **parts: Any) -> None:
-        if parts["method"] == "NONE":
-            parts["url_bytes"] = b"*"
-        if len(parts["url_bytes"]) > URL_BYTES:
-            raise TooLongUrl(f"the URL has {len(parts['url_bytes'])} bytes, the limit is {URL_BYTES}")
-        super().__init__(**parts)
-
-
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
     Http.HEADER_CEILING = HEAD_BYTES
-    app = Sanic("wkdvid", configure_logging=False, request_class=ReportableRequest)
+    app = Sanic("wkdvid", configure_logging=False, request_class=ServedRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
@@ -168,6 +149,7 @@ def create_app(config: Config) -> App:
         inspect.blueprint(),
         jobs.blueprint(),
         entries.blueprint(),
+        links.blueprint(),
         home.blueprint(),
         acts.blueprint(),
         trace.blueprint(),
@@ -214,8 +196,9 @@ async def _start(config: Config, app: App) -> None:
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
         asyncio.create_task(_expire_transfers(config), name="expire transfers"),
     ]
-    for state, name in ((services.catalog, "catalog"), (services.repositories, "repositories")):
-        following = state.follow(HostLock(config.state_dir / f"{name}.follower.lock"))
+    shared = {"catalog": services.catalog.follow, "repositories": services.repositories.follow}
+    for name, follow in (shared | {"links": services.links.store.follow}).items():
+        following = follow(HostLock(config.state_dir / f"{name}.follower.lock"))
         app.ctx.watching.append(asyncio.create_task(following, name=f"follow the {name}"))
 
 
@@ -264,11 +247,12 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         _catalog_store(config), backends.parse, backends.open_layers, config.sources.refresh_s, configured
     )
     executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode")
-    link = _link(config, catalog)
+    main_server = _link(config, catalog)
     repositories = SqlRepositories(open_state(config.metadata.database_url, config.state_dir))
     database = open_engine(config.metadata.database_url)
     labels = SqlWrittenLabels(database)
-    authorizer = _authorizer(config, link, identities, catalog)
+    links = Links(SqlLinks(open_links_state(config.metadata.database_url, config.state_dir)), own_secret(config))
+    authorizer = _with_links(_authorizer(config, main_server, identities, catalog), links)
     return Services(
         limits=config.limits,
         catalog=catalog,
@@ -276,8 +260,10 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         volumes=_volumes(config, opener, repositories, labels, executor),
         values=SqlValueStore(database),
         labels=labels,
-        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers),
+        registrar=Registrar(catalog, repositories, backends.parse, backends.open_layers, links.store.remove_all),
         authorizer=authorizer,
+        links=links,
+        email_of=identities.email,
         annotations=AnnotationViews(identities, authorizer, Annotations(Queries(database))),
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
@@ -288,7 +274,7 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         open_files=partial(open_folder, opener),
         admit=opener.source,
         jobs=Jobs(job_store, (PYRAMID, INDEX, SIGNATURES, TRANSFER), _job_parameters(config)),
-        main_server=link or NoMainServer(),
+        main_server=main_server or NoMainServer(),
         passing_answers=passing_answers,
         executor=executor,
     )
@@ -398,6 +384,11 @@ def _authorizer(config: Config, link: Link | None, identities: Identities, catal
     if not config.access.admin_token:
         raise ValueError("mode token needs a token; serve() makes one")
     return TokenAuthorizer(config.access.admin_token)
+
+
+def _with_links(authorizer: Authorizer, links: Links) -> Authorizer:
+    """Where users have roles, a link counts no longer than who made it could make it."""
+    return LinkAuthorizer(authorizer, links, authorizer.may_share if isinstance(authorizer, RolesAuthorizer) else None)
 
 
 def _preflight(request: Request) -> HTTPResponse:

@@ -23,6 +23,7 @@ VERBS = (
     "edit",
     "remove",
     "reload",
+    "link",
     "pyramid",
     "index",
     "signatures",

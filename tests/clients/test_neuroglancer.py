@@ -219,6 +219,21 @@ def test_labels_are_exact(
     assert np.array_equal(labels[red << 16 | green << 8 | blue], view.of(arrays["seg"]))
 
 
+def test_a_share_link_is_followed(
+    server: Server, screen: Screen, arrays: Mapping[str, list[Voxels]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the UUID its ``dvid://`` takes no slash; of backslashes the browser makes some."""
+    token = server.post("/api/links", json={"dataset": "lab/cube", "layer": "grey"}).json()["token"]
+    (listed,) = server.get(f"/shared/{token}/data/datasets").json()
+    (source,) = listed["addresses"]["neuroglancer"]
+    assert source == f"dvid://{server.base}\\shared\\{token}/{CUBE}/grey"
+    monkeypatch.setenv("DVID_CREDENTIALS", f"{server.base}\\shared\\{token}=unused")
+    view = View("xy", 37)
+    drawn = screen.draw(neuroglancer.ImageLayer(source=source, opacity=1.0), view, VOXEL_NM[CUBE])[..., 0].astype(int)
+    assert np.abs(drawn - view.of([as_jpeg(arrays["grey"][0])])).max() <= ROUNDING
+    assert any(path.startswith(f"/shared/{token}/api/node/{CUBE}/grey/raw") for path in screen.visit.paths)
+
+
 def test_nothing_was_refused(server: Server, screen: Screen) -> None:
     own = [answer for answer in screen.visit.refused if server.base in answer]
     assert own == []

@@ -9,12 +9,26 @@ import numpy as np
 import pytest
 import requests
 
-from tests.clio.accounts import OWNER, SECRET, Clio
+from tests.clio.accounts import DATASET, OWNER, SECRET, Clio
+from tests.clio.test_routes import WALKED, path_of
 from tests.servers import running
-from tests.test_access import BUCKET, CHANGING, KEYS, LAYERS, LISTING, READING, ask, told
+from tests.test_access import (
+    BUCKET,
+    CHANGING,
+    KEYS,
+    LAYERS,
+    LISTING,
+    READING,
+    UNVERSIONED,
+    ask,
+    check_link,
+    check_no_link_was_told,
+    told,
+)
 from tests.volumes import write_precomputed
 from wkdvid.core.entries import default_uuid
 from wkdvid.core.repositories import ORGANIZATION
+from wkdvid.frontends.clio.calls import Access
 from wkdvid.testing.webknossos import MainServer
 
 READER, WRITER, KEEPER, NOBODY = "reader@t.com", "writer@t.com", "keeper@t.com", "nobody@t.com"
@@ -41,6 +55,7 @@ def main() -> Iterator[MainServer]:
     with MainServer() as server:
         server.add_user("alice", organization="org", reads=["org/shown"])
         yield server
+    check_no_link_was_told(server)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +94,52 @@ def test_changes_take_a_role(clio: Clio, method: str, uri: str) -> None:
     for headers in (clio.header(WRITER), ALICE):
         assert ask(clio.server, method, uri, "open", headers).status_code in {400, 401, 403}
     assert (clio.server.data_dir / "datasets.json").read_bytes() == before
+
+
+def link(clio: Clio, user: str, dataset: str) -> Mapping[str, str]:
+    return {"X-Auth-Token": clio.told(user, "POST", "/api/links", {"dataset": dataset})["token"]}
+
+
+def test_a_link_reads_its_dataset_on_every_route_and_nothing_else(clio: Clio) -> None:
+    check_link(clio.server, clio.header(OWNER), UNVERSIONED)
+
+
+def test_a_link_reads_what_clio_keeps_of_its_dataset(clio: Clio) -> None:
+    """It is no user, so nothing that users have of their own, or may do, is for it."""
+    header = link(clio, OWNER, "org/hidden")
+    clio.told(OWNER, "POST", "/v2/annotations/hidden", {"kind": "point", "pos": [1, 2, 3]})
+    assert clio.server.get("/v2/annotations/hidden", headers=header).json() == []
+    for method, uri, access in WALKED:
+        path = path_of(uri).replace(DATASET, "hidden")
+        if access is Access.PUBLIC:
+            continue
+        reads = access is Access.READ and "<dataset" in uri
+        status = clio.ask(None, method, path, [], headers=header).status_code
+        assert (status == 401) is not reads, uri
+        assert status not in {403, 500}, uri
+        if reads:
+            assert clio.ask(None, method, path.replace("hidden", "open"), [], headers=header).status_code == 401
+
+
+def test_a_link_counts_as_long_as_who_made_it_may_make_it(clio: Clio) -> None:
+    maker = "maker@t.com"
+
+    def give(*roles: str, disabled: bool = False) -> None:
+        clio.told(OWNER, "POST", "/v2/users", {maker: {"datasets": {"hidden": roles}, "disabled": disabled}})
+
+    give("dataset_admin")
+    header = link(clio, maker, "org/hidden")
+    assert clio.ask(maker, "POST", "/api/links", {"dataset": "org/shown"}).status_code == 403
+    newest, *_ = clio.told(maker, "GET", "/api/links?dataset=org/hidden")
+    assert newest["by"] == maker
+    assert clio.ask(maker, "GET", "/api/links").status_code == 403
+    assert bucket(clio, "hidden", header).status_code == 200
+    for role, disabled in (("clio_write", False), ("dataset_admin", True)):
+        give(role, disabled=disabled)
+        assert bucket(clio, "hidden", header).status_code == 403
+        assert clio.server.get("/v2/annotations/hidden", headers=header).status_code == 401
+    give("dataset_admin")
+    assert bucket(clio, "hidden", header).status_code == 200
 
 
 def listed(clio: Clio, user: str | None) -> set[str]:

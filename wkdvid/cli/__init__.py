@@ -22,6 +22,7 @@ MODULES = (
     "edit",
     "remove",
     "reload",
+    "link",
     "pyramid",
     "index",
     "signatures",

@@ -103,10 +103,12 @@ def _prepare_database(config: Config) -> None:
     """Bring it up to date, and the catalog into it where it is to be there."""
     from wkdvid.metadata.catalog import open_catalog
     from wkdvid.metadata.engine import migrate
+    from wkdvid.metadata.links import open_links_state
     from wkdvid.metadata.repositories import open_state
 
     migrate(config.metadata.database_url)
-    open_state(config.metadata.database_url, config.state_dir).begin()
+    for open_one in (open_state, open_links_state):
+        open_one(config.metadata.database_url, config.state_dir).begin()
     if not config.shares_catalog:
         return
     path = config.datasets.path

@@ -91,13 +91,15 @@ async def allowed(authorizer: Authorizer, token: str | None, action: Action, dat
     return await authorizer.ask(token, action, dataset) if answer is None else answer
 
 
-async def require_administrator(authorizer: Authorizer, token: str | None) -> None:
+async def require_administrator(authorizer: Authorizer, token: str | None, dataset: Protected | None = None) -> None:
     """
+    Args:
+        dataset: Which is to be administrated; None: all of them.
     Raises:
         Unauthorized: there is no token.
         Forbidden: the token does not suffice.
     """
-    if await allowed(authorizer, token, Action.ADMINISTRATE, None):
+    if await allowed(authorizer, token, Action.ADMINISTRATE, dataset):
         return
     if token is None:
         raise Unauthorized("this needs the administrator's token (Authorization: Bearer, X-Auth-Token or ?token=)")

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias
@@ -129,6 +129,10 @@ class Dataset:
         if layer is None:
             raise NotFound(f"dataset {self.key} has no layer {name!r}; it has {', '.join(map(repr, self.layers))}")
         return layer
+
+    def with_only(self, layers: Collection[str]) -> Dataset:
+        """As it is now, with no other layers than these. Why it is unavailable is not told: that may name others."""
+        return replace(self, layers={name: self.layers[name] for name in layers if name in self.layers}, reason="")
 
 
 class Catalog(InStep):

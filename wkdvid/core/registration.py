@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from wkdvid.core.catalog import OPENINGS, Catalog, OpenLayers, ParseEntries
@@ -38,9 +38,19 @@ class Registrar:
     """The one way by which datasets come and go."""
 
     def __init__(
-        self, catalog: Catalog, repositories: Repositories, parse: ParseEntries, open_layers: OpenLayers
+        self,
+        catalog: Catalog,
+        repositories: Repositories,
+        parse: ParseEntries,
+        open_layers: OpenLayers,
+        unshare: Callable[[DatasetKey], Awaitable[None]],
     ) -> None:
+        """
+        Args:
+            unshare: Revokes the links to a dataset: another one of its name is not shared by them.
+        """
         self._catalog = catalog
+        self._unshare = unshare
         self._repositories = repositories
         self._parse = parse
         self._open_layers = open_layers
@@ -155,6 +165,7 @@ class Registrar:
             if not remove_entry(stored, key):
                 raise NotFound(f"there is no dataset {key}")
 
+        await self._unshare(key)
         await self._catalog.update(take_out, {})
 
     async def add_pyramid(self, entry: DatasetEntry, layer: str, source: str) -> None:

@@ -15,6 +15,7 @@ from wkdvid.core.catalog import Catalog, Dataset, State
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.jobs import Jobs
 from wkdvid.core.limits import Limits
+from wkdvid.core.links import Links
 from wkdvid.core.main_server import MainServer
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
@@ -47,6 +48,9 @@ class Services:
     volumes: WrittenVolumes
     registrar: Registrar
     authorizer: Authorizer
+    links: Links
+    email_of: Callable[[str | None], Awaitable[str]]
+    """Of who sends a token; "" where users are not known by name."""
     annotations: Views
     """What users have annotated over clio's API."""
     reader: Reader
@@ -141,7 +145,7 @@ class Services:
         unclear = [dataset for dataset, is_allowed in decided.items() if is_allowed is None]
         asked = await for_each(lambda d: self.authorizer.ask(token, Action.READ, d), unclear)
         decided.update(zip(unclear, asked, strict=True))
-        return [dataset for dataset, is_allowed in decided.items() if is_allowed]
+        return [self.links.seen(dataset, token) for dataset, is_allowed in decided.items() if is_allowed]
 
     async def kept(self, key: Key, make: Callable[[], Awaitable[Body]]) -> Body:
         """The ready body of this key; where there is none, what ``make`` gives is kept.
@@ -163,7 +167,8 @@ class Services:
         if dataset is not None:
             decided = self.authorizer.decide(token, Action.READ, dataset)
             if decided or (decided is None and await self.authorizer.ask(token, Action.READ, dataset)):
-                return dataset if dataset.state is State.OPEN else await self.catalog.opened(dataset)
+                is_open = dataset.state is State.OPEN
+                return self.links.seen(dataset if is_open else await self.catalog.opened(dataset), token)
         text = f"there is no dataset {'/'.join(name)}"
         if await allowed(self.authorizer, token, Action.ADMINISTRATE, None):
             raise NotFound(text)

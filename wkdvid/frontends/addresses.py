@@ -12,9 +12,11 @@ def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | 
     """The layer in Neuroglancer. None: it cannot show it, as over ``dvid://`` it knows gray of 8 bits and labels alone.
 
     Args:
-        base: Scheme and host that the caller used.
+        base: Scheme and host that the caller used, and the path of a share link.
     """
+    scheme, _, place = base.partition("://")
     unsigned = info.dtype.kind == "u" and info.num_channels == 1
     if not unsigned or (info.category == "color" and info.dtype.itemsize > 1):
         return None
-    return f"dvid://{base}/{dataset.entry.uuid}/{quote(info.name)}"
+    place = place.replace("/", "\\")  # it takes no slash before the UUID; browsers make one of a backslash
+    return f"dvid://{scheme}://{place}/{dataset.entry.uuid}/{quote(info.name)}"

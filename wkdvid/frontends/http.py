@@ -37,6 +37,7 @@ from wkdvid.errors import (
     WkdvidError,
 )
 from wkdvid.frontends.ranges import parse_range
+from wkdvid.frontends.request import SHARED
 
 log = logging.getLogger("wkdvid.api")
 
@@ -45,6 +46,8 @@ OCTETS = "application/octet-stream"
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
+NO_REFERRER = {"Referrer-Policy": "no-referrer"}
+"""Of pages: their address may hold a token."""
 RANGES = {"Accept-Ranges": "bytes", "Access-Control-Expose-Headers": "Content-Range"}
 SEND_WHOLE = 1 << 20
 """From this size on a body is sent apart from its head: together they would be copied."""
@@ -85,11 +88,15 @@ def token_of(request: Request) -> str | None:
 
 
 def sent_token(request: Request) -> str | None:
-    """``?token=``, ``Authorization: Bearer`` or ``X-Auth-Token``, in this order.
+    """A share link's in the path, ``?token=``, ``Authorization: Bearer`` or ``X-Auth-Token``, in this order.
 
-    The query is first because webKnossos's Python package sends a dataset's sharing token there, and the user's own,
-    which may not suffice, in a header.
+    Who follows a link may have a token of their own too, which is not for this. The query is before the headers
+    because webKnossos's Python package sends a dataset's sharing token there, and the user's own, which may not
+    suffice, in a header.
     """
+    link: str | None = getattr(request, "link", None)
+    if link is not None:
+        return link
     if "token=" in request.query_string and (token := request.args.get("token")):
         return str(token)
     headers = request.headers
@@ -129,12 +136,15 @@ def host_of(request: Request) -> str:
 
 
 def base_of(request: Request) -> str:
-    """Scheme and host to give to other programs: ``server.publicUrl``, else as the caller wrote them.
+    """What addresses begin with that are given to other programs: scheme and host, and the share link that the caller
+    came by. They are those of ``server.publicUrl``, else as the caller wrote them.
 
     A server behind a proxy cannot know that its callers use https.
     """
     public: str | None = request.app.ctx.public_url
-    return public or f"{request.scheme}://{host_of(request)}"
+    base = public or f"{request.scheme}://{host_of(request)}"
+    link: str | None = getattr(request, "link", None)
+    return base if link is None else f"{base}{SHARED}{link}"
 
 
 class Reply(HTTPResponse):
@@ -172,6 +182,8 @@ _encoded_head = lru_cache(maxsize=256)(_encode_head)
 def reply(
     body: Body | str, content_type: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HTTPResponse:
+    if content_type == HTML:
+        headers = {**NO_REFERRER, **(headers or {})}
     return Reply(body, status, content_type, {**CORS, **headers} if headers else CORS)
 
 
@@ -276,15 +288,17 @@ class Origins:
             raise Forbidden(f"changes are not accepted from pages of {origin[:200]!r}; see server.corsDomains")
 
 
-async def require_administration(request: Request, token: str | None) -> None:
+async def require_administration(request: Request, token: str | None, dataset: Protected | None = None) -> None:
     """Before anything is changed.
 
+    Args:
+        dataset: Which is to be administrated; None: all of them.
     Raises:
         Unauthorized, Forbidden: the caller may not administrate.
         Forbidden: the request may come from a foreign page.
     """
     authorizer = services_of(request).authorizer
-    await require_administrator(authorizer, token)
+    await require_administrator(authorizer, token, dataset)
     _refuse_foreign(request, token, needless=await allowed(authorizer, None, Action.ADMINISTRATE, None))
 
 

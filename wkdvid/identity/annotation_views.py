@@ -7,13 +7,17 @@ from collections.abc import Sequence
 
 from wkdvid.core.access import Action, Authorizer, Protected, allowed
 from wkdvid.core.annotations import AnnotationStore, Selection, View
+from wkdvid.core.links import is_link
 from wkdvid.core.users import User, Users
 from wkdvid.errors import DatabaseUnavailable, Forbidden, Unauthorized
 from wkdvid.identity.chain import Identities
 
 
 class AnnotationViews:
-    """Users see their own and those of their groups, who administrates sees everybody's, others see none."""
+    """Users see their own and those of their groups, who administrates sees everybody's, others see none.
+
+    By a share link not even that there are some is seen.
+    """
 
     def __init__(self, identities: Identities, authorizer: Authorizer, store: AnnotationStore) -> None:
         self._identities = identities
@@ -23,6 +27,8 @@ class AnnotationViews:
 
     async def of(self, dataset: Protected, token: str | None) -> View | None:
         held = str(dataset.key)
+        if token is not None and is_link(token):
+            return None
         if held not in await self.datasets():
             return None
         return View(self._store, Selection(dataset=held, emails=await self._emails(token)))

@@ -7,9 +7,11 @@ from typing import TypeAlias
 
 from wkdvid.core.access import Action, Authorizer, Protected, allowed
 from wkdvid.core.grants import Names
+from wkdvid.core.links import is_link
 from wkdvid.core.users import DATASET_ADMIN, READ, WRITE, User
 from wkdvid.errors import Forbidden, Unauthorized
 from wkdvid.identity.chain import Identities
+from wkdvid.identity.claims import Identity
 
 NEEDED = {Action.READ: READ, Action.WRITE: WRITE, Action.ADMINISTRATE: DATASET_ADMIN}
 
@@ -48,6 +50,18 @@ class RolesAuthorizer:
             return False
         return may(self._names.holder(user), action, dataset, await self._public())
 
+    async def may_share(self, email: str, dataset: Protected) -> bool:
+        """Whether a user, as stored, may administrate a dataset now.
+
+        Raises:
+            DatabaseUnavailable: that cannot be known now.
+        """
+        try:
+            user = await self._identities.user_of(Identity(email=email))
+        except Forbidden:
+            return False
+        return may(self._names.holder(user), Action.ADMINISTRATE, dataset)
+
 
 def may(user: User, action: Action, dataset: Protected | None, public: Container[str] = ()) -> bool:
     if dataset is None:
@@ -66,7 +80,7 @@ class EitherAuthorizer:
         self._main_server = main_server
 
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
-        if action is not Action.READ:
+        if not _is_for_both(token, action):
             return self._roles.decide(token, action, dataset)
         return self._roles.decide(token, action, dataset) or self._main_server.decide(token, action, dataset) or None
 
@@ -77,4 +91,9 @@ class EitherAuthorizer:
         """
         if await allowed(self._roles, token, action, dataset):
             return True
-        return action is Action.READ and await allowed(self._main_server, token, action, dataset)
+        return _is_for_both(token, action) and await allowed(self._main_server, token, action, dataset)
+
+
+def _is_for_both(token: str | None, action: Action) -> bool:
+    """A share link's token is ours alone."""
+    return action is Action.READ and (token is None or not is_link(token))

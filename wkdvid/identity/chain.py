@@ -12,6 +12,7 @@ from types import MappingProxyType
 import jwt
 from cachebox import LRUCache
 
+from wkdvid.core.links import is_link
 from wkdvid.core.users import ADMIN, User, Users
 from wkdvid.errors import Forbidden, Unauthorized
 from wkdvid.identity.claims import Identity
@@ -108,6 +109,17 @@ class Identities:
         await self.users.add_token(digest, email, label, time.time() + days * DAY_S)
         return token
 
+    async def email(self, token: str | None) -> str:
+        """Of who sends it; "" where that is nobody who is known here.
+
+        Raises:
+            UpstreamUnavailable, DatabaseUnavailable: as ``user``.
+        """
+        try:
+            return (await self.identify(token)).email
+        except Unauthorized:
+            return ""
+
     async def identify(self, token: str | None) -> Identity:
         """
         Raises:
@@ -115,7 +127,7 @@ class Identities:
         """
         if not token:
             return self._without_token()
-        if len(token) > LONGEST_TOKEN:
+        if len(token) > LONGEST_TOKEN or is_link(token):  # which is nobody, not even whoever needs no token
             raise Unauthorized(REFUSED)
         digest = hashlib.sha256(token.encode(errors="surrogateescape"))
         checked: _Checked | None = self._checked.get(digest.digest())

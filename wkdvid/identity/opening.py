@@ -39,7 +39,7 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
     clio, folder, mode = config.clio, config.state_dir, config.access.mode
     token = config.access.admin_token if mode == "token" else None
     local = [ANYONE] if mode == "open" else [ADMINISTRATOR] if token else []
-    secret = clio.secret or lasting_secret(folder / SECRET)
+    secret = own_secret(config)
     verifiers = [OidcVerifier(one, Notice(log, f"keys of {one.issuers[0]} are there again")) for one in clio.providers]
     logins = [_login(one, secret) for one in verifiers if one.provider.client_id]
     identities = Identities(
@@ -51,6 +51,15 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
         tokens={token: ADMINISTRATOR} if token else {},
     )
     return identities, logins[0] if logins else None
+
+
+def own_secret(config: Config) -> str:
+    """What this server signs with: that of the configuration, else one that is made and stays in the data directory.
+
+    Raises:
+        ConfigError: it cannot be read or made.
+    """
+    return config.clio.secret or lasting_secret(config.state_dir / SECRET)
 
 
 def _login(verifier: OidcVerifier, secret: str) -> Login:

@@ -73,6 +73,8 @@ def lasting_secret(path: Path) -> str:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
         try:
             os.link(temporary, path)  # fails where somebody was first, and never shows a half one
         except FileExistsError:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 """Of the newest migration. Kept here, so that a database that is up to date needs no Alembic."""
 
 metadata = MetaData()
@@ -329,3 +329,22 @@ neuron_tags = Table(
     Column("uuid", String(100), nullable=False),
     UniqueConstraint("dataset", "type", "tag", name="neuron_tags_name"),
 )
+
+share_links = Table(
+    "share_links",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("dataset", String(300), nullable=False, index=True),
+    Column("layer", String(128)),
+    Column("made", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("by", String(320), nullable=False),
+)
+"""Times are seconds since 1970. What a link's token is follows from its id, and is stored nowhere."""
+
+share_links_state = Table(
+    "share_links_state",
+    metadata,
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+)
+"""One row, which whoever changes a link locks."""

@@ -14,7 +14,8 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.clio_config import ANY_ORIGIN, ClioConfig
-from wkdvid.core.users import User
+from wkdvid.core.access import Action, allowed
+from wkdvid.core.users import READ, User
 from wkdvid.errors import Forbidden, InvalidRequest, WkdvidError
 from wkdvid.frontends.clio import (
     bridge,
@@ -98,7 +99,7 @@ def _add(bp: Blueprint, prefix: str, routes: Iterable[Route], *, again: bool = F
 async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse | None:
     clio: Clio = request.app.ctx.clio
     token, by_cookie = _token(request)
-    caller = None if route.access is Access.PUBLIC else await clio.identities.user(token)
+    caller = None if route.access is Access.PUBLIC else await _caller(request, route, token, parts.get("dataset"))
     if "path" in parts:  # of such routes Sanic does not decode anything
         parts = {name: unquote(part) for name, part in parts.items()}
     for name, part in parts.items():
@@ -131,6 +132,24 @@ async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse |
     if isinstance(answer.body, bytes | memoryview | bytearray):
         return reply(answer.body, answer.content_type, answer.status, sent)
     return await send_parts(request, answer.body, answer.content_type, None, sent)
+
+
+async def _caller(request: Request, route: Route, token: str | None, dataset: str | None) -> User:
+    """Who sends it. With a share link nobody who has a name, but may read the dataset that all of is shared.
+
+    Raises:
+        Unauthorized, Forbidden, UpstreamUnavailable, DatabaseUnavailable: as ``Identities.user``.
+    """
+    clio, services = request.app.ctx.clio, services_of(request)
+    link = await services.links.look_for(token) if token is not None and route.access is Access.READ else None
+    if link is not None and token is not None and dataset is not None and link.layer is None:
+        await services.catalog.catch_up()
+        shared = services.catalog.by_key.get(link.dataset)
+        is_asked = clio.names.held(dataset) == str(link.dataset)
+        if is_asked and shared is not None and await allowed(services.authorizer, token, Action.READ, shared):
+            return User(email="", datasets={str(link.dataset): (READ,)})
+    user: User = await clio.identities.user(token)
+    return user
 
 
 async def require(call: Call, user: User, access: Access) -> None:

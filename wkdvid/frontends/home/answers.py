@@ -11,6 +11,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.core.access import Action, allowed
+from wkdvid.core.links import is_link
 from wkdvid.errors import Conflict, Forbidden, NotFound, RequestError, Unauthorized, WkdvidError
 from wkdvid.frontends.home.account import ADMINISTRATOR, Account, name_in, sign_in_address
 from wkdvid.frontends.home.pages import render, root_of
@@ -88,6 +89,8 @@ async def account_of(request: Request) -> Account:
         UpstreamUnavailable, DatabaseUnavailable: who it is cannot be known now.
     """
     mode, token = request.app.ctx.access_mode, token_of(request)
+    if token is not None and is_link(token):
+        return Account()
     administrates = await allowed(services_of(request).authorizer, token, Action.ADMINISTRATE, None)
     name = ADMINISTRATOR if administrates else None
     if mode == "clio":

@@ -155,6 +155,8 @@ def _tag(path: str, access: str) -> str:
         return "jobs"
     if path.startswith("/api/entries"):
         return "entries"
+    if path.startswith(("/api/links", "/shared/")):
+        return "share links"
     if path.endswith("/trace") or path.startswith("/triggers/"):
         return "tracing"
     return "DVID" if path.startswith(("/api/", "/interface/")) else "pages"

@@ -26,6 +26,20 @@ _SEARCH = {
     "state": "Only datasets that are `open`, `pending` or `unavailable`",
     "page": "From 1 on",
 }
+_LINKS: Mapping[str, Operation] = {
+    "POST /api/links": Operation(
+        'Share a dataset, or a layer of it, by a link: {"dataset": "ORGANIZATION/DATASET", "layer": ..., "days": 7}',
+        "The link, with its token and its url.",
+        body=JSON,
+    ),
+    "GET /api/links": Operation(
+        "List the links to a dataset, or all", "A list.", query={"dataset": "ORGANIZATION/DATASET; without it all"}
+    ),
+    "DELETE /api/links/{link}": Operation("Revoke a link", "The link."),
+    "GET /shared/{token}": Operation(
+        "What a link shares: below it all reading routes answer by its token", "The page (302).", HTML, success=302
+    ),
+}
 _SECONDS = {"seconds": "1 to 60; 20 if not given"}
 _TRACE: Mapping[str, Operation] = {
     **{f"GET {path}": Operation("The page that records", "A page.", HTML) for path in ("/trace", "/triggers/trace")},
@@ -54,4 +68,5 @@ OWN: Mapping[str, Operation] = {
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
     **_TRACE,
     **_JOBS,
+    **_LINKS,
 }

@@ -1,0 +1,1 @@
+"""Share links: who may administrate a dataset makes, lists and revokes them."""
