@@ -24,6 +24,11 @@ class Account:
     """Whether there are users and roles."""
 
     @property
+    def has_forms(self) -> bool:
+        """Whether what the pages show can be changed on them."""
+        return self.administrates or self.may_sign_out
+
+    @property
     def pages(self) -> tuple[tuple[str, str], ...]:
         """Name and address of what the header leads to besides what everybody sees."""
         if not self.administrates:

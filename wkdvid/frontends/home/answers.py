@@ -22,11 +22,12 @@ log = logging.getLogger("wkdvid.home")
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "Referrer-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""A page's address may hold a token, which no other host is told. With ``no-referrer`` browsers would not say either
-from which page a form is sent."""
+"""A page's address may hold a token."""
+WITH_FORMS = {"Referrer-Policy": "same-origin"}
+"""Otherwise a browser would not say from which page a form is sent. Other hosts are told nothing all the same."""
 WITH_PICTURES = {"Content-Security-Policy": f"{POLICY}; img-src 'self' data:"}
 PRIVATE = {"Cache-Control": "private, no-cache"}
 """What a page shows depends on who asks for it."""
@@ -62,9 +63,9 @@ async def page(
     Raises:
         UpstreamUnavailable, DatabaseUnavailable: who it is cannot be known now.
     """
-    shared = {"account": await account_of(request), "base": base_of(request)}
-    notice = NOTICES.get(request.args.get("done", ""))
-    return html(render(template, request.path, notice=notice, **shared, **values), status, headers)
+    account, notice = await account_of(request), NOTICES.get(request.args.get("done", ""))
+    text = render(template, request.path, account=account, base=base_of(request), notice=notice, **values)
+    return html(text, status, {**(WITH_FORMS if account.has_forms else {}), **(headers or {})})
 
 
 def html(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> HTTPResponse:
@@ -117,7 +118,8 @@ async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, heading = next(HEADINGS[kind] for kind in type(error).__mro__ if kind in HEADINGS)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not error.is_said:
         log.warning("%s: %s", request.path, error)
-    account: Account | None = None
+    account = Account()
     with contextlib.suppress(WkdvidError):
         account = await account_of(request)
-    return html(render("failure.html", request.path, account=account, heading=heading, text=str(error)), status)
+    text = render("failure.html", request.path, account=account, heading=heading, text=str(error))
+    return html(text, status, WITH_FORMS if account.has_forms else None)

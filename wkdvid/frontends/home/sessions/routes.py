@@ -11,7 +11,7 @@ from sanic.response import HTTPResponse
 from wkdvid.core.access import Action, allowed
 from wkdvid.errors import NotFound
 from wkdvid.frontends.home.account import name_in
-from wkdvid.frontends.home.answers import login_of, page, see
+from wkdvid.frontends.home.answers import WITH_FORMS, login_of, page, see
 from wkdvid.frontends.home.forms import Form, read_form
 from wkdvid.frontends.home.sessions.tokens import problem_of, where_next
 from wkdvid.frontends.http import base_of, cookie_header, refuse_unknown_forms, services_of
@@ -75,4 +75,4 @@ def _refuse_foreign(request: Request) -> None:
 async def _page(request: Request, form: Form) -> HTTPResponse:
     mode = request.app.ctx.access_mode
     status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
-    return await page(request, "sign_in.html", status, form=form, mode=mode, login=login_of(request))
+    return await page(request, "sign_in.html", status, WITH_FORMS, form=form, mode=mode, login=login_of(request))
