@@ -186,6 +186,7 @@ def path_of(uri: str, dataset: str) -> str:
         "mag": "mag1" if uri.endswith("/bucket.raw") else "1",
         **{axis: f"{axis}0" for axis in "xyz"},
         "path": "info",
+        "plane": "xy",
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "note",
         "branch": "master",

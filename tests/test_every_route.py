@@ -61,6 +61,7 @@ LAYERS = {
     "/data/datasets/<organization>/<name>/layers/<layer>": "/data/datasets/lab/{name}/layers/layer",
     "/data/datasets/<dataset_id>/layers/<layer>": "/data/datasets/{id}/layers/layer",
 }
+SLICES = "/datasets/<organization>/<name>/layers/<layer>/slices/<plane>"
 CUTOUT = "?x={x}&y=0&z=0&width=32&height=32&depth=32&mag="
 OF_LAYERS: tuple[Case, ...] = (
     *(Case(BY_NAME, "/data/datasets/lab/{name}/layers/layer/data", bucket(mag)) for mag in (1, 2)),
@@ -78,6 +79,10 @@ OF_LAYERS += (
     *(
         Case(f"{route}/thumbnail.jpg", f"{path}/thumbnail.jpg?x={{x}}&y=0&z=0&width=20&height=20&mag=1")
         for route, path in LAYERS.items()
+    ),
+    *(
+        Case(SLICES, f"/datasets/lab/{{name}}/layers/layer/slices/{plane}")
+        for plane in ("zy?at={x}", "zy?at={x}&low=3&high=9")
     ),
     *(
         Case(f"/data/{tree}/<dataset_path>", f"/data/{tree}/{{id}}/layer/1/0.{{c}}.0.0")
@@ -167,7 +172,7 @@ PROXIES = ("/data/datasets/<organization>/<name>/proxy", "/data/datasets/<datase
 ROUTES_WITHOUT_VOXELS = {
     *(
         "/",
-        "/datasets/<organization>/<name>",
+        *(f"/datasets/<organization>/<name>{page}" for page in ("", "/source", "/picture")),
         "/data/datasets",
         "/data/datasets/<organization>/<name>",
         "/data/datasets/<dataset_id>",

@@ -135,6 +135,7 @@ def create_app(config: Config) -> App:
     app.ctx.started = time.time()
     app.ctx.read_only = config.server.rwmode == "readonly"
     app.ctx.access_mode = config.access.mode
+    app.ctx.webknossos_url = config.webknossos.url
     app.ctx.public_url = config.server.public_url
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.session_cookie = COOKIE if config.access.mode == "clio" else SESSION_COOKIE

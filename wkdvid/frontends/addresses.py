@@ -1,15 +1,16 @@
-"""Where other programs find a layer: what they are given to copy."""
+"""Where other programs find a dataset and its layers: what they are given to copy."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset
+from wkdvid.core.entries import DatasetKey
 from wkdvid.core.volume import LayerInfo
 
 
 def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
-    """The layer in Neuroglancer. None: it cannot show it, as over ``dvid://`` it knows gray of 8 bits and labels alone.
+    """The layer in Neuroglancer over ``dvid://``. None: there it knows gray of 8 bits and labels alone.
 
     Args:
         base: Scheme and host that the caller used, and the path of a share link.
@@ -20,3 +21,17 @@ def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | 
         return None
     place = place.replace("/", "\\")  # it takes no slash before the UUID; browsers make one of a backslash
     return f"dvid://{scheme}://{place}/{dataset.entry.uuid}/{quote(info.name)}"
+
+
+def dataset_path(key: DatasetKey) -> str:
+    """``organization/dataset`` as it stands in addresses."""
+    return "/".join(quote(part, safe="") for part in key)
+
+
+def exported_address(dataset: Dataset, layer: str, base: str, tree: str) -> str:
+    """The layer in one of the formats in which every volume is offered.
+
+    Args:
+        tree: ``precomputed``, ``zarr`` or ``zarr2``.
+    """
+    return f"{base}/{tree}/{dataset_path(dataset.key)}/{quote(layer, safe='')}"

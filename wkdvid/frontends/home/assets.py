@@ -18,6 +18,8 @@ ASSETS: Mapping[str, tuple[Path, str]] = {
     "acts.css": (STATIC / "acts.css", CSS),
     "jobs.js": (STATIC / "jobs.js", JAVASCRIPT),
     "icon.svg": (STATIC / "icon.svg", SVG),
+    "slices.js": (STATIC / "slices.js", JAVASCRIPT),
+    "copy.js": (STATIC / "copy.js", JAVASCRIPT),
     "docs.js": (STATIC / "docs.js", JAVASCRIPT),
     "redoc.js": (STATIC / "redoc.js", JAVASCRIPT),
     "swagger-ui.css": (Path(str(swagger_ui_path)) / "swagger-ui.css", CSS),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.geometry import Box, Float3
+from wkdvid.core.layers import Layer
 from wkdvid.core.volume import LayerInfo
+from wkdvid.errors import NotFound
+from wkdvid.frontends.addresses import dataset_path
 
 TIMES = " × "
 STATE_NAMES = {
@@ -85,9 +87,21 @@ def make_card(dataset: Dataset, mode: str) -> Card:
     )
 
 
+def first_layer(dataset: Dataset) -> Layer:
+    """What is shown of a dataset first: an image, if it has one.
+
+    Raises:
+        NotFound: it has no layers.
+    """
+    layers = sorted(dataset.layers.values(), key=lambda layer: layer.info.category != "color")
+    if not layers:
+        raise NotFound(f"dataset {dataset.key} has no layers")
+    return layers[0]
+
+
 def address_of(key: DatasetKey) -> str:
     """Of a dataset's page, relative to the server's root."""
-    return "datasets/" + "/".join(quote(part, safe="") for part in key)
+    return f"datasets/{dataset_path(key)}"
 
 
 def formats_of(dataset: Dataset) -> Sequence[str]:

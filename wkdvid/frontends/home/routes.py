@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse, empty, file, redirect
+from xxhash import xxh3_64_hexdigest
 
+from wkdvid.core.access import Action, allowed
+from wkdvid.core.body_cache import Body
+from wkdvid.core.catalog import Dataset
+from wkdvid.core.layers import Layer
 from wkdvid.core.services import SETTLE_S
-from wkdvid.errors import WkdvidError
-from wkdvid.frontends.home.answers import HEADERS, failed, page
-from wkdvid.frontends.home.assets import ASSETS, caching
-from wkdvid.frontends.home.facts import make_card
+from wkdvid.errors import BackendError, NotFound, UpstreamUnavailable, WkdvidError
+from wkdvid.frontends.home.answers import HEADERS, PRIVATE, failed, page
+from wkdvid.frontends.home.assets import ASSETS, SVG, caching
+from wkdvid.frontends.home.dataset_view import view_of
+from wkdvid.frontends.home.facts import first_layer, make_card
+from wkdvid.frontends.home.histogram import Histogram, histogram_of
 from wkdvid.frontends.home.listing import parse_search, select
+from wkdvid.frontends.home.look import parse_at, parse_look
 from wkdvid.frontends.home.openapi import describe_routes
 from wkdvid.frontends.home.pages import render
-from wkdvid.frontends.http import CORS, HTML, TEXT, json_reply, reply, services_of, token_of
+from wkdvid.frontends.home.slices import (
+    card_picture,
+    cut,
+    find_plane,
+    format_of,
+    middle_of,
+    slice_picture,
+    whole_of,
+)
+from wkdvid.frontends.home.ways_in import ways_in
+from wkdvid.frontends.http import (
+    API_STATUS,
+    CORS,
+    HTML,
+    TEXT,
+    base_of,
+    json_reply,
+    reply,
+    services_of,
+    status_for,
+    token_of,
+)
 
 READING = ("GET", "HEAD")
 API_HEADERS = {
@@ -27,12 +57,20 @@ API_HEADERS = {
 """Swagger UI sets styles within the page and draws its icons from data: URLs."""
 
 
+KEPT_SHORTLY = {"Cache-Control": "private, max-age=300"}
+DATASET = "/datasets/<organization:str>/<name:str>"
+
+
 def blueprint() -> Blueprint:
     bp = Blueprint("home")
     bp.add_route(index, "/", methods=READING, ctx_access="read")
-    bp.add_route(
-        dataset_page, "/datasets/<organization:str>/<name:str>", methods=READING, unquote=True, ctx_access="read"
-    )
+    for handler, path in (
+        (dataset_page, ""),
+        (source_page, "/source"),
+        (picture, "/picture"),
+        (plane_picture, "/layers/<layer:str>/slices/<plane:str>"),
+    ):
+        bp.add_route(handler, DATASET + path, methods=READING, unquote=True, ctx_access="read")
     bp.add_route(partial(docs, "docs.js"), "/docs", methods=READING, name="docs", ctx_access="public")
     bp.add_route(partial(docs, "redoc.js"), "/redoc", methods=READING, name="redoc", ctx_access="public")
     bp.add_route(description, "/openapi.json", methods=READING, ctx_access="public")
@@ -51,8 +89,74 @@ async def index(request: Request) -> HTTPResponse:
 
 
 async def dataset_page(request: Request, organization: str, name: str) -> HTTPResponse:
-    dataset = await services_of(request).dataset((organization, name), token_of(request))
-    return await page(request, "dataset.html", card=make_card(dataset, request.app.ctx.access_mode))
+    services, look = services_of(request), parse_look(request.args)
+    try:
+        dataset = await _dataset(request, organization, name)
+    except UpstreamUnavailable:
+        return await _closed_page(request, organization, name)
+    layer = dataset.layer(look.layer) if look.layer is not None else first_layer(dataset)
+    values: Histogram | BackendError | None
+    try:
+        values = await histogram_of(services, layer)
+    except BackendError as error:
+        values = error
+    ways = ways_in(dataset, layer, middle_of(whole_of(layer)), base_of(request), request.app.ctx.webknossos_url)
+    view = view_of(dataset, layer, look, values, ways)
+    return await page(request, "dataset.html", card=make_card(dataset, request.app.ctx.access_mode), view=view)
+
+
+async def _closed_page(request: Request, organization: str, name: str) -> HTTPResponse:
+    """A dataset whose source cannot be read now: administrators may edit and remove it all the same.
+
+    Raises:
+        NotFound: the caller may not know of it.
+        UpstreamUnavailable: nobody knows whether they may.
+    """
+    services = services_of(request)
+    dataset = services.catalog.find((organization, name))
+    if not await allowed(services.authorizer, token_of(request), Action.READ, dataset):
+        raise NotFound(f"there is no dataset {organization}/{name}")
+    return await page(request, "closed.html", 503, card=make_card(dataset, request.app.ctx.access_mode))
+
+
+async def source_page(request: Request, organization: str, name: str) -> HTTPResponse:
+    """What an inspection finds at the sources of a dataset."""
+    dataset = await _dataset(request, organization, name)
+    found = await services_of(request).inspect({"backend": dataset.entry.backend, **dataset.entry.options})
+    return await page(request, "source.html", card=make_card(dataset, request.app.ctx.access_mode), found=found)
+
+
+async def _dataset(request: Request, organization: str, name: str) -> Dataset:
+    return await services_of(request).dataset((organization, name), token_of(request))
+
+
+async def picture(request: Request, organization: str, name: str) -> HTTPResponse:
+    layer = first_layer(await _dataset(request, organization, name))
+    return await _picture(request, layer, card_picture(services_of(request), layer))
+
+
+async def plane_picture(request: Request, organization: str, name: str, layer: str, plane: str) -> HTTPResponse:
+    wanted, look, services = find_plane(plane), parse_look(request.args), services_of(request)
+    found = (await _dataset(request, organization, name)).layer(layer)
+    at = parse_at(request.args, middle_of(whole_of(found))[wanted.across])
+    made = slice_picture(services, found, cut(found, wanted, at), look.tone)
+    return await _picture(request, found, made)
+
+
+async def _picture(request: Request, layer: Layer, made: Awaitable[Body]) -> HTTPResponse:
+    """A picture that browsers keep; of what cannot be read, one that says so."""
+    try:
+        body = await made
+    except BackendError as error:
+        status = status_for(error, API_STATUS)
+        return HTTPResponse(
+            render("unreadable.svg", request.path, text=str(error)), status, {**HEADERS, **PRIVATE}, SVG
+        )
+    tag = f'"{xxh3_64_hexdigest(body)}"'
+    headers = {**HEADERS, **KEPT_SHORTLY, "ETag": tag}
+    if tag in request.headers.get("if-none-match", ""):
+        return HTTPResponse(None, 304, headers)
+    return HTTPResponse(bytes(body), 200, headers, format_of(layer).media_type)
 
 
 async def docs(script: str, request: Request) -> HTTPResponse:

@@ -40,6 +40,9 @@ _LINKS: Mapping[str, Operation] = {
         "What a link shares: below it all reading routes answer by its token", "The page (302).", HTML, success=302
     ),
 }
+_DATASET = "/datasets/{organization}/{name}"
+_POSITION = dict.fromkeys("xyz", "Position, in voxels of mag 1; the middle if not given")
+_CONTRAST = {"low": "The value that is shown black", "high": "The value that is shown white"}
 _SECONDS = {"seconds": "1 to 60; 20 if not given"}
 _TRACE: Mapping[str, Operation] = {
     **{f"GET {path}": Operation("The page that records", "A page.", HTML) for path in ("/trace", "/triggers/trace")},
@@ -49,7 +52,20 @@ _TRACE: Mapping[str, Operation] = {
 }
 OWN: Mapping[str, Operation] = {
     "GET /": Operation("The page that lists the datasets", "A page.", HTML, _SEARCH),
-    "GET /datasets/{organization}/{name}": Operation("The page of a dataset", "A page.", HTML),
+    f"GET {_DATASET}": Operation(
+        "The page of a dataset: slices, histogram, levels, ways in",
+        "A page.",
+        HTML,
+        {**_POSITION, "layer": "Its name; the first image if not given", **_CONTRAST},
+    ),
+    f"GET {_DATASET}/source": Operation("What an inspection finds at the sources of a dataset", "A page.", HTML),
+    f"GET {_DATASET}/picture": Operation("A picture of the middle of a dataset", "JPEG or PNG.", "image/*"),
+    f"GET {_DATASET}/layers/{{layer}}/slices/{{plane}}": Operation(
+        "A slice of a layer, at the finest scale at which 512 pixels are enough for it",
+        "JPEG, of segments PNG.",
+        "image/*",
+        {"at": "Position along the third axis, in voxels of mag 1; the middle if not given", **_CONTRAST},
+    ),
     "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
     "GET /redoc": Operation("This description, to read", "A page.", HTML),
     "GET /openapi.json": Operation("This description", "OpenAPI 3.0."),

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 PARAMETERS: Mapping[str, str] = {
     "organization": "the dataset's organization",
-    "name": "of the dataset (below /data), the data instance (below /api/node), the file (below /assets), or what a"
-    " transfer has made (below /cache)",
+    "name": "of the dataset (below /data and /datasets), the data instance (below /api/node), the file (below /assets),"
+    " or what a transfer has made (below /cache)",
     "dataset_id": "24 hex digits; GET /data/datasets lists them",
     "layer": "name of the layer",
     "uuid": "of the dataset, or a unique beginning of it; GET /data/datasets lists them",
@@ -25,6 +25,7 @@ PARAMETERS: Mapping[str, str] = {
     "coordinate": "x_y_z in voxels",
     "path": "of the file below the mag's folder, such as zarr.json; of what is not there anything",
     "dataset_path": "dataset_id/layer/mag/chunk, or what is above it: .zattrs, zarr.json...",
+    "plane": "xy, zy or xz",
     "mag": "4, or 4-4-2; of a cube mag4, or mag4-4-2",
     **{axis: f"{axis} and a number: which cube it is along {axis}" for axis in "xyz"},
     "format": "of a slice: png, jpg, jpg:QUALITY, tif, bmp",
