@@ -38,6 +38,8 @@ NOTICES = {
     "removed": "Removed. The voxels stay where they are.",
     "started": "The job is queued.",
     "cancelled": "Cancelled.",
+    "made": "The link is made.",
+    "link-revoked": "The link is revoked.",
     "revoked": "No token that was made until now counts any more.",
 }
 """By what the page before has done."""

@@ -102,7 +102,12 @@ async def dataset_page(request: Request, organization: str, name: str) -> HTTPRe
         values = error
     ways = ways_in(dataset, layer, middle_of(whole_of(layer)), base_of(request), request.app.ctx.webknossos_url)
     view = view_of(dataset, layer, look, values, ways)
-    return await page(request, "dataset.html", card=make_card(dataset, request.app.ctx.access_mode), view=view)
+    card, acts = make_card(dataset, request.app.ctx.access_mode), await _administrates(request, dataset)
+    return await page(request, "dataset.html", card=card, view=view, administrates=acts)
+
+
+async def _administrates(request: Request, dataset: Dataset) -> bool:
+    return await allowed(services_of(request).authorizer, token_of(request), Action.ADMINISTRATE, dataset)
 
 
 async def _closed_page(request: Request, organization: str, name: str) -> HTTPResponse:
@@ -116,7 +121,8 @@ async def _closed_page(request: Request, organization: str, name: str) -> HTTPRe
     dataset = services.catalog.find((organization, name))
     if not await allowed(services.authorizer, token_of(request), Action.READ, dataset):
         raise NotFound(f"there is no dataset {organization}/{name}")
-    return await page(request, "closed.html", 503, card=make_card(dataset, request.app.ctx.access_mode))
+    card, acts = make_card(dataset, request.app.ctx.access_mode), await _administrates(request, dataset)
+    return await page(request, "closed.html", 503, None, card=card, administrates=acts)
 
 
 async def source_page(request: Request, organization: str, name: str) -> HTTPResponse:

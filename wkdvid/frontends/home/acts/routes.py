@@ -17,6 +17,7 @@ from wkdvid.frontends.home.answers import WITH_PICTURES, failed, page, see
 from wkdvid.frontends.home.facts import address_of
 from wkdvid.frontends.home.forms import Form, read_form
 from wkdvid.frontends.home.jobs import routes as jobs
+from wkdvid.frontends.home.links import routes as links
 from wkdvid.frontends.home.people import routes as people
 from wkdvid.frontends.home.sessions import routes as sessions
 from wkdvid.frontends.http import require_administration, services_of, token_of
@@ -36,6 +37,7 @@ def blueprint() -> Blueprint:
     _add(bp, f"{DATASET}/remove", remove, ("POST",))
     sessions.add_routes(bp)
     jobs.add_routes(bp)
+    links.add_routes(bp)
     people.add_routes(bp)
     bp.exception(WkdvidError)(failed)
     return bp
