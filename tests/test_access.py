@@ -187,6 +187,7 @@ def path_of(uri: str, dataset: str) -> str:
         **{axis: f"{axis}0" for axis in "xyz"},
         "path": "info",
         "plane": "xy",
+        "document": ".zgroup" if uri.startswith("/zarr2/") else "zarr.json",
         "endpoint": "raw" if "<part0" in uri else "info",
         "action": "note",
         "branch": "master",

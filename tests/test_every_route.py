@@ -46,7 +46,8 @@ class Case:
     """As the router has it, or an endpoint of DVID's instances."""
     path: str
     """``{name}``: of the layer. ``{uuid}``, ``{id}``: of the dataset. ``{x}``: of the chunk's first voxel, ``{x2}`` in
-    scale 1. ``{b}``: of its block of 64 voxels a side, ``{b2}`` in scale 1. ``{c}``: of its cube of 32."""
+    scale 1; ``{x1}``: behind its last. ``{b}``: of its block of 64 voxels a side, ``{b2}`` in scale 1. ``{c}``: of its
+    cube of 32."""
     body: str = ""
     """JSON, sent with it; ``"X"`` stands for ``{x}``."""
 
@@ -88,6 +89,9 @@ OF_LAYERS += (
         Case(f"/data/{tree}/<dataset_path>", f"/data/{tree}/{{id}}/layer/1/0.{{c}}.0.0")
         for tree in ("zarr", "zarr3_experimental")
     ),
+    Case("/precomputed/<organization>/<name>/<layer>/<path>", "/precomputed/lab/{name}/layer/1/{x}-{x1}_0-64_0-64"),
+    Case("/zarr/<organization>/<name>/<layer>/<path>", "/zarr/lab/{name}/layer/1/c/0/0/{b}"),
+    Case("/zarr2/<organization>/<name>/<layer>/<path>", "/zarr2/lab/{name}/layer/1/0/0/{b}"),
 )
 CUBE = json.dumps(
     {"position": ["X", 0, 0], "mag": [1] * 3, "cubeSize": [33] * 3, "segmentId": 5, "voxelSizeFactorInUnit": [1] * 3}
@@ -190,6 +194,7 @@ ROUTES_WITHOUT_VOXELS = {
     *(f"{proxy}/layers/<layer>/mags/<mag>/<path>" for proxy in PROXIES),
     *(f"{proxy}/layers/<layer>/attachments/<path>" for proxy in PROXIES),
     *(f"{route}/{path}" for route in LAYERS for path in LACKING),
+    *(f"/{tree}/<organization>/<name>/<document>" for tree in ("zarr", "zarr2")),
     *("/api/repo/<uuid>/branch-versions/<branch>", "/api/node/<uuid>/<action>", "/api/config/datasets"),
 }
 """Nor those that choose the voxels themselves, and those that hand on files as they are."""
@@ -278,7 +283,7 @@ class Asker:
         number = [(s, k) for s in SOURCES for k in KINDS].index((source, self.kind))
         name, x = f"{source}_{self.kind}", SIDE * chunk
         names = {"name": name, "uuid": f"abcd{number:02}", "id": f"{number:024}"}
-        path = case.path.format(**names, x=x, x2=x // 2, b=chunk, b2=chunk // 2, c=x // 32)
+        path = case.path.format(**names, x=x, x1=x + SIDE, x2=x // 2, b=chunk, b2=chunk // 2, c=x // 32)
         body = case.body.replace('"X"', str(x))
         is_post = body and case.route != "labels"
         return self.server.post(path, data=body) if is_post else self.server.get(path, data=body)

@@ -62,6 +62,7 @@ from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
 from wkdvid.frontends.entries import routes as entries
+from wkdvid.frontends.export import routes as export
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.home.acts import routes as acts
 from wkdvid.frontends.http import SESSION_COOKIE, TEXT, json_reply, known_origins, reply, request_id
@@ -151,6 +152,7 @@ def create_app(config: Config) -> App:
         jobs.blueprint(),
         entries.blueprint(),
         links.blueprint(),
+        export.blueprint(),
         home.blueprint(),
         acts.blueprint(),
         trace.blueprint(),

@@ -144,7 +144,7 @@ def test_what_is_copied_leads_to_the_voxels(server: Server, arrays: dict[str, Vo
     lines = ways(server)
     assert server.get(lines["DVID"].removeprefix(server.base)).json()["Base"]["Name"] == "image"
     known: dict[str, Any] = {}
-    exec(lines["Python"], known)  # what a user would run
+    exec(lines["Python client"], known)  # what a user would run
     x, y, z = (a + n // 2 for a, n in zip(OFFSET, arrays["image"].shape, strict=True))
     start = [n // 2 for n in arrays["image"].shape]
     inside = arrays["image"][start[0] :, start[1] :, start[2] :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ QUALITY = 80
 """DVID's default."""
 _LARGEST_SIDE = 65500
 """libjpeg's limit in pixels; DVID's is 65535."""
+COLORS: Mapping[int, Sequence[str]] = {1: ("Gray",), 3: ("YCbCr", "RGB")}
+"""As libjpeg-turbo calls those of images of so many components."""
 _END = b"\xff\xd9"
 """The marker that an image ends with (ITU T.81, B.1.1.3)."""
 
@@ -57,16 +60,16 @@ def decode_block(data: Buffer, shape: Vec3) -> NDArray[np.uint8]:
     return pixels.reshape(shape[::-1]).T
 
 
-def is_block(data: bytes, shape: Vec3) -> bool:
-    """Whether the bytes begin as a gray image of as many pixels as voxels, and end as one; no more is looked at."""
+def is_block(data: bytes, shape: Vec3, channels: int = 1) -> bool:
+    """Whether the bytes begin as an image of as many pixels as voxels, and end as one; no more is looked at."""
     try:
-        _check_header(data, shape)
+        _check_header(data, shape, COLORS[channels])
     except (CorruptChunk, ValueError):
         return False
     return data.endswith(_END)
 
 
-def _check_header(data: Buffer, shape: Vec3) -> None:
+def _check_header(data: Buffer, shape: Vec3, expected: Sequence[str] = COLORS[1]) -> None:
     height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
-    if (colors, int(height) * int(width)) != ("Gray", volume_of(shape)):
-        raise CorruptChunk(f"jpeg: {colors} of {width} x {height} pixels, expected Gray of {volume_of(shape)}")
+    if colors not in expected or int(height) * int(width) != volume_of(shape):
+        raise CorruptChunk(f"jpeg: {colors} of {width} x {height} pixels, expected {expected[0]} of {volume_of(shape)}")

@@ -1,9 +1,10 @@
-"""Neuroglancer's ``compressed_segmentation`` of one channel of uint64 labels, in blocks of 8 x 8 x 8.
+"""Neuroglancer's ``compressed_segmentation`` of one channel of labels, in blocks of 8 x 8 x 8.
 
 Format: https://github.com/google/neuroglancer/tree/master/src/sliceview/compressed_segmentation. All words are uint32,
 little-endian. After one word that says where the channel begins come two words a block, {table offset (24 bits), width
 (8 bits)} and {values offset}, then values (512 of ``width`` bits, from the lowest bit of a word up) and tables of
-uint64 labels. Offsets count words from the beginning of the channel; blocks with equal tables may share one.
+labels (uint32 or uint64; decoded here are uint64 alone). Offsets count words from the beginning of the channel; blocks
+with equal tables may share one.
 
 The PyPI package encodes and decodes. Its decoder follows any offset, out of the buffer and into a crash, so all offsets
 and values are checked before.
@@ -50,7 +51,7 @@ class Blocks:
         return low.astype(np.uint64) | (high.astype(np.uint64) << np.uint64(32))
 
 
-def encode(labels: Labels) -> bytes:
+def encode(labels: Labels | NDArray[np.uint32]) -> bytes:
     """Encode an array (x, y, z) of any size; Fortran order and writable is the fast case, as the package needs both.
 
     Raises:
@@ -58,7 +59,7 @@ def encode(labels: Labels) -> bytes:
     """
     try:
         encoded: bytes = compressed_segmentation.compress(
-            np.require(labels, np.uint64, ("F", "W")), block_size=(SIDE, SIDE, SIDE), order="F"
+            np.require(labels, labels.dtype, ("F", "W")), block_size=(SIDE, SIDE, SIDE), order="F"
         )
     except OverflowError:
         raise UnsupportedRequest(

@@ -56,6 +56,10 @@ class JoinedVolume:
     def has_skeletons(self) -> bool:
         return self._segments is not None and self._segments.has_skeletons
 
+    @property
+    def has_properties(self) -> bool:
+        return self._segments is not None and self._segments.has_properties
+
     async def meshes(self) -> Meshes | None:
         return await self._segments.meshes() if self._segments is not None else None
 

@@ -1,4 +1,4 @@
-"""Looking at a layer in a few places to learn what it holds: histograms, and a place where there is data.
+"""Looking at a layer in a few places to learn what it holds: histograms, windows, and a place where there is data.
 
 The places are the buckets on the inner points of a lattice that cuts the layer's box into 2, 4... parts along each axis
 (webknossos.md A.4 and B.7).
@@ -7,6 +7,7 @@ The places are the buckets on the inner points of a lattice that cuts the layer'
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -24,6 +25,8 @@ BINS = 256
 OF_HISTOGRAM = (2, 4)
 """Parts that the box is cut into along each axis."""
 OF_SEARCH = (2, 4, 8, 16)
+SHOWN = (0.005, 0.995)
+"""The shares of voxels below which a window begins and ends."""
 AT_A_TIME = 32
 """Buckets read before it is seen whether they suffice."""
 
@@ -90,11 +93,18 @@ async def sampled_voxels(services: Services, layer: Layer) -> Array:
     Raises:
         BackendError: a place cannot be read.
     """
-    found: list[Array] = []
-    async for _, array in _samples(services, layer, layer.scales[layer.info.levels[0].mag], OF_HISTOGRAM):
-        if isinstance(array, BackendError):
+    return await _voxels(services, layer)
+
+
+async def _voxels(services: Services, layer: Layer, *, failing: bool = True) -> Array:
+    """As ``sampled_voxels``; what cannot be read is left out where it need not fail."""
+    info = layer.info
+    found = [np.zeros((info.num_channels, 0), info.dtype)]
+    async for _, array in _samples(services, layer, layer.scales[info.levels[0].mag], OF_HISTOGRAM):
+        if not isinstance(array, BackendError):
+            found.append(array[:, array.any(axis=0)])
+        elif failing:
             raise array
-        found.append(array[:, array.any(axis=0)])
     return np.concatenate(found, axis=1)
 
 
@@ -128,3 +138,31 @@ def _of_floats(values: Array) -> dict[str, Any]:
 def _histogram(bins: Array, low: float, high: float) -> dict[str, Any]:
     counts = np.bincount(bins.astype(np.uint8), minlength=BINS)
     return {"elementCounts": counts.tolist(), "numberOfElements": int(bins.size), "min": low, "max": high}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Values of one channel: what there can be, and the part of it that shows most of what there is."""
+
+    least: float
+    most: float
+    start: float
+    end: float
+
+
+async def display_windows(services: Services, layer: Layer) -> Sequence[Window]:
+    """One for each channel, from the voxels of ``sampled_voxels``; those that cannot be read do not count."""
+    voxels = await _voxels(services, layer, failing=False)
+    return await services.apart(lambda: [_window(channel) for channel in voxels])
+
+
+def _window(values: Array) -> Window:
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+        least, most = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+        most = most if least < most else least + 1.0
+    else:
+        limits = np.iinfo(values.dtype)
+        least, most = float(limits.min), float(limits.max)
+    start, end = np.quantile(values, SHOWN, method="nearest").astype(float).tolist() if values.size else (least, most)
+    return Window(least, most, start, end) if start < end else Window(least, most, least, most)

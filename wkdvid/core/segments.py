@@ -117,11 +117,14 @@ class Skeletons(Protocol):
 class StoresSegments(Protocol):
     @property
     def has_meshes(self) -> bool:
-        """Whether the source says that it has some. No I/O, as for ``has_skeletons``."""
+        """Whether the source says that it has some. No I/O, as for those that follow."""
         ...
 
     @property
     def has_skeletons(self) -> bool: ...
+
+    @property
+    def has_properties(self) -> bool: ...
 
     async def skeletons(self) -> Skeletons | None:
         """None: the source has none.

@@ -31,6 +31,8 @@ class LevelInfo:
     """A corner of the chunk grid, in voxels of this level."""
     encoding: str
     """How a chunk's bytes are stored, in the format's own words: ``raw``, ``jpeg``, ``zstd``..."""
+    label_block: Vec3 | None = None
+    """Of ``compressed_segmentation``: the blocks that labels are packed in, in voxels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.volume import LayerInfo
+from wkdvid.export.precomputed import can_hold
 
 
 def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
@@ -23,15 +24,21 @@ def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | 
     return f"dvid://{scheme}://{place}/{dataset.entry.uuid}/{quote(info.name)}"
 
 
+def precomputed_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
+    """The layer as a precomputed volume. None: the format has no such voxels."""
+    return f"{base}/precomputed/{dataset_path(dataset.key)}/{quote(info.name)}" if can_hold(info) else None
+
+
+def zarr_address(dataset: Dataset, info: LayerInfo, base: str) -> str:
+    """The layer as OME-Zarr 0.5."""
+    return f"{base}/zarr/{dataset_path(dataset.key)}/{quote(info.name)}"
+
+
+def zarr2_address(dataset: Dataset, info: LayerInfo, base: str) -> str:
+    """The layer as OME-Zarr 0.4."""
+    return f"{base}/zarr2/{dataset_path(dataset.key)}/{quote(info.name)}"
+
+
 def dataset_path(key: DatasetKey) -> str:
     """``organization/dataset`` as it stands in addresses."""
-    return "/".join(quote(part, safe="") for part in key)
-
-
-def exported_address(dataset: Dataset, layer: str, base: str, tree: str) -> str:
-    """The layer in one of the formats in which every volume is offered.
-
-    Args:
-        tree: ``precomputed``, ``zarr`` or ``zarr2``.
-    """
-    return f"{base}/{tree}/{dataset_path(dataset.key)}/{quote(layer, safe='')}"
+    return "/".join(map(quote, key))

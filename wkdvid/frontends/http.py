@@ -200,16 +200,22 @@ async def send_bytes(
     return await send_parts(request, _one(body), content_type, len(body), headers, status)
 
 
-async def send_object(request: Request, body: Body, content_type: str) -> HTTPResponse | None:
-    """As ``send_bytes``, or the part that the request's Range names."""
+async def send_object(
+    request: Request, body: Body, content_type: str, headers: Mapping[str, str] = RANGES
+) -> HTTPResponse | None:
+    """As ``send_bytes``, or the part that the request's Range names.
+
+    Args:
+        headers: Of the object: ``RANGES``, perhaps with more.
+    """
     asked = parse_range(request.headers.get("range"))
-    if asked is None:
-        return await send_bytes(request, body, content_type, RANGES)
+    if asked is None or request.headers.get("if-range") not in (None, headers.get("ETag")):
+        return await send_bytes(request, body, content_type, headers)
     part = asked.of(len(body))
     if part is None:
-        return reply("", content_type, 416, {**RANGES, "Content-Range": f"bytes */{len(body)}"})
+        return reply("", content_type, 416, {**headers, "Content-Range": f"bytes */{len(body)}"})
     told = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
-    return reply(body[part.start : part.stop], content_type, 206, {**RANGES, "Content-Range": told})
+    return reply(body[part.start : part.stop], content_type, 206, {**headers, "Content-Range": told})
 
 
 async def _one(body: Body) -> AsyncIterable[Body]:

@@ -15,6 +15,7 @@ from wkdvid.errors import InvalidRequest
 
 READABLE = frozenset({"raw", "jpeg", "png", "compressed_segmentation"})
 """Encodings that TensorStore decodes."""
+LABEL_BLOCK = "compressed_segmentation_block_size"
 DATA_TYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32"})
 
 
@@ -51,6 +52,8 @@ class ScaleMetadata:
     """From ``voxel_offset`` and ``size``, in voxels of the scale."""
     chunk_size: Vec3
     encoding: str
+    label_block: Vec3 | None
+    """As ``LevelInfo`` has it."""
     sharding: Mapping[str, Any] | None
 
 
@@ -153,8 +156,15 @@ def _scale(scale: Mapping[str, Any], index: int | None, what: str) -> ScaleMetad
         ),
         chunk_size=_sizes(chunk_sizes[0], f"{what}.chunk_sizes[0]"),
         encoding=scale["encoding"],
+        label_block=_label_block(scale, what),
         sharding=_sharding(scale.get("sharding"), f"{what}.sharding"),
     )
+
+
+def _label_block(scale: Mapping[str, Any], what: str) -> Vec3 | None:
+    if scale["encoding"] != "compressed_segmentation":
+        return None
+    return _sizes(scale.get(LABEL_BLOCK), f"{what}.{LABEL_BLOCK}")
 
 
 def _sharding(value: object, what: str) -> Mapping[str, Any] | None:

@@ -33,6 +33,7 @@ class StoredSegments:
         self._stretch: Float3 = (x, y, z)
         self.has_meshes = info.mesh is not None
         self.has_skeletons = info.skeletons is not None
+        self.has_properties = info.segment_properties is not None
         self._meshes: Meshes | None = None
         self._skeletons: Skeletons | None = None
 

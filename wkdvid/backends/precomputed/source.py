@@ -75,9 +75,8 @@ async def open_source(entry: LayerEntry, opener: Opener, source: Source) -> Sequ
 
     def make(stores: Sequence[ts.TensorStore], name: str) -> Volume:
         layer = _layer_info(entry, info, levels, stores[0], name, source.name)
-        if info.num_channels > 1:
-            whole = plain and layer.num_channels == info.num_channels
-            return TensorStoreVolume(layer, stores, source.name, opener.deadline_s, files if whole else ())
+        if layer.num_channels < info.num_channels:
+            return TensorStoreVolume(layer, stores, source.name, opener.deadline_s)
         segments = StoredSegments(opener, source, info, layer.voxel_size_nm)
         return PrecomputedVolume(
             layer, stores, source.name, opener.deadline_s, scales, files if plain else (), segments
@@ -155,6 +154,7 @@ def _levels(info: Info, what: str) -> tuple[LevelInfo, ...]:
             chunk_shape=scale.chunk_size,
             chunk_origin=scale.extent.start,
             encoding=scale.encoding,
+            label_block=scale.label_block,
         )
         for mag, scale in zip(mags, info.scales, strict=True)
     )
@@ -176,7 +176,7 @@ def _layer_info(
 
 
 class PrecomputedVolume(TensorStoreVolume):
-    """A volume of one channel, whose stored chunks can be handed on, and what is stored of its segments."""
+    """A volume with all its channels, whose stored chunks can be handed on, and what is stored of its segments."""
 
     def __init__(
         self,
@@ -191,6 +191,7 @@ class PrecomputedVolume(TensorStoreVolume):
         super().__init__(info, stores, what, deadline_s, files)
         self.has_meshes = segments.has_meshes
         self.has_skeletons = segments.has_skeletons
+        self.has_properties = segments.has_properties
         self.meshes = segments.meshes
         self.skeletons = segments.skeletons
         self.segment_properties = segments.properties

@@ -19,6 +19,7 @@ ASSETS: Mapping[str, tuple[Path, str]] = {
     "jobs.js": (STATIC / "jobs.js", JAVASCRIPT),
     "icon.svg": (STATIC / "icon.svg", SVG),
     "slices.js": (STATIC / "slices.js", JAVASCRIPT),
+    "viewer.js": (STATIC / "viewer.js", JAVASCRIPT),
     "copy.js": (STATIC / "copy.js", JAVASCRIPT),
     "docs.js": (STATIC / "docs.js", JAVASCRIPT),
     "redoc.js": (STATIC / "redoc.js", JAVASCRIPT),

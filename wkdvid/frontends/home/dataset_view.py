@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wkdvid.core.catalog import Dataset
+from wkdvid.core.geometry import Box
 from wkdvid.core.layers import Layer
 from wkdvid.core.pictures import Tone
 from wkdvid.errors import BackendError
-from wkdvid.frontends.home.facts import kind_of
+from wkdvid.frontends.home.facts import kind_of, whole_extent
 from wkdvid.frontends.home.histogram import BINS, HEIGHT, Histogram, outlines, place_of, tone_of
 from wkdvid.frontends.home.levels import LevelRow, computed_mags, level_rows
 from wkdvid.frontends.home.look import Look, place, query_of
+from wkdvid.frontends.home.neuroglancer import demo_link, viewer_address
 from wkdvid.frontends.home.planes import PlaneView, planes
 from wkdvid.frontends.home.slices import AXES, whole_of
 from wkdvid.frontends.home.ways_in import WayIn
@@ -62,15 +64,24 @@ class DatasetView:
     """Why there is none."""
     levels: Sequence[LevelRow]
     computed: str
+    viewer: str | None
+    """Its address, relative to the server's root; None: it can show no layer."""
+    viewer_over_dvid: str | None
     ways: Sequence[WayIn]
 
 
 def view_of(
-    dataset: Dataset, layer: Layer, look: Look, values: Histogram | BackendError | None, ways: Sequence[WayIn]
+    dataset: Dataset,
+    layer: Layer,
+    look: Look,
+    values: Histogram | BackendError | None,
+    ways: Sequence[WayIn],
+    base: str,
 ) -> DatasetView:
     """
     Args:
         values: Of the layer; None: not yet known; or why they cannot be.
+        base: Where the caller found us.
     """
     info, position, whole = layer.info, place(layer, look), whole_of(layer)
     histogram = values if isinstance(values, Histogram) else None
@@ -90,8 +101,23 @@ def view_of(
         no_plot=str(values) if isinstance(values, BackendError) else NOT_YET,
         levels=level_rows(layer),
         computed=computed_mags(layer),
-        ways=ways,
+        viewer=_viewer(dataset, base, {info.name: tone}, over_dvid=False),
+        viewer_over_dvid=_viewer(dataset, base, {info.name: tone}, over_dvid=True),
+        ways=[*ways, *_demo(dataset, base, {info.name: tone})],
     )
+
+
+def _viewer(dataset: Dataset, base: str, tones: Mapping[str, Tone], *, over_dvid: bool) -> str | None:
+    return viewer_address(dataset, _whole(dataset), base, tones, over_dvid=over_dvid)
+
+
+def _demo(dataset: Dataset, base: str, tones: Mapping[str, Tone]) -> Sequence[WayIn]:
+    link = demo_link(dataset, _whole(dataset), base, tones)
+    return [WayIn("Neuroglancer elsewhere", link, "where this server is seen from outside by https")] if link else []
+
+
+def _whole(dataset: Dataset) -> Box:
+    return whole_extent(layer.info for layer in dataset.layers.values())
 
 
 def _filled(chosen: Tone, otherwise: Tone) -> Tone:

@@ -16,7 +16,8 @@ from wkdvid.frontends.home.operations.parameters import PARAMETERS
 OPENAPI = "3.0.3"
 """The newest that the bundled Swagger UI shows."""
 DESCRIPTION = """\
-Volumes over two protocols: as a webKnossos datastore (also under `/data/v10` to `/data/v16`), and as DVID; and users,
+Volumes over two protocols: as a webKnossos datastore (also under `/data/v10` to `/data/v16`), and as DVID; and as files
+in Neuroglancer's precomputed format and OME-Zarr, for programs that read those (`/precomputed`, `/zarr`); and users,
 datasets and annotations as clio-store has them: below `/v2` (also `/v3` and `/test`), and as its older description has
 them below `/` (also `/v1` and `/clio_toplevel`). Vectors are x, y, z. An error says what was wrong, where, and what is
 allowed."""
@@ -151,6 +152,8 @@ def _tag(path: str, access: str) -> str:
         return "inspection"
     if path.startswith(("/data/", "/api/{backend}/")) or path == "/api/buildinfo":
         return "webKnossos"
+    if path.startswith(("/precomputed/", "/zarr/", "/zarr2/")):
+        return "export"
     if path.startswith("/api/jobs"):
         return "jobs"
     if path.startswith("/api/entries"):

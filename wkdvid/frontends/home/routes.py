@@ -15,14 +15,15 @@ from wkdvid.core.body_cache import Body
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.layers import Layer
 from wkdvid.core.services import SETTLE_S
-from wkdvid.errors import BackendError, NotFound, UpstreamUnavailable, WkdvidError
+from wkdvid.errors import BackendError, NotFound, UnsupportedRequest, UpstreamUnavailable, WkdvidError
 from wkdvid.frontends.home.answers import HEADERS, PRIVATE, failed, page
-from wkdvid.frontends.home.assets import ASSETS, SVG, caching
+from wkdvid.frontends.home.assets import ASSETS, KEPT, SVG, caching
 from wkdvid.frontends.home.dataset_view import view_of
 from wkdvid.frontends.home.facts import first_layer, make_card
 from wkdvid.frontends.home.histogram import Histogram, histogram_of
 from wkdvid.frontends.home.listing import parse_search, select
 from wkdvid.frontends.home.look import parse_at, parse_look
+from wkdvid.frontends.home.neuroglancer import CONTENT_TYPES, PAGE, built_client
 from wkdvid.frontends.home.openapi import describe_routes
 from wkdvid.frontends.home.pages import render
 from wkdvid.frontends.home.slices import (
@@ -57,6 +58,13 @@ API_HEADERS = {
 """Swagger UI sets styles within the page and draws its icons from data: URLs."""
 
 
+VIEWER_HEADERS = {
+    **HEADERS,
+    "Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; script-src 'self' 'wasm-unsafe-eval'; "
+    "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self' data: blob:",
+}
+"""Neuroglancer's own: it decodes by WebAssembly in workers, and sets styles. Its workers heed those of their files."""
 KEPT_SHORTLY = {"Cache-Control": "private, max-age=300"}
 DATASET = "/datasets/<organization:str>/<name:str>"
 
@@ -71,6 +79,8 @@ def blueprint() -> Blueprint:
         (plane_picture, "/layers/<layer:str>/slices/<plane:str>"),
     ):
         bp.add_route(handler, DATASET + path, methods=READING, unquote=True, ctx_access="read")
+    bp.add_route(viewer, f"/{PAGE}", methods=READING, ctx_access="public")
+    bp.add_route(viewer_file, f"/{PAGE}<name>", methods=READING, ctx_access="public")
     bp.add_route(partial(docs, "docs.js"), "/docs", methods=READING, name="docs", ctx_access="public")
     bp.add_route(partial(docs, "redoc.js"), "/redoc", methods=READING, name="redoc", ctx_access="public")
     bp.add_route(description, "/openapi.json", methods=READING, ctx_access="public")
@@ -100,10 +110,12 @@ async def dataset_page(request: Request, organization: str, name: str) -> HTTPRe
         values = await histogram_of(services, layer)
     except BackendError as error:
         values = error
-    ways = ways_in(dataset, layer, middle_of(whole_of(layer)), base_of(request), request.app.ctx.webknossos_url)
-    view = view_of(dataset, layer, look, values, ways)
+    base = base_of(request)
+    ways = ways_in(dataset, layer, middle_of(whole_of(layer)), base, request.app.ctx.webknossos_url)
+    view = view_of(dataset, layer, look, values, ways, base)
     card, acts = make_card(dataset, request.app.ctx.access_mode), await _administrates(request, dataset)
-    return await page(request, "dataset.html", card=card, view=view, administrates=acts)
+    has_viewer = built_client() is not None
+    return await page(request, "dataset.html", card=card, view=view, has_viewer=has_viewer, administrates=acts)
 
 
 async def _administrates(request: Request, dataset: Dataset) -> bool:
@@ -163,6 +175,22 @@ async def _picture(request: Request, layer: Layer, made: Awaitable[Body]) -> HTT
     if tag in request.headers.get("if-none-match", ""):
         return HTTPResponse(None, 304, headers)
     return HTTPResponse(bytes(body), 200, headers, format_of(layer).media_type)
+
+
+async def viewer(request: Request) -> HTTPResponse:
+    client = built_client()
+    if client is None:
+        raise UnsupportedRequest("Neuroglancer is not installed on this server: pip install 'wkdvid[viewer]'")
+    return HTTPResponse(render("viewer.html", request.path, client=client), 200, VIEWER_HEADERS, HTML)
+
+
+async def viewer_file(request: Request, name: str) -> HTTPResponse:
+    client = built_client()
+    path = None if client is None else client.files.get(name)
+    if path is None:
+        return reply("there is no such file\n", TEXT, 404, HEADERS)
+    headers = {**VIEWER_HEADERS, **KEPT}
+    return await file(path, request_headers=request.headers, mime_type=CONTENT_TYPES[path.suffix], headers=headers)
 
 
 async def docs(script: str, request: Request) -> HTTPResponse:

@@ -10,7 +10,13 @@ from wkdvid.core.catalog import Dataset
 from wkdvid.core.geometry import Vec3
 from wkdvid.core.layers import Layer
 from wkdvid.core.volume import LayerInfo
-from wkdvid.frontends.addresses import dataset_path, exported_address, neuroglancer_address
+from wkdvid.frontends.addresses import (
+    dataset_path,
+    neuroglancer_address,
+    precomputed_address,
+    zarr2_address,
+    zarr_address,
+)
 
 CUBE = 64
 """Voxels a side of what the lines read."""
@@ -28,72 +34,77 @@ def ways_in(dataset: Dataset, layer: Layer, corner: Vec3, base: str, webknossos:
     """
     Args:
         corner: First voxel of a cube that is read, of mag 1.
-        base: Scheme and host that the caller used.
+        base: Where the caller found us; goes into addresses.
         webknossos: URL of the main server, where there is one.
     """
     info = layer.info
-    precomputed, zarr, zarr2 = (
-        exported_address(dataset, info.name, base, tree) for tree in ("precomputed", "zarr", "zarr2")
-    )
+    zarr = zarr_address(dataset, info, base)
     return [
         *_webknossos(dataset, webknossos, zarr),
-        WayIn("Neuroglancer", f"precomputed://{precomputed}", "source of a layer"),
-        *_dvid(dataset, info, corner, base),
-        WayIn("Precomputed", precomputed, "Neuroglancer, cloud-volume, TensorStore"),
+        *_precomputed(precomputed_address(dataset, info, base), corner),
         WayIn("OME-Zarr 0.5", f"{zarr}/", "zarr 3"),
-        WayIn("OME-Zarr 0.4", f"{zarr2}/", "zarr 2"),
-        WayIn("cloud-volume", _cloud_volume(precomputed, corner), "pip install cloud-volume"),
+        WayIn("OME-Zarr 0.4", f"{zarr2_address(dataset, info, base)}/", "zarr 2"),
         WayIn("zarr-python", _zarr_python(zarr), "pip install 'zarr>=3' fsspec aiohttp"),
-        WayIn("TensorStore", _tensorstore(precomputed), "pip install tensorstore"),
+        *_dvid(dataset, info, corner, base),
     ]
 
 
 def _webknossos(dataset: Dataset, webknossos: str | None, zarr: str) -> Sequence[WayIn]:
-    streamed = (
+    package = (
         "import webknossos as wk\n"
         f'dataset = wk.RemoteDataset.explore_and_add_remote("{zarr}/", "{dataset.key.dataset}", "/")'
     )
-    package = WayIn("webknossos (Python)", streamed, "adds it to the webKnossos that you are logged in to")
     if webknossos is None:
-        return [WayIn("webKnossos", f"{zarr}/", "Add dataset, remote"), package]
-    return [WayIn("webKnossos", f"{webknossos.rstrip('/')}/datasets/{dataset_path(dataset.key)}/view"), package]
+        link = WayIn("webKnossos", f"{zarr}/", "Add dataset, remote")
+    else:
+        link = WayIn("webKnossos", f"{webknossos.rstrip('/')}/datasets/{dataset_path(dataset.key)}/view")
+    return [link, WayIn("webknossos (Python)", package, "adds it to your webKnossos")]
 
 
-def _dvid(dataset: Dataset, info: LayerInfo, corner: Vec3, base: str) -> Sequence[WayIn]:
-    """Nothing, for types of voxels that DVID has not."""
-    if info.dtype.kind != "u" and info.dtype.name != "float32":
+def _precomputed(address: str | None, corner: Vec3) -> Sequence[WayIn]:
+    """
+    Args:
+        address: None: the format has no such voxels.
+    """
+    if address is None:
         return []
-    uuid, name = dataset.entry.uuid, quote(info.name)
-    size, offset = "_".join([str(CUBE)] * 3), "_".join(map(str, corner))
-    stop = tuple(n + CUBE for n in corner)
-    raw = f"{base}/api/node/{uuid}/{name}/raw/0_1_2/{size}/{offset}"
-    slices = ", ".join(f"{a}:{b}" for a, b in zip(corner, stop, strict=True))
-    python = (
-        "from wkdvid.client import Client\n"
-        f'volume = Client("{base}").voxels("{uuid}", "{info.name}")\n'
-        f"array = volume[0, {slices}]"
-    )
-    source = neuroglancer_address(dataset, info, base)
-    return [
-        *([WayIn("Neuroglancer over DVID", source, "source of a layer")] if source else []),
-        WayIn("DVID", f"{base}/api/node/{uuid}/{name}/info"),
-        WayIn("Python", python, "pip install 'wkdvid[client]'"),
-        WayIn("curl", f"curl -o cube.raw '{raw}'", f"{CUBE} voxels a side, x fastest, {info.dtype.name}"),
-    ]
-
-
-def _cloud_volume(precomputed: str, corner: Vec3) -> str:
-    x, y, z = (f"{n}:{n + CUBE}" for n in corner)
-    return (
+    box = ", ".join(f"{n}:{n + CUBE}" for n in corner)
+    cloud_volume = (
         "from cloudvolume import CloudVolume\n"
-        f'volume = CloudVolume("precomputed://{precomputed}", mip=0, bounded=False, fill_missing=True)\n'
-        f"array = volume[{x}, {y}, {z}]"
+        f'volume = CloudVolume("precomputed://{address}", mip=0, bounded=False, fill_missing=True)\n'
+        f"array = volume[{box}]"
     )
+    tensorstore = (
+        f'import tensorstore as ts\nvolume = ts.open("{address}/|neuroglancer-precomputed:", read=True).result()'
+    )
+    return [
+        WayIn("Neuroglancer", f"precomputed://{address}", "source of a layer"),
+        WayIn("Precomputed", address),
+        WayIn("cloud-volume", cloud_volume, "pip install cloud-volume"),
+        WayIn("TensorStore", tensorstore, "pip install tensorstore"),
+    ]
 
 
 def _zarr_python(zarr: str) -> str:
     return f'import zarr\narray = zarr.open_group("{zarr}/", mode="r")["0"]'
 
 
-def _tensorstore(precomputed: str) -> str:
-    return f'import tensorstore as ts\nvolume = ts.open("{precomputed}/|neuroglancer-precomputed:", read=True).result()'
+def _dvid(dataset: Dataset, info: LayerInfo, corner: Vec3, base: str) -> Sequence[WayIn]:
+    """Nothing, for types of voxels that DVID has not."""
+    if info.dtype.kind != "u" and info.dtype.name != "float32":
+        return []
+    node = f"{base}/api/node/{dataset.entry.uuid}/{quote(info.name)}"
+    size, offset = "_".join([str(CUBE)] * 3), "_".join(map(str, corner))
+    box = ", ".join(f"{n}:{n + CUBE}" for n in corner)
+    client = (
+        "from wkdvid.client import Client\n"
+        f'volume = Client("{base}").voxels("{dataset.entry.uuid}", "{info.name}")\n'
+        f"array = volume[0, {box}]"
+    )
+    source = neuroglancer_address(dataset, info, base)
+    return [
+        WayIn("DVID", f"{node}/info"),
+        *([WayIn("Neuroglancer over DVID", source, "source of a layer")] if source else []),
+        WayIn("Python client", client, "pip install 'wkdvid[client]'"),
+        WayIn("curl", f"curl -o cube.raw '{node}/raw/0_1_2/{size}/{offset}'", f"{CUBE} voxels a side, x fastest"),
+    ]

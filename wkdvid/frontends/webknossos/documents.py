@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -11,8 +11,13 @@ from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.geometry import mag_text
 from wkdvid.core.layers import Layer
 from wkdvid.core.volume import LayerInfo
-from wkdvid.export.ome_zarr import ZarrFormat
-from wkdvid.frontends.addresses import neuroglancer_address
+from wkdvid.export.zarr_documents import ZarrFormat
+from wkdvid.frontends.addresses import (
+    neuroglancer_address,
+    precomputed_address,
+    zarr2_address,
+    zarr_address,
+)
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """Ids above this need an envelope, which a version before 15 cannot read."""
@@ -21,6 +26,13 @@ RGB = 3
 AXIS_ORDER = {"c": 0, "x": 1, "y": 2, "z": 3}
 """Of the arrays that we stream."""
 
+FindAddress: TypeAlias = Callable[[Dataset, LayerInfo, str], str | None]
+LAYER_ADDRESSES: Mapping[str, FindAddress] = {
+    "neuroglancer": neuroglancer_address,
+    "precomputed": precomputed_address,
+    "zarr": zarr_address,
+    "zarr2": zarr2_address,
+}
 Storage: TypeAlias = Callable[[Layer], dict[str, Any]]
 """From a layer to ``dataFormat`` and ``mags``."""
 _ELEMENT_CLASSES = {"float32": "float", "float64": "double"}
@@ -46,13 +58,15 @@ def listing(dataset: Dataset, base: str) -> dict[str, Any]:
         "addresses": {
             "webknossos": f"{base}/data/datasets/{path}",
             "dvid": f"{base}/api/repo/{dataset.entry.uuid}/info",
-            "neuroglancer": [
-                address
-                for layer in dataset.layers.values()
-                if (address := neuroglancer_address(dataset, layer.info, base)) is not None
-            ],
+            **{name: _of_layers(find, dataset, base) for name, find in LAYER_ADDRESSES.items()},
         },
     }
+
+
+def _of_layers(find: FindAddress, dataset: Dataset, base: str) -> list[str]:
+    """The address of each layer that has one."""
+    addresses = (find(dataset, layer.info, base) for layer in dataset.layers.values())
+    return [address for address in addresses if address is not None]
 
 
 def listed_layer(layer: Layer) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from wkdvid.core.reading import slabs
 from wkdvid.core.services import Services
 from wkdvid.errors import Forbidden, InvalidEntry, NotFound, NotShown, TooLarge, WkdvidError
 from wkdvid.export import ome_zarr
+from wkdvid.export.zarr_documents import ZarrFormat
 from wkdvid.frontends.files import read_part
 from wkdvid.frontends.http import (
     HTML,
@@ -358,7 +359,7 @@ async def zarr_tree(request: Request, dataset_path: str) -> HTTPResponse | None:
     return reply(documents.directory(_children(dataset, parts)), HTML)
 
 
-def _zarr_format(request: Request, version: int) -> ome_zarr.ZarrFormat:
+def _zarr_format(request: Request, version: int) -> ZarrFormat:
     """What ``zarr/`` is depends on the version; its twin is zarr 3 always."""
     return 2 if version < ZARR3_SINCE and "/zarr3_experimental/" not in request.path else 3
 

@@ -66,6 +66,8 @@ OWN: Mapping[str, Operation] = {
         "image/*",
         {"at": "Position along the third axis, in voxels of mag 1; the middle if not given", **_CONTRAST},
     ),
+    "GET /neuroglancer/v/view/": Operation("Neuroglancer; behind # its state as JSON", "A page.", HTML),
+    "GET /neuroglancer/v/view/{name}": Operation("What Neuroglancer loads", "A file.", OCTETS),
     "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
     "GET /redoc": Operation("This description, to read", "A page.", HTML),
     "GET /openapi.json": Operation("This description", "OpenAPI 3.0."),

@@ -23,7 +23,9 @@ PARAMETERS: Mapping[str, str] = {
     "size": "x_y_z in voxels; of a slice the two sides",
     "offset": "x_y_z in voxels",
     "coordinate": "x_y_z in voxels",
-    "path": "of the file below the mag's folder, such as zarr.json; of what is not there anything",
+    "path": "of the file below the mag's folder, such as zarr.json; of what is exported below the layer, such as info;"
+    " of what is not there anything",
+    "document": "zarr.json, or .zgroup",
     "dataset_path": "dataset_id/layer/mag/chunk, or what is above it: .zattrs, zarr.json...",
     "plane": "xy, zy or xz",
     "mag": "4, or 4-4-2; of a cube mag4, or mag4-4-2",

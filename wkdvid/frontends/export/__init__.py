@@ -1,0 +1,1 @@
+"""Layers as other programs store them: precomputed volumes and OME-Zarr."""
