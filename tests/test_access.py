@@ -165,7 +165,9 @@ ROUTES = sorted(
     (method, uri, access) for (method, uri), (access, _) in DECLARED.items() if (VERSION.match(uri) or [""])[0] in ASKED
 )
 CHANGES = {"write", "administrate"}
-LISTING = [(method, uri) for method, uri, access in ROUTES if access not in CHANGES and not names_one(uri)]
+SIGNS_IN = "session"
+"""Signs a browser in or out, and changes nothing else."""
+LISTING = [(method, uri) for method, uri, access in ROUTES if access not in {*CHANGES, SIGNS_IN} and not names_one(uri)]
 READING = [(method, uri) for method, uri, access in ROUTES if access in {"read", "write"} and names_one(uri)]
 CHANGING = [(method, uri) for method, uri, access in ROUTES if access in CHANGES]
 AT_ONCE = [(method, uri) for method, uri in CHANGING if "<uuid" not in uri]
@@ -196,6 +198,7 @@ def path_of(uri: str, dataset: str) -> str:
         "domain": "mag",
         "typename": "uint8blk",
         "job": "none",
+        "email": "ada@lab.org",
         **{f"part{i}": part for i, part in enumerate(PARTS)},
     }
     return re.sub(r"<(\w+)[^>]*>", lambda match: values[match[1]], uri)
@@ -223,11 +226,16 @@ def ask(
     return SESSION.request(method, address, params=query, json=body_of(uri), headers=headers, timeout=60)
 
 
+ONES_OWN = r'<header class="site">.*?</header>|<div class="administration">.*?</div>'
+"""Of a page: who looks at it, and what they may do."""
+
+
 def told(server: Server, method: str, uri: str, dataset: str, headers: Mapping[str, str]) -> tuple[int, str]:
     """Status and text of an answer, without what names the dataset and the request."""
     answer = ask(server, method, uri, dataset, headers)
     uuid = default_uuid(KEYS[dataset])
-    text = answer.text.partition('"requestId"')[0].replace(uuid, "UUID").replace(uuid[:24], "ID")
+    shown = re.sub(ONES_OWN, "", answer.text, flags=re.DOTALL)
+    text = shown.partition('"requestId"')[0].replace(uuid, "UUID").replace(uuid[:24], "ID")
     return answer.status_code, text.replace(f"org/{dataset}", "org/NAME")
 
 
@@ -239,7 +247,7 @@ def test_every_version_of_a_route_is_the_same() -> None:
 
 
 def test_every_route_declares_its_access() -> None:
-    assert {access for access, _ in DECLARED.values()} == {"public", "read", "write", "administrate"}
+    assert {access for access, _ in DECLARED.values()} == {"public", "read", *CHANGES, SIGNS_IN}
     assert [uri for _, uri, access in ROUTES if access == "public" and names_one(uri)] == []
     assert {method for method, _ in LISTING} == {"GET", "HEAD"}
 
@@ -412,6 +420,35 @@ def test_no_change_heeds_a_session_from_a_foreign_page(guarded: Server, method: 
     for foreign in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
         assert ask(guarded, method, uri, "open", {**SIGNED_IN, **foreign}).status_code == 403
     assert (guarded.data_dir / "datasets.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("method", "uri"), [(method, uri) for method, uri, access in ROUTES if access == SIGNS_IN])
+def test_no_foreign_page_signs_anybody_in_or_out(guarded: Server, open_server: Server, method: str, uri: str) -> None:
+    for server in (guarded, open_server):
+        for page in FOREIGN_PAGES[:-1]:
+            headers = {**SIGNED_IN, **page}
+            answer = requests.request(method, server.base + uri, data=f"token={TOKEN}", headers=headers, timeout=60)
+            assert (answer.status_code, "Set-Cookie" in answer.headers) == (403, False), page
+
+
+def test_a_user_of_webknossos_signs_in(shared: Server) -> None:
+    page = {"Origin": shared.base, "Host": shared.base.removeprefix("http://")}
+    answer = shared.post("/sign-in", data={"token": "alice"}, headers=page, allow_redirects=False)
+    session = {"Cookie": answer.headers["Set-Cookie"].split(";")[0]}
+    listed = shared.get("/", headers=session).text
+    assert "User of webKnossos" in listed
+    assert '"datasets/org/open"' in listed
+    assert "hidden" not in listed
+    assert shared.get("/add", headers=session).status_code == 403
+    assert "datasets/org/open" not in shared.get("/").text
+
+
+def test_where_nobody_needs_to_sign_in_forms_are_taken_from_our_own_pages(open_server: Server) -> None:
+    assert "anyone may do everything" in open_server.get("/sign-in").text
+    page = {"Origin": open_server.base}
+    assert open_server.post("/sign-in", data={"token": "x"}, headers=page).status_code == 404
+    reload = "/datasets/org/open/reload"
+    assert open_server.post(reload, data={}, headers=page, allow_redirects=False).status_code == 303
 
 
 def test_bytes_that_are_no_text_do_no_harm(guarded: Server, shared: Server) -> None:

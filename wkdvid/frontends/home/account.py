@@ -59,5 +59,5 @@ def sign_in_address(mode: str, path: str, login: str | None) -> str | None:
     if mode == "open":
         return None
     if mode == "clio" and login is not None:
-        return f"{login.lstrip('/')}?{urlencode({'redirect': path})}"
-    return f"sign-in?{urlencode({'next': path.lstrip('/')})}"
+        return f"{login.lstrip('/')}?{urlencode({'redirect': path}, safe='/')}"
+    return f"sign-in?{urlencode({'next': path.lstrip('/')}, safe='/')}"

@@ -26,18 +26,17 @@ def add_routes(bp: Blueprint) -> None:
 
 
 async def ask(request: Request) -> HTTPResponse:
-    return await _page(request, Form({"next": request.args.get("next", "")}))
+    return await _page(request, Form())
 
 
 async def sign_in(request: Request) -> HTTPResponse:
     _refuse_foreign(request)
-    form = read_form(request.body)
-    token = form.text("token")
+    token = read_form(request.body).text("token")
     problem = problem_of(token) or await _refusal(request, token)
     if problem is not None:
-        return await _page(request, Form({"next": form.text("next")}, {"token": [problem]}))
+        return await _page(request, Form(errors={"token": [problem]}))
     cookie = cookie_header(base_of(request), request.app.ctx.session_cookie, token)
-    return see(request, where_next(form.text("next")), cookie=cookie)
+    return see(request, where_next(request.args.get("next", "")), cookie=cookie)
 
 
 async def sign_out(request: Request) -> HTTPResponse:
@@ -75,4 +74,5 @@ def _refuse_foreign(request: Request) -> None:
 async def _page(request: Request, form: Form) -> HTTPResponse:
     mode = request.app.ctx.access_mode
     status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
-    return await page(request, "sign_in.html", status, WITH_FORMS, form=form, mode=mode, login=login_of(request))
+    shown = {"form": form, "mode": mode, "login": login_of(request), "next": where_next(request.args.get("next", ""))}
+    return await page(request, "sign_in.html", status, WITH_FORMS, **shown)
