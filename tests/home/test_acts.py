@@ -165,7 +165,7 @@ def test_what_is_wrong_is_said_beside_its_field_and_all_that_was_typed_stays(
     assert page.forms[-1] == typed
     same = Forms(visitor.send("/add", {**typed, "organization": "lab", "dataset": "d", "name.0": "x"}).text)
     assert same.errors == dict.fromkeys(("name.0", "name.1"), "Another layer has this name.")
-    assert (server.data_dir / "datasets.json").read_text() == "{}"
+    assert stored(server) == {}
 
 
 def test_what_a_registration_refuses_is_said_beside_its_field(visitor: Visitor, far: FileServer) -> None:
@@ -255,12 +255,6 @@ def check_quiet(visit: Visit, server: Server, *refused: str) -> None:
     assert len(visit.complaints) == len(refused)
 
 
-def check_usable(page: Page) -> None:
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)
-        assert barriers(page) == []
-
-
 def sign_in(page: Page, server: Server) -> None:
     page.goto(f"{server.base}/sign-in?next=add")
     page.get_by_label("Token").fill(TOKEN)
@@ -275,7 +269,7 @@ def test_a_dataset_comes_and_goes(browser: Browser, server: Server, visitor: Vis
         page.get_by_label("Token").fill("wrong")
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_label("Token")).to_have_accessible_description(re.compile("This is not the admin"))
-        check_usable(page)
+        assert barriers(page) == []
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Sign in").click()
         expect(page.locator(".account")).to_contain_text("Administrator")
@@ -293,14 +287,14 @@ def test_a_dataset_comes_and_goes(browser: Browser, server: Server, visitor: Vis
         page.get_by_label("Name").last.fill("brain")
         page.get_by_role("button", name="Add", exact=True).click()
         expect(page.locator("#error-organization")).to_contain_text("'my/lab' is not a name")
-        check_usable(page)
+        assert barriers(page) == []
         expect(page.get_by_label("Name").last).to_have_value("brain")
         page.get_by_label("Organization").fill("my lab")
         page.get_by_role("button", name="Add", exact=True).click()
         expect(page.get_by_role("status").first).to_have_text("Added.")
 
         page.get_by_role("link", name="Edit").click()
-        check_usable(page)
+        assert barriers(page) == []
         page.get_by_label("Note").fill("A brain")
         page.get_by_role("button", name="Save").click()
         expect(page.get_by_role("status").first).to_have_text("Changed.")
@@ -310,7 +304,7 @@ def test_a_dataset_comes_and_goes(browser: Browser, server: Server, visitor: Vis
         expect(page.get_by_role("article")).to_contain_text("my lab brain")
         page.get_by_role("link", name="my lab brain").click()
         page.get_by_role("link", name="Remove").click()
-        check_usable(page)
+        assert barriers(page) == []
         page.get_by_role("button", name="Remove").click()
         expect(page.get_by_role("article")).to_have_count(0)
         page.get_by_role("button", name="Sign out").click()
@@ -350,7 +344,7 @@ def test_a_job_is_watched_and_cancelled(browser: Browser, server: Server, visito
         first = page.get_by_role("row").nth(1)
         expect(first).to_contain_text(f"0 of {BOXES} boxes", timeout=LONG_MS)
         expect(page.get_by_text("under way")).to_be_visible()
-        check_usable(page)
+        assert barriers(page) == []
         visitor.session.delete(f"{server.base}/api/jobs/{first.get_attribute('id')}", json={}, timeout=60)
         expect(first.locator("[data-state]")).to_have_text("cancelled")  # without being loaded anew
         far.fault = none
@@ -377,7 +371,7 @@ def test_a_link_is_made_and_revoked(browser: Browser, server: Server, visitor: V
         page.get_by_label("Days").fill("2")
         page.get_by_label("What it shares").select_option("em")
         page.get_by_role("button", name="Make a link").click()
-        check_usable(page)
+        assert barriers(page) == []
         shared = page.locator(".way code").inner_text()
         assert server.get(urlsplit(shared).path + "datasets/lab/brain").status_code == 200
         page.get_by_role("button", name="Revoke").click()
