@@ -11,7 +11,7 @@ SERIOUS = ("serious", "critical")
 
 
 def barriers(page: Page) -> list[str]:
-    """Serious and critical violations in the light, contrasts in the dark too; each with the elements that have them."""
+    """Serious and critical violations, contrasts in the dark too; each with the elements that have them."""
     page.evaluate(AXE_FILE_PATH.read_text())
     page.emulate_media(color_scheme="dark")
     found = _violations(page, {"runOnly": ["color-contrast"]})
