@@ -1,4 +1,4 @@
-"""The pages in a browser: they draw, by themselves, under their own Content-Security-Policy, and log no error."""
+"""The pages of the API in a browser: they draw, by themselves, under their Content-Security-Policy, without an error."""
 
 from __future__ import annotations
 
@@ -27,14 +27,6 @@ def check_quiet(visit: Visit, server: Server) -> None:
     assert visit.hosts == {urlsplit(server.base).netloc}
     assert visit.refused == []
     assert visit.complaints == []
-
-
-def test_home_shows_the_datasets(browser: Browser, server: Server) -> None:
-    with Visit(browser) as visit:
-        visit.page.goto(server.base + "/", wait_until="networkidle")
-        expect(visit.page.get_by_role("article").filter(has_text="brain")).to_contain_text("8 × 8 × 8 voxels")
-        expect(visit.page.locator(".cards")).to_have_css("display", "grid")
-        check_quiet(visit, server)
 
 
 def test_docs_show_every_operation(browser: Browser, server: Server) -> None:

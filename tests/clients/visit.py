@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Response
@@ -11,8 +12,12 @@ from playwright.sync_api import Browser, Response
 class Visit:
     """A new page of a browser, watched from its first request on."""
 
-    def __init__(self, browser: Browser) -> None:
-        self.page = browser.new_page()
+    def __init__(self, browser: Browser, **options: Any) -> None:
+        """
+        Args:
+            options: What is different of the page from how Playwright opens it.
+        """
+        self.page = browser.new_page(**options)
         self.hosts: set[str] = set()
         """host:port of everything that was asked for over the network."""
         self.paths: list[str] = []

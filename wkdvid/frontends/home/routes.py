@@ -58,13 +58,18 @@ API_HEADERS = {
 """Swagger UI sets styles within the page and draws its icons from data: URLs."""
 
 
-VIEWER_HEADERS = {
-    **HEADERS,
-    "Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; script-src 'self' 'wasm-unsafe-eval'; "
-    "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self' data: blob:",
-}
-"""Neuroglancer's own: it decodes by WebAssembly in workers, and sets styles. Its workers heed those of their files."""
+def _viewer_headers(scripts: str) -> dict[str, str]:
+    policy = (
+        f"{HEADERS['Content-Security-Policy']}; script-src 'self' {scripts}; worker-src 'self' blob:; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' data: blob:"
+    )
+    return {**HEADERS, "Content-Security-Policy": policy}
+
+
+VIEWER_HEADERS = _viewer_headers("'wasm-unsafe-eval'")
+"""Neuroglancer sets styles, and decodes by WebAssembly."""
+WORKER_HEADERS = _viewer_headers("'unsafe-eval'")
+"""Workers heed those of their own file. In one its JPEG decoder makes functions of texts."""
 KEPT_SHORTLY = {"Cache-Control": "private, max-age=300"}
 DATASET = "/datasets/<organization:str>/<name:str>"
 
@@ -189,7 +194,7 @@ async def viewer_file(request: Request, name: str) -> HTTPResponse:
     path = None if client is None else client.files.get(name)
     if path is None:
         return reply("there is no such file\n", TEXT, 404, HEADERS)
-    headers = {**VIEWER_HEADERS, **KEPT}
+    headers = {**WORKER_HEADERS, **KEPT}
     return await file(path, request_headers=request.headers, mime_type=CONTENT_TYPES[path.suffix], headers=headers)
 
 

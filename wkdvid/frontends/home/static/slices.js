@@ -68,12 +68,11 @@ function stepBy(plane, event) {
 }
 
 function lookAt(plane, event) {
-    const frame = plane.svg.getBoundingClientRect();
-    const shares = { x: (event.clientX - frame.left) / frame.width, y: (event.clientY - frame.top) / frame.height };
+    const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(plane.svg.getScreenCTM().inverse());
     for (const line of plane.svg.querySelectorAll("line")) {
-        const { axis, ends, first, count } = line.dataset;
+        const { axis, ends, first, count, length } = line.dataset;
         const across = planes.find((other) => other.axis === axis);
-        move(across, Math.floor(Number(first) + shares[ends] * count));
+        move(across, Math.floor(Number(first) + (place[ends] / length) * count));
     }
 }
 
