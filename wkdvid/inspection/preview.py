@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import zip_longest
 from typing import Any
 
 from wkdvid.core.concurrent import for_each
@@ -14,6 +15,8 @@ from wkdvid.inspection.recognition import layer_name
 
 SIDE = 256
 """Pixels."""
+PICTURES = 64
+"""Layers that get one, the first."""
 
 
 async def preview(inspector: Inspector, body: Any) -> dict[str, Any]:
@@ -24,11 +27,11 @@ async def preview(inspector: Inspector, body: Any) -> dict[str, Any]:
     """
     found = await inspector.inspect(body)
     try:
-        pictures = await for_each(_picture, found.layers)
+        pictures = await for_each(_picture, found.layers[:PICTURES])
     finally:
         await found.aclose()
     told = {**document(found), "name": _name(body)}
-    for layer, picture in zip(told["layers"], pictures, strict=True):
+    for layer, picture in zip_longest(told["layers"], pictures):
         layer["picture"] = picture
     return told
 

@@ -20,6 +20,7 @@ BOSS_HOST = "boss://api.bossdb.io/"
 TYPES = {"color": "image", "segmentation": "segmentation"}
 """What an entry calls a layer's category."""
 MOST_LAYERS = 256
+"""On the page."""
 
 
 def source_of(form: Form) -> Mapping[str, str]:
@@ -28,6 +29,15 @@ def source_of(form: Form) -> Mapping[str, str]:
     if backend == BOSS and source and "://" not in source:
         source = BOSS_HOST + source.strip("/")
     return {"source": source, **({"backend": backend} if backend else {})}
+
+
+def shown(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was found, as far as the page shows it."""
+    count = len(found["layers"])
+    if count <= MOST_LAYERS:
+        return found
+    words = f"Of {count} layers the first {MOST_LAYERS} are shown: wkdvid add takes the others."
+    return {**found, "layers": found["layers"][:MOST_LAYERS], "problems": [*found["problems"], words]}
 
 
 def filled(form: Form, found: Mapping[str, Any], organization: str) -> Form:

@@ -66,7 +66,7 @@ async def _look(request: Request, form: Form) -> HTTPResponse:
     if not form.text("source"):
         return await _add_page(request, form.with_errors({"source": ["Say where the volume is."]}))
     try:
-        found = await services_of(request).preview(adding.source_of(form))
+        found = adding.shown(await services_of(request).preview(adding.source_of(form)))
     except (RequestError, BackendError) as error:
         return await _add_page(request, form.with_errors({"source": _texts(error)}))
     organizations = await _organizations(request)
@@ -92,7 +92,7 @@ async def _add_found(request: Request, form: Form) -> HTTPResponse:
 async def _look_again(request: Request, form: Form) -> HTTPResponse:
     """What was typed stays, beside what is at the address now."""
     try:
-        found = await services_of(request).preview(adding.source_of(form))
+        found = adding.shown(await services_of(request).preview(adding.source_of(form)))
     except (RequestError, BackendError) as error:
         return await _add_page(request, form.with_errors({**form.errors, "source": _texts(error)}))
     if not adding.matched(form, found):
