@@ -72,7 +72,7 @@ def add(visitor: Visitor, far: FileServer, volume: str, **fields: str) -> None:
 
 def slow(path: str) -> Answer | None:
     """Long enough for a job to be seen at work, and cancelled."""
-    return Answer(delay_s=2.0) if path.startswith("wide/1") else None
+    return Answer(delay_s=4.0) if path.startswith("wide/1") else None
 
 
 # ---- over HTTP -------------------------------------------------------------------------------------------------------
@@ -343,10 +343,9 @@ def test_a_job_is_watched_and_cancelled(browser: Browser, server: Server, visito
         page.get_by_role("button", name="Begin pyramid, wide").click()
         first = page.get_by_role("row").nth(1)
         expect(first).to_contain_text(f"0 of {BOXES} boxes", timeout=LONG_MS)
-        expect(page.get_by_text("under way")).to_be_visible()
-        assert barriers(page) == []
         visitor.session.delete(f"{server.base}/api/jobs/{first.get_attribute('id')}", json={}, timeout=60)
         expect(first.locator("[data-state]")).to_have_text("cancelled")  # without being loaded anew
+        assert barriers(page) == []
         far.fault = none
         page.get_by_role("button", name="Begin again: pyramid, wide").click()
         page.evaluate("window.same = true")
