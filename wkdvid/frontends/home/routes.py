@@ -134,10 +134,11 @@ async def _closed_page(request: Request, organization: str, name: str) -> HTTPRe
         NotFound: the caller may not know of it.
         UpstreamUnavailable: nobody knows whether they may.
     """
-    services = services_of(request)
+    services, token = services_of(request), token_of(request)
     dataset = services.catalog.find((organization, name))
-    if not await allowed(services.authorizer, token_of(request), Action.READ, dataset):
+    if not await allowed(services.authorizer, token, Action.READ, dataset):
         raise NotFound(f"there is no dataset {organization}/{name}")
+    dataset = services.links.seen(dataset, token)
     card, acts = make_card(dataset, request.app.ctx.access_mode), await _administrates(request, dataset)
     return await page(request, "closed.html", 503, None, card=card, administrates=acts)
 
