@@ -20,7 +20,7 @@ WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY wkdvid/__init__.py wkdvid/
 COPY scripts/setup scripts/
-RUN scripts/setup codecs,postgresql
+RUN scripts/setup codecs,postgresql,trace
 
 # docker-compose mounts the source over /app.
 FROM dependencies AS dev
@@ -46,5 +46,5 @@ USER 1000
 WORKDIR /data
 VOLUME /data
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD \
-    ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/data/health', timeout=4)"]
+    ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/live', timeout=4)"]
 ENTRYPOINT ["wkdvid-start", "/data"]

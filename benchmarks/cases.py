@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import blosc
 import numpy as np
 
 from benchmarks.load import Ask
@@ -70,6 +71,18 @@ def zarr_chunk(source: str, box: Box) -> Ask:
     return Ask(f"/data/zarr/{KEY[0]}/{KEY[1]}/{source}/1/0.{index}", boxes=(box,))
 
 
+def exported_stored(source: str, box: Box) -> Ask:
+    """A chunk of what is exported as precomputed."""
+    ranges = "_".join(f"{start}-{stop}" for start, stop in zip(box.start, box.stop, strict=True))
+    return Ask(f"/precomputed/{KEY[0]}/{KEY[1]}/{source}/1/{ranges}", boxes=(box,))
+
+
+def exported_made(source: str, box: Box) -> Ask:
+    """A chunk of what is exported as OME-Zarr."""
+    index = "/".join(str(n // CHUNK) for n in reversed(box.start))
+    return Ask(f"/zarr/{KEY[0]}/{KEY[1]}/{source}/1/c/{index}", boxes=(box,))
+
+
 def thumbnail(source: str, box: Box) -> Ask:
     x, y, z = box.start
     query = f"x={x}&y={y}&z={z}&width={box.size[0]}&height={box.size[1]}&mag=1"
@@ -109,6 +122,10 @@ def _point(vector: Vec3) -> str:
 
 def is_voxels(volume: Volume, source: str) -> Check:
     return lambda ask, body: body == b"".join(volume.voxels(source, box).tobytes("F") for box in ask.boxes)
+
+
+def is_blosc(volume: Volume, source: str) -> Check:
+    return lambda ask, body: blosc.decompress(body) == volume.voxels(source, ask.boxes[0]).tobytes("F")
 
 
 def is_blocks(same: Callable[[memoryview, Box], bool]) -> Check:
@@ -162,7 +179,8 @@ def is_histogram(_: Ask, body: bytes) -> bool:
 
 def warm_cases(volume: Volume) -> list[Case]:
     """Their answers fit into the cache, each set for itself."""
-    return [*bucket_cases(volume), *layer_cases(volume), *block_cases(volume), *raw_cases(volume)]
+    made = (bucket_cases, layer_cases, export_cases, block_cases, raw_cases)
+    return [case for make in made for case in make(volume)]
 
 
 def bucket_cases(volume: Volume) -> list[Case]:
@@ -211,6 +229,25 @@ def layer_cases(volume: Volume) -> list[Case]:
             source="grey",
             asks=[Ask(f"{layer}/histogram?ignored={i}") for i in range(8)],
             is_right=is_histogram,
+        ),
+    ]
+
+
+def export_cases(volume: Volume) -> list[Case]:
+    """Chunks as files of other formats: such as are handed on, and such as are made."""
+    chunks = volume.grid(BLOCK)
+    return [
+        Case(
+            name="precomputed chunks as stored (jpeg), 64^3",
+            source="greyjpeg",
+            asks=[exported_stored("greyjpeg", box) for box in chunks],
+            is_right=lambda ask, body: body == volume.stored("greyjpeg", ask.boxes[0]),
+        ),
+        Case(
+            name="zarr chunks as made (blosc), 64^3",
+            source="grey",
+            asks=[exported_made("grey", box) for box in chunks],
+            is_right=is_blosc(volume, "grey"),
         ),
     ]
 
@@ -345,6 +382,7 @@ def cold_cases(volume: Volume) -> list[Case]:
             for source, sides in cubes.items()
             for side in sides
         ),
+        replace(export_cases(volume)[0], name="cold precomputed chunks as stored (jpeg), 64^3"),
         Case(name="cold raw uint8, 64^3", source="grey", asks=[raw("grey", box) for box in jpegs], is_right=same),
         Case(
             name="cold raw uint8 stored as jpeg, 64^3",

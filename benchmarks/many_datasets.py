@@ -38,9 +38,12 @@ def figures(volume: Volume, server: Server) -> Iterator[Figure]:
     yield _figure("start until the first answer", server.start_s, "s")
     first = buckets("grey", volume.grid((BUCKET, BUCKET, BUCKET))[:1], (ORGANIZATION, f"d{COUNT - 1}"))
     yield _figure("first read, one bucket", 1000 * _seconds(server, first), "ms")
+    for what in ("first", "again"):
+        yield _figure(f"home page, {what}", 1000 * _seconds(server, Ask("/")), "ms")
     yield _figure("GET /data/datasets, first", _seconds(server, LISTING), "s")
     yield _figure("until all are open", _seconds_until_open(server), "s")
     yield _figure("GET /data/datasets, again", _seconds(server, LISTING), "s")
+    yield _figure("home page, searched, page 100", 1000 * _seconds(server, Ask("/?q=d&page=100")), "ms")
     for what in ("first", "again"):
         yield _figure(f"GET /api/repos/info, {what}", _seconds(server, Ask("/api/repos/info")), "s")
 

@@ -27,6 +27,7 @@ from benchmarks import (
     label_index,
     many_datasets,
     pictures,
+    scaled,
     servers,
     signatures,
     table,
@@ -244,6 +245,17 @@ def run_failing(run: Run) -> None:
         run.record(Figure(case=failing.NAME, value=load.p99_ms, unit="ms"))
 
 
+def run_scaled(run: Run) -> None:
+    bench = run.bench
+    for kind in scaled.KINDS:
+        if run.only.search(kind.name):
+            print(f"\n{table.FIGURE_HEADING}")
+            with run.attempt(kind.name):
+                cores = (bench.server_core, bench.load_core)
+                for figure in scaled.figures(kind, bench.volume, bench.seconds, cores, bench.work):
+                    run.record(figure)
+
+
 def run_label_block(run: Run, medulla: Path | None) -> None:
     if not run.only.search(LABEL_BLOCK):
         return
@@ -281,6 +293,7 @@ def run_all(run: Run, medulla: Path | None, signature_count: int) -> None:
     run_label_index(run)
     run_annotations(run)
     run_failing(run)
+    run_scaled(run)
     run_signatures(run, signature_count)
     print(f"\n{table.summary(run.results)}")
 

@@ -15,12 +15,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 START_S = 120.0
+BALANCER = Path(__file__).parents[1] / "deploy" / "haproxy.cfg"
 MB = 10**6
 
 NGINX = """
@@ -130,6 +131,18 @@ def nginx(folder: Path, root: Path, *, core: int) -> Iterator[Server]:
     program = ["nginx", "-p", str(folder.resolve()), "-e", "stderr", "-c", "nginx.conf", "-g", "daemon off;"]
     with _running(program, core, port, folder / "error.log", "/", {}) as one:
         yield one
+
+
+@contextlib.contextmanager
+def haproxy(folder: Path, behind: Sequence[Server], *, core: int) -> Iterator[Server]:
+    """The load balancer of deploy/, before two servers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    one, two = (server.base.removeprefix("http://") for server in behind)
+    addresses = {"BALANCER_BIND": f"127.0.0.1:{port}", "SERVER_ONE": one, "SERVER_TWO": two}
+    program = ["haproxy", "-db", "-f", str(BALANCER)]
+    with _running(program, core, port, folder / "haproxy.log", "/data/health", addresses) as running:
+        yield running
 
 
 def free_port() -> int:

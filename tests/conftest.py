@@ -34,6 +34,9 @@ settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell ignores SIGINT in what it runs in the background, and with it all that the tests start."""
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Where it is set, each of a hundred servers would compile all modules anew."""
+
 collect_ignore = [] if real_data_folder() else ["dvid/test_golden.py", "dvid/test_golden_replay.py"]
 
 

@@ -111,9 +111,13 @@ def add_to_info(volume: Path, **members: Any) -> None:
     (volume / "info").write_text(json.dumps({**info, **members}))
 
 
-def read_by_cloud_volume(volume: Path, segment: int, level: int) -> Corners:
-    """In nanometres."""
-    mesh = CloudVolume(f"file://{volume}").mesh
+def read_by_cloud_volume(volume: Path | str, segment: int, level: int) -> Corners:
+    """In nanometres.
+
+    Args:
+        volume: A folder, or an address.
+    """
+    mesh = CloudVolume(f"file://{volume}" if isinstance(volume, Path) else volume, use_https=True).mesh
     found = mesh.get(segment, lod=level) if "MultiLevel" in type(mesh).__name__ else mesh.get(segment)
     one = found[segment] if isinstance(found, dict) else found
     corners: Corners = np.asarray(one.vertices, np.float64)[one.faces]

@@ -29,10 +29,11 @@ def free_port() -> int:
 class Server:
     """One running server and its data directory."""
 
-    def __init__(self, process: subprocess.Popen[bytes], base: str, data_dir: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], base: str, data_dir: Path, log: Path) -> None:
         self.process = process
         self.base = base
         self.data_dir = data_dir
+        self.log = log
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return requests.get(self.base + path, timeout=60, **options)
@@ -52,25 +53,32 @@ def running(
     *,
     workers: int = 1,
     environ: Mapping[str, str] | None = None,
+    port: int | None = None,
+    log: str = "server.log",
 ) -> Iterator[Server]:
-    """A server over ``data_dir``, with ``datasets`` as its datasets.json; stopped by SIGTERM at the end."""
+    """A server over ``data_dir``, with ``datasets`` as its datasets.json; stopped by SIGTERM at the end.
+
+    Args:
+        port: None: a free one.
+        log: Name of a file in the data directory.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     if datasets is not None:
         (data_dir / "datasets.json").write_text(json.dumps(datasets))
-    port = free_port()
-    log = data_dir / "server.log"
+    port = port or free_port()
+    logged = data_dir / log
     arguments = ["serve", "--data-dir", str(data_dir), "--port", str(port), "--workers", str(workers)]
-    with log.open("wb") as output:
+    with logged.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "wkdvid", *arguments],
-            env={**os.environ, **(environ or {})},
+            env={**os.environ, "WKDVID_LOG__FORMAT": "text", **(environ or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that all its processes can be found, and killed
         )
     try:
-        _wait_until_healthy(process, f"http://127.0.0.1:{port}", log)
-        yield Server(process, f"http://127.0.0.1:{port}", data_dir)
+        _wait_until_healthy(process, f"http://127.0.0.1:{port}", logged)
+        yield Server(process, f"http://127.0.0.1:{port}", data_dir, logged)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

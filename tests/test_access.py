@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+import select
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,6 @@ from tests.volumes import write_precomputed
 from wkdvid.config import Config
 from wkdvid.core.entries import DatasetKey, default_uuid
 from wkdvid.frontends.http import SESSION_COOKIE
-from wkdvid.frontends.webknossos.versions import OLD_VERSIONS, VERSIONS
 from wkdvid.server import create_app
 from wkdvid.testing.webknossos import MainServer
 
@@ -37,7 +40,7 @@ PARTS = ("0_1_2", "1_1_1", "0_0_0", "x", "y")
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN}
+    environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN, **LIMITS}
     with running(folder_with_volume(tmp_path_factory), DATASETS, environ=environ) as server:
         yield server
 
@@ -65,6 +68,12 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+BURST, FLOOD = 8, 60
+LIMITS = {
+    f"WKDVID_LIMITS__{of}_{what}": str(n) for of in ("USER", "ADDRESS") for what, n in (("RATE", 1), ("BURST", BURST))
+}
+"""Of callers that are not on this machine."""
+LINK = f"link-{'0' * 16}-{'0' * 32}"
 DATASETS = {"precomputed": {"org": {"open": LAYERS, "hidden": {**LAYERS, "public": False}}}}
 
 
@@ -106,6 +115,13 @@ def test_open_datasets_are_read_without_a_token(guarded: Server) -> None:
     assert guarded.buckets("org/open/layers/image", BUCKET).content == bytes([5]) * 32**3
 
 
+def test_shared_caches_keep_what_anybody_may_read(guarded: Server) -> None:
+    for dataset, kept in (("open", "public"), ("hidden", "private")):
+        for path in (f"precomputed/org/{dataset}/image/info", f"zarr/org/{dataset}/image/1/zarr.json"):
+            answer = guarded.get(f"/{path}", headers={"X-Auth-Token": TOKEN})
+            assert answer.headers["Cache-Control"] == f"{kept}, max-age=60"
+
+
 FOREIGN = [
     ({"Host": "evil.example"}, 403),
     ({"Host": "localhost.evil.example:8000"}, 403),
@@ -137,6 +153,16 @@ def test_the_needed_token_vouches_for_a_page(guarded: Server) -> None:
     assert guarded.post("/data/triggers/reload/org/open", headers={**headers, "Authorization": ""}).status_code == 403
 
 
+def test_a_volume_is_read_by_who_may_read_its_dataset(guarded: Server) -> None:
+    """Clio's proxy asks for no more than the other front ends do."""
+    volumes = {name: {"bucket": f"file://{guarded.data_dir}", "path": "v"} for name in ("open", "hidden")}
+    guarded.post("/v2/volumes", json=volumes, headers=SECRET).raise_for_status()
+    for headers in ({}, SECRET, {"X-Auth-Token": "wrong"}):
+        assert guarded.get("/v2/volumes/proxy/open/info", headers=headers).status_code == 200
+    assert guarded.get("/v2/volumes/proxy/hidden/info").status_code == 401
+    assert guarded.get("/v2/volumes/proxy/hidden/info", headers=SECRET).status_code == 200
+
+
 # ---- every route, as it declares its access -------------------------------------------------------------------------
 
 
@@ -145,25 +171,17 @@ def names_one(uri: str) -> bool:
     return any(parameter in uri for parameter in ("<organization", "<dataset_id", "<dataset_path", "<uuid"))
 
 
-def declared() -> dict[tuple[str, str], tuple[str, object]]:
-    """Access and handler of every route, by method and path."""
+def declared() -> Iterator[tuple[str, str, str]]:
+    """Method, path and access of every route, as it is registered."""
     app = create_app(Config())
     Sanic.unregister_app(app)  # another test makes one of the same name
-    return {
-        (method, route.uri): (getattr(route.ctx, "access", ""), getattr(route.handler, "__wrapped__", route.handler))
-        for route in app.router.routes
-        for method in sorted(route.methods)
-        if not getattr(route.ctx, "access", "").startswith("clio ")  # tests/clio walks those
-    }
+    for route in app.router.routes:
+        access = getattr(route.ctx, "access", "")
+        if not access.startswith("clio "):  # tests/clio walks those
+            yield from ((method, route.uri, access) for method in route.methods)
 
 
-DECLARED = declared()
-VERSION = re.compile(r"^/data/v(\d+)(?=/)")
-ASKED = {"", f"/data/v{OLD_VERSIONS[0]}", f"/data/v{VERSIONS[0]}"}
-"""Of the versions of webKnossos's routes, whose handlers are the same."""
-ROUTES = sorted(
-    (method, uri, access) for (method, uri), (access, _) in DECLARED.items() if (VERSION.match(uri) or [""])[0] in ASKED
-)
+ROUTES = sorted(declared())
 CHANGES = {"write", "administrate"}
 SIGNS_IN = "session"
 """Signs a browser in or out, and changes nothing else."""
@@ -215,7 +233,7 @@ def body_of(uri: str) -> Any:
         "/api/links": {"dataset": "org/open"},
         "/api/jobs": {"kind": "pyramid", "dataset": "org/open", "layer": "image"},
     }
-    return bodies.get(re.sub(r"^/data/v\d+", "/data", uri), [BUCKET])
+    return bodies.get(uri, [BUCKET])
 
 
 def ask(
@@ -239,15 +257,8 @@ def told(server: Server, method: str, uri: str, dataset: str, headers: Mapping[s
     return answer.status_code, text.replace(f"org/{dataset}", "org/NAME")
 
 
-def test_every_version_of_a_route_is_the_same() -> None:
-    versioned = {(method, uri): told for (method, uri), told in DECLARED.items() if VERSION.match(uri)}
-    assert versioned
-    for (method, uri), same in versioned.items():
-        assert DECLARED[method, VERSION.sub("/data", uri)] == same, uri
-
-
 def test_every_route_declares_its_access() -> None:
-    assert {access for access, _ in DECLARED.values()} == {"public", "read", *CHANGES, SIGNS_IN}
+    assert {access for _, _, access in ROUTES} == {"public", "observe", "read", *CHANGES, SIGNS_IN}
     assert [uri for _, uri, access in ROUTES if access == "public" and names_one(uri)] == []
     assert {method for method, _ in LISTING} == {"GET", "HEAD"}
 
@@ -305,7 +316,8 @@ def check_link(server: Server, administrator: Mapping[str, str], routes: Iterabl
     """It reads what it is for as an administrator does, in a header and in the path; all else is as if not there."""
     token = linked(server, administrator)
     other_layer = {"X-Auth-Token": linked(server, administrator, "other")}
-    header, below = {"X-Auth-Token": token}, Server(server.process, f"{server.base}/shared/{token}", server.data_dir)
+    header = {"X-Auth-Token": token}
+    below = Server(server.process, f"{server.base}/shared/{token}", server.data_dir, server.log)
     for method, uri in routes:
         missing, hidden = told(server, method, uri, "missing", header), told(server, method, uri, "hidden", header)
         assert hidden == told(server, method, uri, "hidden", administrator), uri
@@ -317,13 +329,75 @@ def check_link(server: Server, administrator: Mapping[str, str], routes: Iterabl
             assert told(server, method, uri, "hidden", other_layer)[0] in {400, 403, 404}, uri
 
 
+# ---- how many requests a caller may send ----------------------------------------------------------------------------
+
+
+def first_refusal(server: Server, head: str) -> str:
+    """What is answered to the first that is refused of many requests at once.
+
+    Args:
+        head: Request line and headers, with ``{i}`` for the number of the request.
+    """
+    host, port = server.base.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(FLOOD)]
+        for i, connection in enumerate(connections):
+            connection.sendall(head.format(i=i).encode())
+        while connections:
+            for connection in select.select(connections, [], [], 60)[0]:
+                connections.remove(connection)
+                answer: str = connection.recv(65536).decode()
+                if answer.startswith("HTTP/1.1 429 "):
+                    return answer
+    raise AssertionError("none was refused")
+
+
+def health(server: Server, forwarded_for: str | None) -> int:
+    headers = {} if forwarded_for is None else {"X-Forwarded-For": forwarded_for}
+    return SESSION.get(f"{server.base}/data/health", headers=headers, timeout=60).status_code
+
+
+def test_one_address_has_so_many_requests_and_no_others_are_refused_for_it(guarded: Server) -> None:
+    head = "GET /data/health HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n"
+    lines, _, body = first_refusal(guarded, head).partition("\r\n\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines.splitlines()[1:])
+    assert int(headers["retry-after"]) >= 1
+    assert headers["access-control-allow-origin"] == "*"  # or viewers take it for data that is not there
+    assert (json.loads(body)["code"], "limits.address_rate" in body) == ("too_many_requests", True)
+    probe = SESSION.get(f"{guarded.base}/health/live", headers={"X-Forwarded-For": "198.51.100.1"}, timeout=60)
+    assert probe.status_code == 200
+    assert health(guarded, "198.51.100.2") == 200
+    assert {health(guarded, None) for _ in range(3 * BURST)} == {200}  # of this machine
+
+
+def test_who_waits_for_each_answer_is_not_refused(guarded: Server) -> None:
+    assert [health(guarded, "198.51.100.3") for _ in range(BURST + 1)] == [200] * (BURST + 1)
+
+
+def test_dvids_clients_are_refused_in_its_way_when_they_have_sent_their_body(guarded: Server) -> None:
+    head = "POST /api/node/a/b/raw/0_1_2 HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.4\r\n"
+    answer = first_refusal(guarded, f"{head}Content-Length: 50000\r\n\r\n{'x' * 50000}")
+    assert "content-type: text/plain" in answer
+    assert "connection: keep-alive" in answer
+
+
+def test_one_user_has_so_many_requests_wherever_they_come_from(guarded: Server) -> None:
+    line = "GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.{i}\r\n\r\n"
+    path = f"/data/health?token={TOKEN}"
+    assert "limits.user_rate" in first_refusal(guarded, line.replace("{path}", path))
+    with pytest.raises(AssertionError, match="none was refused"):  # it may have many readers
+        first_refusal(guarded, line.replace("{path}", f"/shared/{LINK}/data/health"))
+
+
 def check_no_link_was_told(main: MainServer) -> None:
     """They are ours alone."""
     assert main.requests
     assert not [asked for asked in main.requests if "link-" in str(asked)]
+    administration = [asked.json() for asked in main.requests if b'"administrate"' in asked.body]
+    assert not [asked for asked in administration if asked["resourceType"] != "webknossos"]
 
 
-@pytest.mark.parametrize("mode", LINKED_MODES)
+@pytest.mark.parametrize("mode", ["guarded", "shared"])
 def test_a_link_reads_its_dataset_on_every_route_and_nothing_else(request: pytest.FixtureRequest, mode: str) -> None:
     check_link(request.getfixturevalue(mode), SECRET, UNVERSIONED)
 
@@ -334,7 +408,10 @@ def test_a_link_lists_its_dataset_alone(request: pytest.FixtureRequest, mode: st
     header = {"X-Auth-Token": linked(server, SECRET)}
     for method, uri in LISTING:
         if "/assets/" not in uri and method != "HEAD":
-            assert default_uuid(KEYS["open"])[:24] not in ask(server, method, uri, "open", header).text
+            answer = ask(server, method, uri, "open", header)
+            assert default_uuid(KEYS["open"])[:24] not in answer.text
+            if answer.headers.get("Content-Type", "").startswith("text/html"):  # whose address may hold a token
+                assert answer.headers["Referrer-Policy"] == "no-referrer", uri
 
 
 @pytest.mark.parametrize("mode", LINKED_MODES)

@@ -19,6 +19,7 @@ from benchmarks import (
     failing,
     label_index,
     pictures,
+    scaled,
     servers,
     signatures,
     table,
@@ -30,7 +31,7 @@ from benchmarks.load import Ask, Load
 from benchmarks.run_all import parse
 from benchmarks.volumes import CHUNK, ENCODINGS, Volume, prepare
 from wkdvid.backends.registry import BUILT_IN
-from wkdvid.codecs import jpeg, label_block, payload, segmentation
+from wkdvid.codecs import blosc_frame, jpeg, label_block, payload, segmentation
 from wkdvid.codecs.block_stream import header
 from wkdvid.core.geometry import Box
 from wkdvid.signatures.building import build
@@ -98,6 +99,8 @@ def test_requests_are_those_of_the_protocols() -> None:
     assert cases.xy_slice("grey", box).path == f"{node}/grey/raw/0_1/128_64/64_128_0/jpg"
     assert cases.zarr_chunk("seg", box).path == "/data/zarr/bench/volume/seg/1/0.2.4.0"
     assert cases.thumbnail("grey", box).path.endswith("/thumbnail.jpg?x=64&y=128&z=0&width=128&height=64&mag=1")
+    assert cases.exported_stored("seg", box).path == "/precomputed/bench/volume/seg/1/64-192_128-192_0-64"
+    assert cases.exported_made("seg", box).path == "/zarr/bench/volume/seg/1/c/0/2/1"
     posted = cases.buckets("grey", [Box.at((32, 0, 64), (32, 32, 32))])
     assert posted.path == "/data/datasets/bench/volume/layers/grey/data"
     assert json.loads(posted.body) == [{"position": [32, 0, 64], "mag": [1, 1, 1], "cubeSize": 32, "fourBit": False}]
@@ -117,11 +120,12 @@ def right_answers(volume: Volume) -> dict[str, tuple[cases.Check, bytes]]:
         "label blocks": (cases.is_label_blocks(volume, "seg"), record(packed)),
         "segmentation": (cases.is_gzipped_segmentation(volume, "seg"), payload.gzip(segmentation.encode(labels))),
         "jpeg": (cases.is_nearly(volume, "grey"), stored),
+        "blosc": (cases.is_blosc(volume, "grey"), blosc_frame.encode(np.ascontiguousarray(grey.T))),
         "decoded": (cases.is_decoded(volume), jpeg.decode_block(stored, box.size).tobytes("F")),
     }
 
 
-@pytest.mark.parametrize("kind", ["voxels", "stored", "label blocks", "segmentation", "jpeg", "decoded"])
+@pytest.mark.parametrize("kind", ["voxels", "stored", "label blocks", "segmentation", "jpeg", "blosc", "decoded"])
 def test_right_answers_pass_and_those_for_another_box_do_not(volume: Volume, kind: str) -> None:
     is_right, body = right_answers(volume)[kind]
     assert is_right(Ask("", boxes=(Box.at((0, 64, 0), cases.BLOCK),)), body)
@@ -171,7 +175,7 @@ def test_without_the_real_volume_the_tissue_is_measured(monkeypatch: pytest.Monk
 
 def test_cases_from_end_to_end(volume: Volume, tmp_path: Path) -> None:
     only = f"^{CASE}$|^{failing.NAME}$".replace("^3", r"\^3")
-    options = ["--side", str(SIDE), "--seconds", "1", "--only", only]
+    options = ["--side", str(SIDE), "--seconds", "0.3", "--only", only]
     places = ["--work", str(volume.folder.parent), "--json", str(tmp_path / "results.json")]
     environ = {name: value for name, value in os.environ.items() if name != "WKDVID_TEST_DATA"}
     done = subprocess.run(
@@ -279,3 +283,11 @@ def test_annotations_are_measured(tmp_path: Path) -> None:
     found = list(annotated.figures("SQLite", f"sqlite:///{tmp_path / 'bench.db'}", 3_000))
     assert [figure.unit for figure in found] == ["/s", "ms", "ms", "ms", "ms", "/s", "MB"]
     assert all(figure.value >= 0 for figure in found)
+
+
+@pytest.mark.soak
+def test_a_second_server_is_measured_beside_one(volume: Volume, tmp_path: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    one, two, ratio = scaled.figures(scaled.KINDS[1], volume, 0.2, (cores[0], cores[-1]), tmp_path)
+    assert (one.unit, two.unit, ratio.unit) == ("/s", "/s", "times")
+    assert ratio.value == two.value / one.value > 0

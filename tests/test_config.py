@@ -119,6 +119,8 @@ def test_sizes_with_units(text: str, size: int) -> None:
         ('[clio]\nurl_prefix = "clio"', "clio.url_prefix: 'clio' does not begin with '/', or ends with it"),
         ('[[clio.providers]]\nprovider = "google"', "clio.providers[0].audiences: missing"),
         ('[access]\nmode = "opne"', "access.mode: 'opne' is not one of open, token, webknossos"),
+        ('[jobs]\nscheduler = "http://dask:8786"', "jobs.scheduler: not tcp://HOST:PORT or tls://HOST:PORT"),
+        ('[jobs]\nscheduler = "tcp://dask"', "jobs.scheduler: not tcp://HOST:PORT"),
         ("[access]\nmode = [1]", "access.mode: [1] is not one of open, token"),
         ('[access]\nallow_open_network = "maybe"', "access.allow_open_network: 'maybe' is not true or false"),
         ('[server]\nhttpAddress = "127.0.0.1"', "'127.0.0.1' is not host:port"),
@@ -131,7 +133,7 @@ def test_sizes_with_units(text: str, size: int) -> None:
 def test_refused_with_place_and_what_is_allowed(tmp_path: Path, toml: str, complaint: str) -> None:
     message = refusal(tmp_path, toml)
     assert complaint in message
-    keys = ("server.httpAddress", "sources.http_hosts", "clio.")
+    keys = ("server.httpAddress", "sources.http_hosts", "clio.", "jobs.scheduler")
     assert "some.toml" in message or any(key in message for key in keys)
 
 

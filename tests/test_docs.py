@@ -59,9 +59,8 @@ def datasets() -> Iterator[tuple[str, dict[str, Any]]]:
 def test_the_pages_are_there() -> None:
     named = {page_name(page) for page in PAGES}
     assert {f"docs/backends/{backend}.md" for backend in BACKENDS} <= named
-    assert {
-        f"docs/clients/{client}.md" for client in ("dvid", "neuroglancer", "precomputed", "webknossos", "zarr")
-    } <= named
+    clients = ("dvid", "neuroglancer", "precomputed", "webknossos", "zarr")
+    assert {f"docs/clients/{client}.md" for client in clients} <= named
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -33,21 +33,36 @@ RANKS = {
     "dvid_stores": 5,
     "frontends": 5,
     "testing": 5,
+    "cluster": 6,
     "inspection": 6,
-    "workers": 6,
+    "job_kinds": 6,
+    "openers": 6,
+    "metering": 5,
+    "tracing": 5,
+    "access_log": 0,
+    "gauges": 6,
+    "protocol": 6,
+    "worker": 6,
+    "doctor": 6,
+    "workers": 5,
+    "reloading": 6,
     "server": 6,
     "cli": 7,
     "": 7,
 }
 """A module may import its own rank and lower ones."""
-SHARED = {"http", "addresses", "files", "ranges", "request"}
+SHARED = {"http", "addresses", "files", "ranges", "request", "router"}
 """What all front ends may use beside their own modules."""
 CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
 """What the client may import of this package: it is installed where there is no server."""
 SANIC_ALLOWED = (
     "server",
+    "protocol",
+    "worker",
     "frontends.http",
+    "frontends.limited",
     "frontends.request",
+    "frontends.router",
     "frontends.dvid.callers",
     "frontends.home.answers",
     "cli.serve",

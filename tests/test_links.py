@@ -26,6 +26,7 @@ DATASETS = {
             "brain": {"layers": LAYERS, "public": False, "uuid": "b1a1"},
             "free": {"layers": LAYERS, "uuid": "0be1"},
             "passing": {"layers": LAYERS, "public": False},
+            "breaking": {"layers": {"em": LAYERS["em"], "hidden_layer": {"source": "w"}}, "public": False},
         }
     }
 }
@@ -35,7 +36,8 @@ WORKERS = 2
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("data")
-    write_precomputed(folder / "v", [((1, 1, 1), VOXELS)])
+    for name in ("v", "w"):
+        write_precomputed(folder / name, [((1, 1, 1), VOXELS)])
     environ = {"WKDVID_ACCESS__MODE": "token", "WKDVID_ADMIN_TOKEN": TOKEN}
     with running(folder, DATASETS, workers=WORKERS, environ=environ) as started:
         yield started
@@ -192,11 +194,30 @@ def test_no_page_tells_others_its_address(server: Server, whole: Mapping[str, An
 
 def test_clients_that_know_nothing_of_tokens_follow_a_link(server: Server, layer: Mapping[str, Any]) -> None:
     base = layer["url"]
-    kvstore = {"driver": "http", "base_url": f"{base}data/v15/zarr/my%20lab/brain/em/1/"}
-    store = ts.open({"driver": "zarr3", "kvstore": kvstore}).result()
-    assert np.array_equal(store.read().result()[0], VOXELS)
+    for driver, path in (
+        ("zarr3", "data/v15/zarr/my%20lab/brain/em/1"),
+        ("zarr3", "zarr/my%20lab/brain/em/1"),
+        ("zarr", "zarr2/my%20lab/brain/em/1"),
+        ("neuroglancer_precomputed", "precomputed/my%20lab/brain/em"),
+    ):
+        kvstore = {"driver": "http", "base_url": f"{base}{path}/"}
+        read = np.squeeze(ts.open({"driver": driver, "kvstore": kvstore}).result().read().result())
+        assert np.array_equal(read if read.shape == VOXELS.shape else read.T, VOXELS), path
     with Client(base) as client:
         assert np.array_equal(client.voxels("b1a1", "em")[0], VOXELS)
+
+
+def test_a_link_to_a_layer_does_not_tell_what_is_wrong_with_others(server: Server) -> None:
+    link = made(server, dataset="my lab/breaking", layer="em")
+    (server.data_dir / "w").rename(server.data_dir / "away")
+    server.post("/data/triggers/reload/my%20lab/breaking", headers=ADMIN).raise_for_status()
+    path = "/data/datasets/my%20lab/breaking"
+    assert "hidden_layer" in server.get(path, headers=ADMIN).text
+    for shown in (path, f"{path}/layers/em/histogram", "/data/datasets", "/"):
+        answer = server.get(f"/shared/{link['token']}{shown}")
+        assert answer.status_code == (503 if shown.startswith(path) else 200)
+        assert "breaking" in answer.text
+        assert "hidden_layer" not in answer.text
 
 
 def test_links_go_with_their_dataset(server: Server) -> None:

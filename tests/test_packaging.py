@@ -22,6 +22,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from wkdvid.config import load_config
+from wkdvid.frontends.router import addresses
+from wkdvid.server import create_app
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -73,7 +75,7 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("client", "codecs", "export", "testing", "transfer", "__pycache__")
+OTHERS = ("client", "cluster", "codecs", "export", "testing", "tracing.py", "transfer", "__pycache__")
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -82,12 +84,14 @@ ELSEWHERE = {"webknossos"}
     ("folder", "extras"),
     [
         *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in OTHERS),
+        ("tracing.py", ["trace"]),
         ("client", ["client"]),
+        ("cluster", ["distributed"]),
         ("codecs", ["codecs"]),
         ("export", ["parquet"]),
         ("testing", ["testing"]),
         ("transfer", ["clahe", "onnx"]),
-        ("../tests", ["clahe", "client", "codecs", "dev", "testing"]),
+        ("../tests", ["clahe", "client", "codecs", "dev", "testing", "trace"]),
         ("../benchmarks", ["client", "dev", "testing"]),
     ],
 )
@@ -231,9 +235,13 @@ def test_image_is_safe_by_default() -> None:
     assert any("WKDVID_ACCESS__MODE=token" in line and "HTTPADDRESS=0.0.0.0:8000" in line for line in stages["base"])
     for stage in ("server", "dev"):
         assert [line for line in stages[stage] if line.startswith("USER ")] == ["USER 1000"]
-    assert any(line.startswith("HEALTHCHECK") and "/data/health" in line for line in server)
+    assert any(line.startswith("HEALTHCHECK") and "/health/live" in line for line in server)
     assert server.index("USER 1000") < server.index('ENTRYPOINT ["wkdvid-start", "/data"]')
     assert "VOLUME /data" in server
+    (extras,) = (
+        line.split()[-1].split(",") for line in stages["dependencies"] if "scripts/setup " in line and "RUN" in line
+    )
+    assert not {"profile", "dev", "testing"} & {*extras}, "no profiler in an image that serves"
 
 
 def test_server_takes_every_variable_of_the_scripts_the_image_and_compose() -> None:
@@ -280,12 +288,13 @@ def test_image_copies_only_what_its_context_holds() -> None:
 
 def test_compose_file() -> None:
     compose = yaml.safe_load(COMPOSE.read_text())
-    assert set(compose) == {"version", "services"}, "docker-compose 1.29 refuses a top-level name"
-    assert re.fullmatch(r"3\.[0-8]", compose["version"])
-    assert set(compose["services"]) == {"wkdvid", "dev"}
-    for service in compose["services"].values():
-        assert service["build"]["target"] in _stages()
-        assert service["ports"] == ["127.0.0.1:8000:8000"]
+    named = {name for name in compose if not name.startswith("x-")}
+    assert named == {"version", "services", "volumes"}, "docker-compose 1.29 refuses a top-level name"
+    assert compose["version"] == "3.9"
+    assert set(compose["services"]) == {"wkdvid", "dev", "balancer", "wkdvid-1", "wkdvid-2", "postgres", "s3"}
+    for name, service in compose["services"].items():
+        assert "build" not in service or service["build"]["target"] in _stages()
+        assert service.get("ports") == (["127.0.0.1:8000:8000"] if name in ("wkdvid", "dev", "balancer") else None)
     server, dev = compose["services"]["wkdvid"], compose["services"]["dev"]
     assert (server["read_only"], server["tmpfs"], server["volumes"]) == (True, ["/tmp"], ["./data:/data"])
     assert dev["volumes"] == [".:/app"]
@@ -307,3 +316,49 @@ def test_compose_resolves_the_user() -> None:
     done = _run(*_compose_command(), "--file", COMPOSE, "config", WKDVID_UID="1234")
     resolved = yaml.safe_load(done.stdout)
     assert resolved["services"]["wkdvid"]["user"] == "1234:1000"
+
+
+def test_profiles_name_what_is_started() -> None:
+    """Two of them want the same port, so each has one; ``.env`` names that of the plain command."""
+    (plain,) = re.findall(r"^COMPOSE_PROFILES=(.+)$", (ROOT / ".env").read_text(), re.MULTILINE)
+
+    def started(*options: str) -> set[str]:
+        done = _run(*_compose_command(), "--file", COMPOSE, *options, "config")
+        assert done.returncode == 0, done.stderr
+        services = yaml.safe_load(done.stdout)["services"]
+        wanted = {options[-1] if options else plain}
+        return {name for name, service in services.items() if wanted & set(service["profiles"])}
+
+    assert started() == {"wkdvid"}
+    assert started("--profile", "scale") == {"balancer", "wkdvid-1", "wkdvid-2", "postgres", "s3"}
+
+
+def test_both_scaled_servers_differ_by_their_state_alone() -> None:
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    one, two = (dict(services[name]["environment"]) for name in ("wkdvid-1", "wkdvid-2"))
+    states = {environment.pop("WKDVID_SERVER__STATE_DIR") for environment in (one, two)}
+    assert (one == two, len(states)) == (True, 2)
+    assert services["wkdvid-1"]["volumes"] == services["wkdvid-2"]["volumes"]
+    image = dict(re.findall(r"\b(WKDVID_\w+)=(\S+)", "\n".join(_stages()["base"])))
+    file = ROOT / "deploy" / "wkdvid.toml"
+    config = load_config(None, image | one | {"WKDVID_CONFIG": str(file)}, {"data_dir": ROOT / "data"})
+    assert (config.shares_catalog, config.volumes.url) == (True, "s3://wkdvid/volumes")
+    (credential,) = config.credentials
+    assert "-s3.port=8333" in services["s3"]["command"]
+    assert "-bucket=wkdvid" in services["s3"]["command"]
+    granted = ("s3://wkdvid/", "http://s3:8333", True)
+    assert (credential.prefix, credential.endpoint, credential.environment) == granted
+
+
+def test_the_balancer_repeats_no_post_that_changes_anything() -> None:
+    """Every route of the server that takes POST, and whether the balancer takes it for reading."""
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    (reading,) = re.findall(r"method POST \} \{ path_reg (\S+) \}", text)
+    app = create_app(load_config(None, {}, {"data_dir": ROOT / "data"}))
+    posts = [route for route in app.router.routes if "POST" in route.methods]
+    repeated = {
+        address: route.ctx.access for route in posts for address in addresses(route) if re.match(reading, address)
+    }
+    assert set(repeated.values()) == {"read"}
+    assert "/data/datasets/<organization:str>/<name:str>/layers/<layer:str>/data" in repeated
+    assert "/data/v10/datasets/<dataset_id:str>/layers/<layer:str>/meshes/chunks/data" in repeated

@@ -134,8 +134,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[requests.Se
 
 
 def test_the_configuration_is_one(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "config.toml").write_text(text)
+    usual, apart = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "apart.toml").write_text(apart)
+    assert load_config(tmp_path / "apart.toml", {}, {}).server.trusted_proxies == ("172.18.0.0/16",)
+    (tmp_path / "config.toml").write_text(usual)
     config = load_config(tmp_path / "config.toml", {}, {})
     assert (config.server.public_url, config.access.mode) == ("https://em.example.org", "token")
 

@@ -91,5 +91,5 @@ def test_without_the_extra_it_is_said(without_py_spy: Path) -> None:
     with running(without_py_spy, {}, environ=TOKEN_MODE) as server:
         for answer in (server.get("/trace", headers=ADMIN), server.post("/trace", headers=ADMIN)):
             assert answer.status_code == 501
-            assert answer.json()["messages"][0]["error"] == "flame graphs need py-spy: pip install 'wkdvid[trace]'"
+            assert answer.json()["messages"][0]["error"] == "flame graphs need py-spy: pip install 'wkdvid[profile]'"
         assert server.get("/trace").status_code == 401

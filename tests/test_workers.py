@@ -7,15 +7,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 import pytest
 import requests
 
 import wkdvid
 from tests.cli.test_serve import Started, serving
-from wkdvid.workers import STOPPING, Workers
+from wkdvid.workers import STOPPING, Plan, Workers
 
 WITHIN_S = 30.0
 
@@ -23,7 +24,7 @@ WITHIN_S = 30.0
 @pytest.fixture
 def signals() -> Iterator[None]:
     """Puts back what the main process's part replaces."""
-    before = {number: signal.getsignal(number) for number in STOPPING}
+    before = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -77,5 +78,6 @@ def test_a_changed_source_file_starts_them_anew(tmp_path: Path) -> None:
 
 
 def test_workers_that_cannot_begin_end_the_server(signals: None, caplog: pytest.LogCaptureFixture) -> None:
-    assert Workers(partial(sys.exit, 3), 2).run() == 1
-    assert "a worker ended with status 3 as it began" in caplog.text
+    plan = Plan(work=cast("Callable[[Connection], None]", sys.exit), number=2)
+    assert Workers(plan, lambda: plan).run() == 1
+    assert "a worker ended with status 1 as it began" in caplog.text

@@ -8,6 +8,7 @@ docs/configuration.md. The file may be a DVID's own config.toml: what is DVID's 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from wkdvid.access_log import Which
 from wkdvid.clio_config import ClioConfig, alias_layer, check_clio
+from wkdvid.core.callers import Proxies
 from wkdvid.core.credentials import Credential, check_credential
-from wkdvid.core.limits import GIB, Bytes, Limits
+from wkdvid.core.limits import GIB, Bytes, Limits, WholeNumber
 from wkdvid.core.secrets import Reference, covers
 from wkdvid.core.service_account import LEAST_LEFT
 from wkdvid.core.source import read_source
@@ -30,7 +33,8 @@ from wkdvid.dvid_config import (
     ngprecomputed_stores,
 )
 from wkdvid.errors import ConfigError, InvalidRequest
-from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, WholeNumber, is_loopback, nearest
+from wkdvid.logs import LogFormat
+from wkdvid.settings import Layer, Schema, Seconds, Secret, Setting, is_loopback, nearest
 
 AccessMode: TypeAlias = Literal["open", "token", "webknossos", "clio"]
 
@@ -50,11 +54,19 @@ class ServerConfig:
     """How the main server of webKnossos reaches this one, where that is another way than the clients'."""
     workers: WholeNumber = 0
     """Processes; 0 means one per core."""
+    state_dir: Path | None = None
+    """What the processes of this host agree by, on a disk of its own; None: ``.wkdvid`` in the data directory."""
     rwmode: Literal["readwrite", "readonly", "fullwrite"] = "readwrite"
     """``readonly``: DVID's API changes nothing. DVID's ``fullwrite`` is accepted, but committed nodes stay as they
     are."""
     cors_domains: tuple[str, ...] = ()
     """Origins whose pages may change state (``https://host``); reading is open to the pages of every origin."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")
+    """Addresses or networks of proxies, whose ``X-Forwarded-For`` says who sends a request."""
+    shutdown_delay: WholeNumber = 0
+    """Seconds between SIGTERM, from which on the server says that it is not ready, and its end."""
+    metrics: Literal["loopback", "administrators", "anyone"] = "loopback"
+    """Who may read ``/metrics`` besides administrators: nobody, programs of this machine, or anyone."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -155,11 +167,25 @@ class VolumesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """``[log]``."""
+
+    format: LogFormat = "auto"
+    """``text``, ``json``, or ``auto``: text for a terminal, else JSON."""
+    access: Which = "slow"
+    """Which requests have a line: ``slow`` ones, ``all``, ``none``."""
+    slow_s: Seconds = 5.0
+    """Seconds from which on a request counts as slow."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobsConfig:
     """``[jobs]``."""
 
     workers: int = 2
     """Tasks of a job at a time, each in a thread and in memory of its own."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler, whose workers do the tasks; None: this server does them."""
     keep_days: int = 7
     """Days after which a volume that a transfer has made is removed."""
     keep_bytes: Bytes = 16 * GIB
@@ -178,6 +204,7 @@ class Config:
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
     volumes: VolumesConfig = field(default_factory=VolumesConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     clio: ClioConfig = field(default_factory=ClioConfig)
     limits: Limits = field(default_factory=Limits)
     data_dir: Path = Path("data")
@@ -211,7 +238,7 @@ class Config:
     @property
     def state_dir(self) -> Path:
         """What the workers of this host agree by."""
-        return self.data_dir / ".wkdvid"
+        return self.server.state_dir or self.data_dir / ".wkdvid"
 
     @property
     def signatures_dir(self) -> Path:
@@ -254,6 +281,7 @@ SCHEMA = Schema(
         "metadata": MetadataConfig,
         "volumes": VolumesConfig,
         "jobs": JobsConfig,
+        "log": LogConfig,
         "clio": ClioConfig,
         "limits": Limits,
     }
@@ -378,9 +406,14 @@ def _check(config: Config) -> None:
             f"access.mode 'open' lets anyone do everything, and server.httpAddress {config.server.http_address!r} can"
             " be reached from the network; take mode 'token', a loopback address, or set access.allow_open_network"
         )
+    try:
+        Proxies(config.server.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"server.trustedProxies: {error}") from None
     _check_main_server(config)
     check_clio(config.clio, reachable=not is_loopback(host))
     _check_volumes(config.volumes)
+    _check_jobs(config.jobs)
     for entry in config.sources.http_hosts:
         if "/" in entry or "@" in entry:
             raise ConfigError(f"sources.http_hosts: {entry!r} is not 'host' or 'host:port'")
@@ -395,6 +428,11 @@ def _check_volumes(volumes: VolumesConfig) -> None:
         raise ConfigError(f"volumes.url: {error}") from None
     if scheme not in WRITABLE:
         raise ConfigError(f"volumes.url: {scheme} cannot be written to; a path, or {', '.join(WRITABLE)}")
+
+
+def _check_jobs(jobs: JobsConfig) -> None:
+    if jobs.scheduler is not None and not re.fullmatch(r"(tcp|tls)://[^\s/@?#]+:[0-9]{1,5}", jobs.scheduler):
+        raise ConfigError("jobs.scheduler: not tcp://HOST:PORT or tls://HOST:PORT")
 
 
 def _check_main_server(config: Config) -> None:

@@ -17,7 +17,7 @@ DVID_SECTIONS = ("backend", "logging", "mutations", "cache", "groupcache", "kafk
 DVID_SERVER_KEYS = (
     *("rpcAddress", "webClient", "host", "note", "allowTiming", "webRedirectPath", "webDefaultFile"),
     *("pidFile", "blockListFile", "startWebhook", "instance_id_gen", "instance_id_start", "min_mutation_id_start"),
-    *("interactiveOpsBeforeBlock", "shutdownDelay"),
+    "interactiveOpsBeforeBlock",
 )
 STORE_KEYS = ("engine", "ref", "instance", "uuid", "dataset")
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
-import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from sanic import Sanic
 from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
@@ -22,36 +19,29 @@ from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from wkdvid.access_log import AccessLog
 from wkdvid.backends.failures import passing_answers
-from wkdvid.backends.label_index.job import KIND as INDEX
-from wkdvid.backends.label_index.job import IndexKind
 from wkdvid.backends.opening import Opener
-from wkdvid.backends.pyramid_job import KIND as PYRAMID
-from wkdvid.backends.pyramid_job import PyramidKind
 from wkdvid.backends.registry import Backends
 from wkdvid.backends.stored_files import open_folder
-from wkdvid.backends.workplace import Workplace
 from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.backends.written.journal import Journal
 from wkdvid.backends.written.volumes import Volumes
+from wkdvid.cluster.executor import OnDask
 from wkdvid.config import Config
 from wkdvid.core.access import Authorizer, OpenAuthorizer, TokenAuthorizer
 from wkdvid.core.body_cache import BodyCache
+from wkdvid.core.callers import Proxies
 from wkdvid.core.catalog import Catalog, configured_entries
 from wkdvid.core.catalog_store import CatalogStore, FileCatalogStore
-from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.grants import Names
-from wkdvid.core.guard import Guard
 from wkdvid.core.host_lock import HostLock, Lock
-from wkdvid.core.job_layers import JobLayers
-from wkdvid.core.jobs import JobKind, JobRunner, Jobs, JobStore, ReadParameters
+from wkdvid.core.jobs import InThisProcess, JobRunner, Jobs, JobStore
 from wkdvid.core.links import LinkAuthorizer, Links
 from wkdvid.core.main_server import NoMainServer
-from wkdvid.core.own_accounts import FOLDER
 from wkdvid.core.reading import Reader
 from wkdvid.core.registration import Registrar
 from wkdvid.core.repositories import Repositories
-from wkdvid.core.secrets import Secrets
 from wkdvid.core.services import Services
 from wkdvid.core.write_locks import WriteLocks
 from wkdvid.core.written_labels import WrittenLabels
@@ -65,17 +55,21 @@ from wkdvid.frontends.entries import routes as entries
 from wkdvid.frontends.export import routes as export
 from wkdvid.frontends.home import routes as home
 from wkdvid.frontends.home.acts import routes as acts
-from wkdvid.frontends.http import SESSION_COOKIE, TEXT, json_reply, known_origins, reply, request_id
+from wkdvid.frontends.http import SESSION_COOKIE, TEXT, json_reply, known_origins, reply
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
+from wkdvid.frontends.limited import LimitedApp, TooManyRequests, Turns
 from wkdvid.frontends.links import routes as links
+from wkdvid.frontends.operations import routes as operations
 from wkdvid.frontends.request import URL_BYTES, ServedRequest
+from wkdvid.frontends.router import PrefixRouter
 from wkdvid.frontends.trace import routes as trace
 from wkdvid.frontends.trace.recorder import Recorder
 from wkdvid.frontends.webknossos import reports
 from wkdvid.frontends.webknossos import routes as webknossos
 from wkdvid.frontends.webknossos.forms import routes as webknossos_forms
 from wkdvid.frontends.webknossos.missing import routes as webknossos_missing
+from wkdvid.gauges import Gauges
 from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
@@ -85,9 +79,7 @@ from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
 from wkdvid.inspection.preview import preview
-from wkdvid.logs import configure_logging
-from wkdvid.main_server.client import Client
-from wkdvid.main_server.link import Link
+from wkdvid.job_kinds import KINDS, job_parameters, make_kinds
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.clio.annotations import Annotations
 from wkdvid.metadata.clio.datasets import open_datasets
@@ -95,27 +87,22 @@ from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.jobs import SqlJobStore
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
 from wkdvid.metadata.links import SqlLinks, open_links_state
+from wkdvid.metadata.pulse import Pulse
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.repositories import SqlRepositories, open_state
 from wkdvid.metadata.shared_lock import SharedLock
 from wkdvid.metadata.values import SqlValueStore
-from wkdvid.signatures import job as signatures_job
-from wkdvid.signatures.folders import SignatureFolders
-from wkdvid.signatures.job import KIND as SIGNATURES
-from wkdvid.signatures.job import SignaturesKind
-from wkdvid.transfer import job as transfer_job
+from wkdvid.openers import make_credentials, make_opener
+from wkdvid.protocol import HEAD_BYTES
 from wkdvid.transfer.expiry import expire
-from wkdvid.transfer.job import KIND as TRANSFER
-from wkdvid.transfer.job import TransferKind
-from wkdvid.transfer.models import Models
-from wkdvid.workers import BACKLOG, heed_the_end
+
+if TYPE_CHECKING:
+    from wkdvid.main_server.link import Link
 
 log = logging.getLogger("wkdvid.server")
 
 App: TypeAlias = Sanic[Any, Any]
 
-HEAD_BYTES = URL_BYTES + 16_384
-"""Of the request line and all headers."""
 BUFFER_BYTES = 4096
 """What Sanic's receive buffer needs beyond the largest head."""
 END_S = 1.0
@@ -123,14 +110,12 @@ END_S = 1.0
 ALLOWED_METHODS = "POST, GET, DELETE, PUT, HEAD, PATCH, OPTIONS"
 EXPIRE_S = 600.0
 """Between two looks for what transfers have made and nobody needs any more."""
-JOB_DEADLINE_S = 120.0
-"""For one read of a job: nobody waits for it."""
 
 
 def create_app(config: Config) -> App:
     """The application of one worker. Nothing is opened before it starts."""
     Http.HEADER_CEILING = HEAD_BYTES
-    app = Sanic("wkdvid", configure_logging=False, request_class=ServedRequest)
+    app = LimitedApp("wkdvid", router=PrefixRouter(), configure_logging=False, request_class=ServedRequest)
     app.config.update(_limits(config))
     host, _ = config.server.address
     app.ctx.started = time.time()
@@ -138,10 +123,14 @@ def create_app(config: Config) -> App:
     app.ctx.access_mode = config.access.mode
     app.ctx.webknossos_url = config.webknossos.url
     app.ctx.public_url = config.server.public_url
+    proxies = Proxies(config.server.trusted_proxies)
+    app.ctx.turns = Turns(config.limits, proxies, knows_users=config.access.mode != "open")
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
     app.ctx.session_cookie = COOKIE if config.access.mode == "clio" else SESSION_COOKIE
     app.ctx.allowed_origins = config.clio.allowed_origins
-    app.ctx.recorder = Recorder(config.data_dir / ".wkdvid")
+    app.ctx.draining = False
+    app.ctx.metrics_for = config.server.metrics
+    app.ctx.recorder = Recorder(config.state_dir)
     app.before_server_start(partial(_start, config))
     for blueprint in (
         webknossos.blueprint(),
@@ -151,15 +140,17 @@ def create_app(config: Config) -> App:
         inspect.blueprint(),
         jobs.blueprint(),
         entries.blueprint(),
-        links.blueprint(),
         export.blueprint(),
+        links.blueprint(),
         home.blueprint(),
         acts.blueprint(),
         trace.blueprint(),
+        operations.blueprint(),
         clio.blueprint(config.clio),
     ):
         app.blueprint(blueprint)
     app.exception(NoRoute, MethodNotAllowed)(_no_route)
+    app.exception(TooManyRequests)(_too_many)
     app.exception(Exception)(_unexpected)
     app.before_server_stop(_let_watchers_go)
     app.after_server_stop(_stop)
@@ -174,7 +165,6 @@ def _limits(config: Config) -> Mapping[str, object]:
         "REQUEST_TIMEOUT": 60,
         "RESPONSE_TIMEOUT": 600,
         "KEEP_ALIVE_TIMEOUT": 75,
-        "GRACEFUL_SHUTDOWN_TIMEOUT": 10.0,
         "ACCESS_LOG": False,
         "MOTD": False,
         "FALLBACK_ERROR_FORMAT": "json",
@@ -186,18 +176,21 @@ async def _start(config: Config, app: App) -> None:
     identities, login = open_identities(config)
     services = make_services(config, job_store, identities)
     app.ctx.services = services
+    app.ctx.access_log = AccessLog(config.log.access, config.log.slow_s, identities.known)
     app.ctx.datastore_services = datastore_services(config, services)
     app.ctx.clio = open_clio(config, services.catalog, identities, login)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
         await services.repositories.catch_up()
     runner = make_runner(config, services, job_store)
+    gauges = Gauges(services, _share_of_cache(config))
     app.ctx.watching = [
         asyncio.create_task(services.catalog.watch(), name="watch catalog"),
         asyncio.create_task(runner.watch(), name="run jobs"),
         asyncio.create_task(services.main_server.watch(), name="report to the main server"),
         asyncio.create_task(services.volumes.mend(), name="mend writes"),
         asyncio.create_task(_expire_transfers(config), name="expire transfers"),
+        asyncio.create_task(gauges.watch(), name="look at gauges"),
     ]
     shared = {"catalog": services.catalog.follow, "repositories": services.repositories.follow}
     for name, follow in (shared | {"links": services.links.store.follow}).items():
@@ -236,14 +229,18 @@ def _catalog_store(config: Config) -> CatalogStore:
     return FileCatalogStore(config.datasets.path, config.state_dir)
 
 
-def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
-    """What front ends need, for one worker.
+def _share_of_cache(config: Config) -> int:
+    """Bytes of decoded chunks, and as many of ready bodies: three eighths each of a worker's share.
 
-    Of its share of the cache three eighths are decoded chunks and three eighths ready bodies. The rest is what the
-    allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
+    The rest is what the allocator loses between them: 1 GiB of both was measured to take 1.3 GiB.
     """
-    cached = config.sources.cache_bytes // config.server.worker_count * 3 // 8
-    opener = _opener(config, cached, config.sources.deadline_s)
+    return config.sources.cache_bytes // config.server.worker_count * 3 // 8
+
+
+def make_services(config: Config, job_store: JobStore, identities: Identities) -> Services:
+    """What front ends need, for one worker."""
+    cached = _share_of_cache(config)
+    opener = make_opener(config, cached, config.sources.deadline_s)
     backends, inspector = Backends(opener), Inspector(opener)
     configured = configured_entries(backends.parse, document_of(config.stores))
     catalog = Catalog(
@@ -276,49 +273,37 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         explore=partial(explore, inspector),
         open_files=partial(open_folder, opener),
         admit=opener.source,
-        jobs=Jobs(job_store, (PYRAMID, INDEX, SIGNATURES, TRANSFER), _job_parameters(config)),
+        jobs=Jobs(job_store, KINDS, job_parameters(config)),
         main_server=main_server or NoMainServer(),
         passing_answers=passing_answers,
+        database_answers=Pulse(database).beats,
         executor=executor,
     )
 
 
 def datastore_services(config: Config, services: Services) -> Services:
     """What the routes of webKnossos are given: in mode ``clio`` those who may read by a main server do too."""
-    if config.access.mode != "clio" or not isinstance(services.main_server, Link):
+    if config.access.mode != "clio" or isinstance(services.main_server, NoMainServer):
         return services
-    return replace(services, authorizer=EitherAuthorizer(services.authorizer, services.main_server.authorizer))
+    main = cast("Link", services.main_server)
+    return replace(services, authorizer=EitherAuthorizer(services.authorizer, main.authorizer))
 
 
 def _volumes(
     config: Config, opener: Opener, repositories: Repositories, labels: WrittenLabels, executor: Executor
 ) -> Volumes:
-    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, _credentials(config)), opener)
+    arrays = Arrays(place_of_volumes(config.data_dir, config.volumes.url, make_credentials(config)), opener)
     locks, journal = WriteLocks(config.state_dir), Journal(config.state_dir / "writes")
     return Volumes(arrays, locks, journal, repositories, labels, executor)
 
 
 def make_runner(config: Config, services: Services, job_store: JobStore) -> JobRunner:
     """What works on jobs, if this worker is the one of its host to do so."""
-    opener = _opener(config, config.limits.working_bytes, JOB_DEADLINE_S)
-    place, threads = Workplace(config.data_dir, opener, services.catalog), config.jobs.workers
-    layers = JobLayers(services.catalog, Backends(opener).open_layers)
-    executor = ThreadPoolExecutor(threads, thread_name_prefix="job")
-    models, reader = Models(config.models_dir), Reader(config.limits, executor)
-    kinds: dict[str, JobKind] = {
-        PYRAMID: PyramidKind(place, services.registrar, threads),
-        INDEX: IndexKind(place, services.registrar, threads, config.limits.working_bytes),
-        SIGNATURES: SignaturesKind(layers, SignatureFolders(config.signatures_dir), executor),
-        TRANSFER: TransferKind(layers, reader, models, executor, config.transfers_dir),
-    }
-    return JobRunner(job_store, kinds, HostLock(config.state_dir / "jobs.lock"), threads)
-
-
-def _job_parameters(config: Config) -> Mapping[str, ReadParameters]:
-    return {
-        SIGNATURES: signatures_job.read_parameters,
-        TRANSFER: partial(transfer_job.read_parameters, Models(config.models_dir)),
-    }
+    kinds = make_kinds(config, services.catalog, services.registrar)
+    lock, scheduler = HostLock(config.state_dir / "jobs.lock"), config.jobs.scheduler
+    if scheduler is None:
+        return JobRunner(job_store, kinds, lock, InThisProcess(config.jobs.workers))
+    return JobRunner(job_store, kinds, lock, OnDask(scheduler, config.data_dir, services.catalog))
 
 
 async def _expire_transfers(config: Config) -> None:
@@ -335,31 +320,14 @@ async def _expire_transfers(config: Config) -> None:
         await asyncio.sleep(EXPIRE_S)
 
 
-def _opener(config: Config, pool_bytes: int, deadline_s: float) -> Opener:
-    guard = Guard(config.file_roots, config.http_hosts, _credentials(config))
-    secrets = Secrets(config.sources.secrets)
-    return Opener(
-        guard,
-        config.limits,
-        pool_bytes=pool_bytes,
-        deadline_s=deadline_s,
-        secrets=secrets,
-        variables=config.variables(os.environ),
-        keys=config.state_dir / FOLDER,
-    )
-
-
-def _credentials(config: Config) -> Credentials:
-    """Where others can name sources too, the process's own credentials are for those that the operator grants alone."""
-    otherwise = own_access(os.environ) if config.private else anonymous_access(os.environ)
-    return Credentials(config.credentials, otherwise)
-
-
 def _link(config: Config, catalog: Catalog) -> Link | None:
     """The way to the main server, where it has one to be shown to."""
     settings, forms = config.webknossos, reports.forms(config.server.own_url)
     if settings.url is None or settings.key is None:
         return None
+    from wkdvid.main_server.client import Client  # noqa: PLC0415 - slow to import, and not everybody has one
+    from wkdvid.main_server.link import Link  # noqa: PLC0415
+
     client = Client(settings.url, settings.name, settings.key)
     return Link(client, catalog, _reporting_lock(config), forms, config.server.main_servers_way)
 
@@ -435,7 +403,7 @@ async def _no_route(request: Request, error: NoRoute | MethodNotAllowed) -> HTTP
 
 
 async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
-    number = request_id()
+    number = request.id
     status = _status_of(request, error)
     if status >= 500:
         log.exception("request %s: %s %s", number, request.method, request.path, exc_info=error)
@@ -444,6 +412,15 @@ async def _unexpected(request: Request, error: Exception) -> HTTPResponse:
     if request.path.startswith("/api/"):
         return reply(f"{text} ({request.path}).\n", TEXT, 400 if status == 413 else status)
     return json_reply({"messages": [{"error": text}], "code": "http", "requestId": number}, status)
+
+
+async def _too_many(request: Request, error: TooManyRequests) -> HTTPResponse:
+    """Pages of other origins see it too: what they may not see looks to viewers like data that is not there."""
+    headers = {**error.headers, "Access-Control-Expose-Headers": "Retry-After", **_listed(request)}
+    if request.path.startswith("/api/"):
+        return reply(f"{error}\n", TEXT, error.status_code, headers)
+    document = {"messages": [{"error": str(error)}], "code": "too_many_requests", "detail": str(error)}
+    return json_reply(document, error.status_code, headers)
 
 
 def _status_of(request: Request, error: Exception) -> int:
@@ -464,24 +441,3 @@ def _limit_of(request: Request, error: Exception) -> str:
     if stream is not None and stream.request_max_size != request.app.config.REQUEST_MAX_SIZE:
         return f" of {limits.written_bytes} bytes (limits.written_bytes)"
     return f" of {limits.body_bytes} bytes (limits.body_bytes)"
-
-
-def work(config: Config, listener: socket.socket) -> None:
-    """What a worker process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the main process too, which ends its workers
-    configure_logging()
-    app = create_app(config)
-    app.after_server_start(_heed_the_end)
-    app.prepare(
-        sock=listener,
-        backlog=BACKLOG,
-        single_process=True,
-        register_sys_signals=False,
-        access_log=False,
-        motd=False,
-    )
-    Sanic.serve_single(app)
-
-
-async def _heed_the_end(app: App) -> None:
-    heed_the_end(partial(app.stop, terminate=False))

@@ -11,11 +11,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
-from wkdvid.core.limits import Bytes
+from wkdvid.core.limits import Bytes, WholeNumber
 from wkdvid.core.secrets import FILE, Reference, is_reference
 from wkdvid.errors import ConfigError
 
-WholeNumber: TypeAlias = Annotated[int, "0 or more"]
 Seconds: TypeAlias = Annotated[float, "seconds"]
 Secret: TypeAlias = Annotated[str | None, "by reference"]
 """Never written in the file: ``$VARIABLE``, ``${VARIABLE}`` or ``file:PATH`` says where it is."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.backends.arrays import noise
 from tests.backends.wkw_files import write_layer
-from tests.cli.program import wkdvid
+from tests.cli.program import wkdvid_here
 from tests.volumes import write_precomputed
 from wkdvid.sample import write_sample
 from wkdvid.testing.faulty import FileServer
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def inspect(url: str | Path, cwd: Path) -> dict[str, Any]:
-    done = wkdvid("inspect", url, "--json", cwd=cwd)
+    done = wkdvid_here("inspect", url, "--json", cwd=cwd)
     assert (done.returncode, done.stderr) == (0, "")
     document: dict[str, Any] = json.loads(done.stdout)
     return document
@@ -82,7 +82,7 @@ def test_layers_of_webknossos_datasets(tmp_path: Path) -> None:
 
 
 def test_text_for_people(folder: Path) -> None:
-    done = wkdvid("inspect", "precomputed://sample/precomputed/grey", cwd=folder)
+    done = wkdvid_here("inspect", "precomputed://sample/precomputed/grey", cwd=folder)
     assert done.stdout.splitlines() == [
         f"file://{folder.resolve()}/sample/precomputed/grey/: precomputed",
         "",
@@ -137,19 +137,19 @@ def test_a_good_volume_has_no_problems(folder: Path) -> None:
 
 def test_a_picture_of_each_layer(folder: Path, tmp_path: Path) -> None:
     arguments = ("inspect", "sample/zarr/grey", "--png", tmp_path / "one.png")
-    assert wkdvid(*arguments, cwd=folder).returncode == 0
+    assert wkdvid_here(*arguments, cwd=folder).returncode == 0
     with Image.open(tmp_path / "one.png") as picture:
         assert picture.size == (72, 70)
     array = zarr.create_array(tmp_path / "two.zarr", shape=(2, 4, 5, 6), chunks=(1, 4, 5, 6), dtype="uint16")
     array[:] = 3
-    assert wkdvid("inspect", "two.zarr", "--png", "two.png", cwd=tmp_path).returncode == 0
+    assert wkdvid_here("inspect", "two.zarr", "--png", "two.png", cwd=tmp_path).returncode == 0
     assert {path.name for path in tmp_path.glob("two-*")} == {"two-two.zarr_c0.png", "two-two.zarr_c1.png"}
 
 
 def test_a_picture_that_cannot_be_taken_and_what_is_found_all_the_same(tmp_path: Path) -> None:
     write_precomputed(tmp_path / "em", [((1, 1, 1), np.ones((8, 8, 8), np.uint8))])
     (tmp_path / "em/1-1-1/0-8_0-8_0-8").write_bytes(b"<html>")
-    done = wkdvid("inspect", "em", "--png", "em.png", cwd=tmp_path)
+    done = wkdvid_here("inspect", "em", "--png", "em.png", cwd=tmp_path)
     assert done.returncode == 1
     assert "1 of 1: 1 failed" in done.stdout
     assert "write or copy them again." in done.stdout
@@ -158,7 +158,7 @@ def test_a_picture_that_cannot_be_taken_and_what_is_found_all_the_same(tmp_path:
 
 
 def test_the_type_can_be_said(folder: Path) -> None:
-    done = wkdvid("inspect", "sample/n5/segmentation", "--type", "segmentation", cwd=folder)
+    done = wkdvid_here("inspect", "sample/n5/segmentation", "--type", "segmentation", cwd=folder)
     assert "DVID: segmentation (labelmap), mags 1-1-1, 2-2-2" in done.stdout
     assert "  - " not in done.stdout
 
@@ -175,7 +175,7 @@ def test_the_type_can_be_said(folder: Path) -> None:
     ],
 )
 def test_what_is_none_is_said_in_one_line(folder: Path, url: str, words: str) -> None:
-    done = wkdvid("inspect", url, cwd=folder)
+    done = wkdvid_here("inspect", url, cwd=folder)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert done.stderr.startswith("wkdvid inspect: ")
     assert words in done.stderr
@@ -184,7 +184,7 @@ def test_what_is_none_is_said_in_one_line(folder: Path, url: str, words: str) ->
 
 def test_a_damaged_volume_is_said_to_be_damaged(tmp_path: Path) -> None:
     (tmp_path / "info").write_text("{")
-    done = wkdvid("inspect", tmp_path, cwd=tmp_path)
+    done = wkdvid_here("inspect", tmp_path, cwd=tmp_path)
     assert done.returncode == 1
     assert "info is not valid JSON" in done.stderr
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.cli.program import wkdvid
+from tests.cli.program import wkdvid_here
 from tests.servers import Server, free_port, running
 from wkdvid.cli import main
 from wkdvid.cli.edit import put_option
@@ -42,7 +42,7 @@ def ask(server: Server, *arguments: str | Path, token: str | None = TOKEN) -> su
     """The server's address comes by the configuration, the token by its variable."""
     address = server.base.removeprefix("http://")
     variables = {"WKDVID_ADMIN_TOKEN": token} if token else {}
-    return wkdvid(*arguments, cwd=server.data_dir / "sample", WKDVID_SERVER__HTTP_ADDRESS=address, **variables)
+    return wkdvid_here(*arguments, cwd=server.data_dir / "sample", WKDVID_SERVER__HTTP_ADDRESS=address, **variables)
 
 
 def listed(server: Server) -> dict[str, list[str]]:
@@ -126,7 +126,7 @@ def test_what_cannot_be_is_said_in_one_line(server: Server, arguments: list[str]
 
 
 def test_no_server_is_said_plainly(tmp_path: Path) -> None:
-    done = wkdvid("list", "--server", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
+    done = wkdvid_here("list", "--server", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("wkdvid list: no server answers at http://127.0.0.1:")
     assert done.stderr.endswith("(Connection refused); 'wkdvid serve' starts one\n")
@@ -135,7 +135,7 @@ def test_no_server_is_said_plainly(tmp_path: Path) -> None:
 def test_something_else_that_listens_is_no_traceback(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         threading.Thread(target=_answer_nonsense, args=(other,)).start()
-        done = wkdvid("list", "--server", f"http://127.0.0.1:{other.getsockname()[1]}", cwd=tmp_path)
+        done = wkdvid_here("list", "--server", f"http://127.0.0.1:{other.getsockname()[1]}", cwd=tmp_path)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
 
@@ -155,7 +155,7 @@ def test_a_web_server_of_another_kind_is_no_traceback(arguments: list[str], word
     page = Answer(status=200 if arguments == ["list"] else 501, body=b"<html>\n<title>Welcome</title>\n</html>\n")
     with FileServer(tmp_path) as web:
         web.fault = lambda path: page
-        done = wkdvid(*arguments, "--server", web.url, cwd=tmp_path)
+        done = wkdvid_here(*arguments, "--server", web.url, cwd=tmp_path)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert words in done.stderr
 
@@ -164,7 +164,7 @@ def test_a_token_follows_no_redirect(tmp_path: Path) -> None:
     """Two hosts: the first one sends the client on to the second, which must hear nothing."""
     with FileServer(tmp_path) as second, FileServer(tmp_path) as first:
         first.fault = lambda path: redirected(f"{second.url}stolen")
-        done = wkdvid("list", "--server", first.url, "--token", TOKEN, cwd=tmp_path)
+        done = wkdvid_here("list", "--server", first.url, "--token", TOKEN, cwd=tmp_path)
     assert (done.returncode, len(first.requests), second.requests) == (1, 1, [])
     assert "302" in done.stderr
 

@@ -16,6 +16,7 @@ from wkdvid.cli.text import columns, printable
 
 VERBS = (
     "serve",
+    "doctor",
     "sample",
     "inspect",
     "add",

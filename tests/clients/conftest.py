@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 OPTIONS = [
     "--no-sandbox",  # as root Chromium does not start with one
@@ -19,6 +19,10 @@ OPTIONS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+expect.set_options(timeout=60_000)
+"""Other tests run beside each."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The pages of the API in a browser: they draw under their own Content-Security-Policy, without an error."""
+"""The pages of the API in a browser: they draw, by themselves, under their Content-Security-Policy, and log nothing."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def check_stored(folder: Path, arrays: Mapping[str, Mapping[Vec3, Voxels]]) -> N
     for name, levels in arrays.items():
         for mag, array in levels.items():
             found = np.load(folder / f"{name}-{'-'.join(map(str, mag))}.npy")
-            np.testing.assert_array_equal(found, array)
+            np.testing.assert_array_equal(found.reshape(array.shape), array)
 
 
 @pytest.mark.parametrize("api", API_RANGES, ids=lambda api: f"v{api[0]}-v{api[-1]}")
@@ -226,6 +226,32 @@ def test_a_surface_is_downloaded(
     assert closed(found)
     np.testing.assert_array_equal(found.min(axis=(0, 1)), (there.min(axis=0) - 0.5) * VOXEL)
     np.testing.assert_array_equal(found.max(axis=(0, 1)), (there.max(axis=0) + 0.5) * VOXEL)
+
+
+REFERENCES: Mapping[str, tuple[str, str, str]] = {
+    "grey": ("zarr3", "zarr", "zyx"),
+    "rgb": ("zarr", "zarr2", "czyx"),
+    "seg": ("neuroglancerPrecomputed", "precomputed", ""),
+    "deep": ("neuroglancerPrecomputed", "precomputed", ""),
+}
+"""By layer: how a dataset says in which format it is, where that is exported, and its axes."""
+
+
+def test_exported_layers_are_read_by_reference(
+    server: Server, package: Package, arrays: Mapping[str, Mapping[Vec3, Voxels]], tmp_path: Path
+) -> None:
+    """A dataset's properties may name arrays anywhere."""
+    source = server.get("/data/datasets/lab/public").json()["dataSource"]
+    for layer in source["dataLayers"]:
+        data_format, tree, axes = REFERENCES[layer["name"]]
+        order = {"axisOrder": {axis: axes.index(axis) for axis in axes}} if axes else {}
+        base = f"{server.base}/{tree}/lab/public/{layer['name']}"
+        paths = {(1, 1, 1): f"{base}/1", (2, 2, 1): f"{base}/2-2-1"}
+        layer["dataFormat"], layer["mags"] = data_format, [{"mag": m, "path": p, **order} for m, p in paths.items()]
+    (tmp_path / "datasource-properties.json").write_text(json.dumps(source))
+    found = package.call("read_references", folder=str(tmp_path))
+    assert set(found) == set(arrays)
+    check_stored(tmp_path, arrays)
 
 
 def download_mesh(main: MainServer, server: Server, package: Package, folder: Path, **asked: Any) -> bytes:

@@ -32,6 +32,11 @@ def read(url: str, token: str | None, folder: str, mode: str, dataset: dict[str,
         return {name: _read_layer(layer, Path(folder)) for name, layer in opened.layers.items()}
 
 
+def read_references(folder: str) -> dict[str, Any]:
+    """As ``read``, of a dataset on disk that only says where its layers' arrays are."""
+    return {name: _read_layer(layer, Path(folder)) for name, layer in wk.Dataset.open(folder).layers.items()}
+
+
 def _read_layer(layer: Any, folder: Path) -> dict[str, Any]:
     begins = {}
     for mag, view in layer.mags.items():
@@ -79,7 +84,7 @@ def list_datasets(url: str, token: str | None, organization: str) -> list[str]:
         return sorted(one.name for one in wk.RemoteDataset.list(organization_id=organization).values())
 
 
-CALLS = {call.__name__: call for call in (read, download, download_mesh, list_datasets)}
+CALLS = {call.__name__: call for call in (read, read_references, download, download_mesh, list_datasets)}
 
 
 def answer(line: str) -> dict[str, Any]:

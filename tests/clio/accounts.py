@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
+import sqlalchemy as sa
 
 from tests.servers import Server, running
 from wkdvid.identity.own import OwnTokens
+from wkdvid.metadata.clio.dump import TABLES
+from wkdvid.metadata.engine import open_engine, transaction
+from wkdvid.metadata.schema import metadata
 
 SECRET = "a secret of more than thirty-two bytes"
 OWNER = "owner@t.com"
@@ -24,6 +31,9 @@ ROLES: Mapping[str, Mapping[str, Any]] = {
     "off@t.com": {"datasets": {DATASET: ["clio_general"]}, "disabled": True},
 }
 TOKENS = OwnTokens(SECRET)
+ON_ONE_DATABASE = pytest.mark.parametrize("clio", ["sqlite"], indirect=True, scope="module")
+"""For what no SQL of its own serves."""
+_LOCAL = threading.local()
 
 
 class Clio:
@@ -44,7 +54,7 @@ class Clio:
         """
         headers = {**(options.pop("headers", {})), **({} if user is None else self.header(user))}
         data = {} if body is None else {"json": body}
-        return requests.request(method, self.server.base + path, headers=headers, timeout=60, **data, **options)
+        return _session().request(method, self.server.base + path, headers=headers, timeout=60, **data, **options)
 
     def told(self, user: str | None, method: str, path: str, body: Any = None, **options: Any) -> Any:
         """The JSON of an answer that is 200."""
@@ -53,8 +63,31 @@ class Clio:
         return answer.json()
 
     @staticmethod
+    @cache
     def header(user: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {TOKENS.mint(user, {})}"}
+
+    @property
+    def database_url(self) -> str:
+        return self.environ.get("CLIO_DB", f"sqlite:///{self.server.data_dir / 'wkdvid.db'}")
+
+    def begin_anew(self) -> None:
+        """Without what earlier tests have left."""
+        engine = open_engine(self.database_url)
+        with transaction(engine) as connection:
+            for name in TABLES:
+                connection.execute(sa.delete(metadata.tables[name]))
+        engine.dispose()
+        self.told(OWNER, "POST", "/v2/users", ROLES)
+        self.told(OWNER, "POST", "/v2/datasets", {DATASET: {"description": "4nm MB", "location": "gs://x"}})
+
+
+def _session() -> requests.Session:
+    """One for each thread: connections are kept."""
+    if not hasattr(_LOCAL, "session"):
+        _LOCAL.session = requests.Session()
+    session: requests.Session = _LOCAL.session
+    return session
 
 
 @contextlib.contextmanager
@@ -62,6 +95,5 @@ def clio_server(folder: Path, environ: Mapping[str, str] | None = None, *, worke
     variables = {"WKDVID_ACCESS__MODE": "clio", "OWNER": OWNER, "FLYEM_SECRET": SECRET, **(environ or {})}
     with running(folder, environ=variables, workers=workers) as server:
         clio = Clio(server, variables)
-        clio.told(OWNER, "POST", "/v2/users", ROLES)
-        clio.told(OWNER, "POST", "/v2/datasets", {DATASET: {"description": "4nm MB", "location": "gs://x"}})
+        clio.begin_anew()
         yield clio

@@ -21,14 +21,14 @@ BATCH = 20
 ENVIRON = {"WKDVID_ACCESS__MODE": "clio", "OWNER": OWNER, "FLYEM_SECRET": SECRET}
 
 
-def write_until_killed(folder: Path, times: int, write_s: float = 0.5) -> int:
+def write_until_killed(folder: Path, times: int, workers: int = 2, write_s: float = 0.5) -> int:
     """
     Returns:
         How many lists were acknowledged.
     """
     numbers, acknowledged, sent = itertools.count(), set[int](), set[int]()
     for _ in range(times):
-        with running(folder, environ=ENVIRON, workers=2) as server:
+        with running(folder, environ=ENVIRON, workers=workers) as server:
             clio = Clio(server)
             check(clio, acknowledged, sent)
             clio.told(OWNER, "POST", "/v2/users", ROLES)

@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -28,6 +29,8 @@ class Provider:
         self.redirects: set[str] = set()
         """Registered addresses of the client."""
         self.is_down = False
+        self.asks = False
+        """Whether its login page waits for somebody to agree there."""
         self.asked: list[str] = []
         """Paths."""
         self._codes: dict[str, Mapping[str, str]] = {}
@@ -58,7 +61,7 @@ class Provider:
         return jwt.encode({"alg": algorithm, "kid": kid}, body, key)
 
     def answer(self, path: str, query: Mapping[str, str]) -> tuple[int, Any]:
-        """Status, and JSON or where it leads."""
+        """Status, and JSON, where it leads, or a page."""
         if self.is_down:
             return 503, {}
         if path == "/.well-known/openid-configuration":
@@ -74,7 +77,8 @@ class Provider:
             return 400, {"error": "invalid_request"}
         code = secrets.token_urlsafe()
         self._codes[code] = query
-        return 302, f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+        back = f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+        return (200, f'<a href="{escape(back)}">I am {self.user["name"]}</a>') if self.asks else (302, back)
 
     def exchange(self, form: Mapping[str, str], authorization: str) -> tuple[int, Any]:
         asked = self._codes.pop(form["code"], None)  # a code counts once
@@ -104,11 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(*self.provider.exchange(_single(form), self.headers.get("Authorization", "")))
 
     def _send(self, status: int, told: Any) -> None:
-        body = json.dumps(told).encode()
+        is_page = status == 200 and isinstance(told, str)
+        body = told.encode() if is_page else json.dumps(told).encode()
         self.send_response(status)
         if status == 302:
             self.send_header("Location", told)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if is_page else "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from cloudvolume.cloudvolume import from_cloudpath
 
-from tests.clio.accounts import DATASET, OWNER, Clio, clio_server
+from tests.clio.accounts import DATASET, OWNER, Clio
+from wkdvid.cli import main
 
 U, V, W, R = "u@t.com", "v@t.com", "w@t.com", "r@t.com"
 TYPED = f"/v2/annotations/{DATASET}"
@@ -112,47 +106,6 @@ def test_a_state_for_neuroglancer(stored: Clio) -> None:
     assert [one["type"] for one in state["layers"][-1]["annotations"]] == ["line", "point", "point", "ellipsoid"]
 
 
-@pytest.fixture(scope="module")
-def unguarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clio]:
-    """Who sends no token is U."""
-    with clio_server(tmp_path_factory.mktemp("data"), {"TEST_USER": U}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def crowd(unguarded: Clio) -> dict[str, list[int]]:
-    rng = np.random.default_rng(5)
-    places = np.unique(rng.integers(0, 3000, (12_000, 3)), axis=0)
-    body = "x,y,z\n" + "".join(f"{x},{y},{z}\n" for x, y, z in places)
-    report = unguarded.told(U, "POST", f"{TYPED}/import?format=csv", data=body.encode())
-    assert report["imported"] == len(places)
-    return {f"Pt{x}_{y}_{z}": [int(x), int(y), int(z)] for x, y, z in places}
-
-
-def test_listings_of_many(unguarded: Clio, crowd: dict[str, list[int]]) -> None:
-    assert {one["key"]: one["pos"] for one in unguarded.told(U, "GET", TYPED)} == crowd
-    low, high = [100, 50, 7], [1700, 1650, 1607]
-    inside = {key for key, at in crowd.items() if all(a <= n < b for a, n, b in zip(low, at, high, strict=True))}
-    found = keys(unguarded, U, "?box=" + ",".join(map(str, low + high)))
-    assert len(found) == len(inside)
-    assert set(found) == inside
-
-
-def test_cloud_volume_reads_precomputed_annotations(unguarded: Clio, crowd: dict[str, list[int]]) -> None:
-    source: Any = from_cloudpath(f"precomputed://{unguarded.server.base}{TYPED}/precomputed/point")
-    found: dict[int, list[int]] = {}
-    levels = source.meta.info["spatial"]
-    assert len(levels) == 2
-    for level in range(len(levels)):
-        part = source.get_by_bbox(source.meta.bounds, mip=level)
-        shown = dict(zip(part.ids.tolist(), part.geometry.astype(int).tolist(), strict=True))
-        assert not shown.keys() & found.keys()
-        found |= shown
-    assert sorted(found.values()) == sorted(crowd.values())
-    number, place = next(iter(found.items()))
-    assert source.get_by_id(number).geometry.ravel().astype(int).tolist() == place
-
-
 def test_precomputed_addresses_that_lead_nowhere(stored: Clio) -> None:
     base = f"{TYPED}/precomputed"
     for path in (
@@ -196,29 +149,24 @@ def test_imports_can_keep_what_is_there(stored: Clio) -> None:
     assert (one["title"], one["description"], one["tags"]) == ("T", "said", ["a"])
 
 
-def test_on_the_command_line(stored: Clio, tmp_path: Path) -> None:
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "wkdvid",
-            "annotations",
-            *map(str, arguments),
-            "--data-dir",
-            str(stored.server.data_dir),
-        ]
-        environ = {**os.environ, **stored.environ}
-        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+def test_on_the_command_line(
+    stored: Clio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in stored.environ.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str | Path) -> int:
+        return main(["annotations", *map(str, arguments), "--data-dir", str(stored.server.data_dir)])
 
     csv, wrong = tmp_path / "all.csv", tmp_path / "wrong.csv"
-    assert run("export", DATASET, csv).returncode == 0
+    assert run("export", DATASET, csv) == 0
     assert len(csv.read_bytes().splitlines()) == 1 + len(ALL) + 1
     wrong.write_bytes(MIXED)
-    refused = run("import", DATASET, wrong, "--email", "U@t.com")
-    assert refused.returncode == 1
-    assert f"{wrong}:3: z: expected a whole number" in refused.stderr
-    done = run("import", DATASET, wrong, "--email", "U@t.com", "--skip-errors")
-    assert (done.returncode, done.stdout) == (0, "2 right, 1 wrong, 2 imported\n")
+    capsys.readouterr()
+    assert run("import", DATASET, wrong, "--email", "U@t.com") == 1
+    assert f"{wrong}:3: z: expected a whole number" in capsys.readouterr().err
+    assert run("import", DATASET, wrong, "--email", "U@t.com", "--skip-errors") == 0
+    assert capsys.readouterr().out == "2 right, 1 wrong, 2 imported\n"
     assert "Pt1_1_1" in keys(stored, U)
-    assert run("export", DATASET, tmp_path / "all.doc").returncode == 2
-    assert run("import", DATASET, csv).returncode == 2
+    assert run("export", DATASET, tmp_path / "all.doc") == 2
+    assert run("import", DATASET, csv) == 2

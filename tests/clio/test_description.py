@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clio.accounts import OWNER, Clio
+from tests.clio.accounts import ON_ONE_DATABASE, OWNER, Clio
 from tests.clio.made_up import MadeUp
 from tests.clio.test_routes import ROUTES
 from wkdvid.frontends.home.openapi import template
 
-pytestmark = pytest.mark.parametrize("clio", ["sqlite"], indirect=True, scope="module")
+pytestmark = ON_ONE_DATABASE
 
 EXAMPLES = 2
 """For each operation; the soak tests have more."""

@@ -10,6 +10,9 @@ import pytest
 from tests.clio.accounts import DATASET, OWNER, Clio
 
 U, V, W, R = "u@t.com", "v@t.com", "w@t.com", "r@t.com"
+D = "d@t.com"
+"""Administrates the dataset."""
+GIVEN = {"datasets": {DATASET: ["clio_general"]}}
 NEURONS = "/v2/json-annotations/cns/neurons"
 
 
@@ -57,6 +60,43 @@ def test_users_are_the_administrators_to_change(clio: Clio) -> None:
     assert clio.told(OWNER, "GET", "/users")["a@b.com"] == found
     assert clio.told(OWNER, "DELETE", "/users", ["A@b.com"]) is None
     assert "a@b.com" not in clio.told(OWNER, "GET", "/v2/users")
+
+
+def test_roles_on_a_dataset_are_its_administrators_to_give(clio: Clio) -> None:
+    full = {"global_roles": ["own_role"], "groups": ["g"], "datasets": {"other": ["clio_read"], DATASET: ["clio_read"]}}
+    clio.told(OWNER, "POST", "/users", {"x@b.com": full})
+    clio.told(D, "POST", "/users", {"X@b.com": {"datasets": {DATASET: ["clio_write"]}}, "new@b.com": GIVEN})
+    found = clio.told(OWNER, "GET", "/users")
+    assert found["x@b.com"]["datasets"] == {"other": ["clio_read"], DATASET: ["clio_write"]}
+    assert (found["x@b.com"]["global_roles"], found["x@b.com"]["groups"]) == (["own_role"], ["g"])
+    assert found["new@b.com"]["datasets"] == GIVEN["datasets"]
+    seen = clio.told(D, "GET", "/users")
+    assert (seen["x@b.com"]["datasets"], seen["x@b.com"]["groups"]) == ({DATASET: ["clio_write"]}, [])
+    assert "nobody@t.com" not in seen
+    too_much: list[Any] = [
+        {"datasets": {"other": ["clio_read"]}},
+        {"datasets": {DATASET: [], "other": []}},
+        {**GIVEN, "global_roles": ["admin"]},
+        {**GIVEN, "disabled": True},
+        {},
+    ]
+    for more in too_much:
+        refused = clio.ask(D, "POST", "/users", {"y@b.com": GIVEN, "x@b.com": more})
+        assert refused.status_code == 403, more
+    assert clio.ask(D, "DELETE", "/users", ["x@b.com"]).status_code == 403
+    now = clio.told(OWNER, "GET", "/users")
+    assert now == found
+    clio.told(D, "POST", "/users", {"x@b.com": {"datasets": {DATASET: []}}})
+    assert clio.told("x@b.com", "GET", "/roles")["datasets"] == {"other": ["clio_read"], DATASET: []}
+
+
+def test_a_dataset_is_its_administrators_to_remove(clio: Clio) -> None:
+    document = clio.told(D, "GET", f"/datasets/{DATASET}")
+    for names in (["other"], [DATASET, "other"]):
+        assert clio.ask(D, "DELETE", "/datasets", names).status_code == 403
+    assert clio.told(D, "DELETE", "/datasets", [DATASET]) is None
+    assert DATASET not in clio.told(OWNER, "GET", "/datasets")
+    clio.told(OWNER, "POST", "/datasets", {DATASET: document})
 
 
 def test_datasets(clio: Clio) -> None:
@@ -328,6 +368,8 @@ QUERIES = [
     ({"flag": True}, [2002]),
     ({"n": None}, []),
     ({"unused field": "foo"}, []),
+    ({"bodyid": [2**64 - 1, 2001]}, [2001]),
+    ({"bodyid": [*range(10_000_000, 10_040_000), 2001]}, [2001]),
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.clio.accounts import DATASET, OWNER, SECRET, Clio
-from tests.clio.test_routes import WALKED, path_of
+from tests.clio.test_routes import ROUTES, path_of
 from tests.servers import running
 from tests.test_access import (
     BUCKET,
@@ -29,6 +29,7 @@ from tests.volumes import write_precomputed
 from wkdvid.core.entries import default_uuid
 from wkdvid.core.repositories import ORGANIZATION
 from wkdvid.frontends.clio.calls import Access
+from wkdvid.identity.own import COOKIE
 from wkdvid.testing.webknossos import MainServer
 
 READER, WRITER, KEEPER, NOBODY = "reader@t.com", "writer@t.com", "keeper@t.com", "nobody@t.com"
@@ -109,7 +110,11 @@ def test_a_link_reads_what_clio_keeps_of_its_dataset(clio: Clio) -> None:
     header = link(clio, OWNER, "org/hidden")
     clio.told(OWNER, "POST", "/v2/annotations/hidden", {"kind": "point", "pos": [1, 2, 3]})
     assert clio.server.get("/v2/annotations/hidden", headers=header).json() == []
-    for method, uri, access in WALKED:
+    node = f"/api/node/{default_uuid(KEYS['hidden'])}/annotations/info"
+    for headers, seen in ((clio.header(OWNER), True), (header, False)):
+        assert ('"annotations"' in clio.server.get("/api/repos/info", headers=headers).text) is seen
+        assert (clio.server.get(node, headers=headers).status_code == 200) is seen
+    for method, uri, access in ROUTES:
         path = path_of(uri).replace(DATASET, "hidden")
         if access is Access.PUBLIC:
             continue
@@ -151,6 +156,21 @@ def test_who_is_shown_what(clio: Clio) -> None:
     assert listed(clio, None) == listed(clio, NOBODY) == {"open"}
     assert listed(clio, READER) == {"open", "hidden", "cortex-2"}
     assert listed(clio, OWNER) == listed(clio, KEEPER) == {"open", "hidden", "cortex-2", "shown"}
+
+
+def test_who_is_logged_in_sees_it_in_the_pages(clio: Clio) -> None:
+    """The browser's cookie reads, and changes nothing."""
+    get = clio.server.get
+    cookies = {COOKIE: clio.header(READER)["Authorization"].removeprefix("Bearer ")}
+    shown, others = get("/", cookies=cookies).text, get("/").text
+    assert "hidden" in shown
+    assert READER in shown
+    assert 'action="sign-out"' in shown
+    assert "hidden" not in others
+    for path in ("datasets/org/hidden", "datasets/org/hidden/picture", "precomputed/org/hidden/image/info"):
+        assert get(f"/{path}", cookies=cookies).status_code == 200
+        assert get(f"/{path}").status_code == 404
+    assert clio.server.post("/data/triggers/reload/org/hidden", cookies=cookies).status_code in {401, 403}
 
 
 def test_datasets_that_clio_calls_public_are_for_who_is_logged_in(clio: Clio) -> None:

@@ -99,6 +99,8 @@ def test_a_login_leads_back_to_the_page(clio: Clio, browser: requests.Session) -
 ELSEWHERE = [
     "https://evil.example/",
     "//evil.example",
+    "///evil.example",
+    "////evil.example/a",
     "/\\evil.example",
     "\\\\evil.example",
     "https:evil.example",

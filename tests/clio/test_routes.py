@@ -8,19 +8,18 @@ from collections.abc import Iterator
 import pytest
 from sanic import Sanic
 
-from tests.clio.accounts import DATASET, OWNER, Clio, clio_server
+from tests.clio.accounts import DATASET, ON_ONE_DATABASE, OWNER, Clio
 from wkdvid.config import Config
 from wkdvid.frontends.clio.calls import Access
 from wkdvid.server import create_app
 
-PREFIXES = re.compile(r"^/(v1|v3|test|clio_toplevel)(?=/)")
-"""Of the same routes again."""
 NEEDS = {access.value: access for access in Access}
 REFUSED = {
     Access.USER: [],
     Access.READ: ["nobody@t.com"],
     Access.GENERAL: ["nobody@t.com", "r@t.com"],
     Access.WRITE: ["nobody@t.com", "r@t.com", "u@t.com"],
+    Access.DATASET_ADMIN: ["nobody@t.com", "r@t.com", "u@t.com", "w@t.com"],
     Access.ADMIN: ["nobody@t.com", "r@t.com", "u@t.com", "w@t.com", "d@t.com"],
 }
 """Who has not the role."""
@@ -37,7 +36,6 @@ def declared() -> Iterator[tuple[str, str, Access]]:
 
 
 ROUTES = sorted(declared(), key=lambda one: one[:2])
-WALKED = [one for one in ROUTES if not PREFIXES.match(one[1])]
 
 
 def path_of(uri: str) -> str:
@@ -47,24 +45,8 @@ def path_of(uri: str) -> str:
     return re.sub(r"<(\w+)[^>]*>", lambda found: values.get(found[1], "x"), uri)
 
 
-def test_all_versions_take_the_same_roles() -> None:
-    current = {(method, uri): access for method, uri, access in ROUTES}
-    assert current
-    for (method, uri), access in current.items():
-        if uri.startswith(("/v3/", "/test/")):
-            assert current[method, "/v2" + PREFIXES.sub("", uri)] is access
-        elif PREFIXES.match(uri):
-            assert current[method, PREFIXES.sub("", uri)] is access
-
-
-@pytest.fixture(scope="module")
-def clio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clio]:
-    """Of one database alone: no route knows which it is."""
-    with clio_server(tmp_path_factory.mktemp("data")) as server:
-        yield server
-
-
-@pytest.mark.parametrize(("method", "uri", "access"), WALKED)
+@ON_ONE_DATABASE
+@pytest.mark.parametrize(("method", "uri", "access"), ROUTES)
 def test_who_may_use_a_route(clio: Clio, method: str, uri: str, access: Access) -> None:
     path = path_of(uri)
     without = clio.ask(None, method, path, [], allow_redirects=False)

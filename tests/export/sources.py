@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.backends.arrays import Array, grey, labels, noise, sampled
 from tests.backends.test_zarr import create_array
 from tests.backends.tiffs import pages_of
 from tests.backends.wkw_files import write_layer
+from tests.mesh_files import SHARDING, add_to_info, write_legacy, write_multi_lod
+from tests.skeleton_files import write_skeletons
 from tests.volumes import write_precomputed
 from wkdvid.core.geometry import Vec3, divide_down
 from wkdvid.testing.bossdb import BossDouble
@@ -25,8 +28,12 @@ from wkdvid.testing.volume_suite import StoredLevel, StoredVolume
 Entries = dict[str, Any]
 """A datasets.json."""
 
+SEGMENTS = (3, 77, 2**60 + 7)
+PROPERTIES = {"@type": "neuroglancer_segment_properties", "inline": {"ids": ["3"], "properties": []}}
 MAGS: Sequence[Vec3] = ((1, 1, 1), (2, 2, 1), (4, 4, 2))
 VOXEL_NM = (4.5, 4, 40)
+WIDE_NM = (9, 16, 40)
+"""Twice and four times as large along x and y, as an entry says it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +69,19 @@ def with_holes(folder: Path) -> Source:
     return source
 
 
-def odd_blocks(folder: Path) -> Source:
-    """Labels whose blocks have 4 voxels along z: other readers need not know such."""
-    array = labels("uint64")
+def by_spec(folder: Path, array: Array, **scale: Any) -> Source:
+    """Labels, in a scale that has what other scales here have not."""
     spec = {
         "driver": "neuroglancer_precomputed",
         "kvstore": {"driver": "file", "path": f"{folder}/"},
-        "multiscale_metadata": {"type": "segmentation", "data_type": "uint64", "num_channels": 1},
+        "multiscale_metadata": {"type": "segmentation", "data_type": array.dtype.name, "num_channels": 1},
         "scale_metadata": {
             "size": array.shape[1:],
             "resolution": VOXEL_NM,
             "chunk_size": [32, 32, 32],
             "encoding": "compressed_segmentation",
-            "compressed_segmentation_block_size": [8, 8, 4],
+            "compressed_segmentation_block_size": [8, 8, 8],
+            **scale,
         },
     }
     ts.open(spec, create=True).result().write(array.transpose(1, 2, 3, 0)).result()
@@ -135,7 +142,8 @@ def every_source(folder: Path) -> Iterator[Mapping[str, Source]]:
                 encoding="compressed_segmentation",
             ),
             "holes": with_holes(folder / "holes"),
-            "oddblocks": odd_blocks(folder / "oddblocks"),
+            "oddblocks": by_spec(folder / "oddblocks", labels("uint64"), compressed_segmentation_block_size=[8, 8, 4]),
+            "sharded": by_spec(folder / "sharded", labels("uint64"), sharding=SHARDING),
             "int16": precomputed(folder / "int16", noise("int16"), mags=MAGS[:1]),
             "float32": precomputed(folder / "float32", noise("float32"), mags=MAGS[:1]),
             "ome": stored(test_ome_zarr.stored_image(folder / "ome", 2, shifted=True)),
@@ -149,7 +157,32 @@ def every_source(folder: Path) -> Iterator[Mapping[str, Source]]:
             "plane": tiff(folder / "plane", noise("uint8", (275, 166, 1))),
             "wkw": wkw(folder / "wkw"),
             "boss": boss(double),
+            "files": with_segments(folder / "files", "files"),
+            "shards": with_segments(folder / "shards", "shards"),
+            "legacy": with_segments(folder / "legacy", "legacy"),
+            **{
+                f"wide{kind}": with_segments(folder / f"wide{kind}", kind, voxel_size=WIDE_NM)
+                for kind in ("shards", "legacy")
+            },
         }
+
+
+def with_segments(folder: Path, kind: str, **entry: Any) -> Source:
+    """Of three segments it has meshes, skeletons and properties.
+
+    Args:
+        kind: ``files``, ``shards``, or ``legacy`` meshes beside skeletons in files.
+    """
+    source = precomputed(folder, np.ones((1, 8, 8, 8), np.uint64), mags=MAGS[:1], kind="segmentation")
+    add_to_info(folder, mesh="m", skeletons="s/", segment_properties="p")
+    if kind == "legacy":
+        write_legacy(folder, SEGMENTS)
+    else:
+        write_multi_lod(folder / "m", SEGMENTS, sharded=kind == "shards")
+    write_skeletons(folder / "s", SEGMENTS, sharded=kind == "shards")
+    (folder / "p").mkdir()
+    (folder / "p/info").write_text(json.dumps(PROPERTIES))
+    return replace(source, entry={**source.entry, **entry})
 
 
 def entries(sources: Mapping[str, Source]) -> Entries:

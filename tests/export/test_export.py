@@ -14,15 +14,31 @@ from cloudvolume import CloudVolume
 from ome_zarr_models import v04, v05
 
 from tests.backends.arrays import Array
-from tests.export.sources import Source, entries, every_source
+from tests.export.sources import PROPERTIES, SEGMENTS, Source, entries, every_source
+from tests.mesh_files import read_by_cloud_volume
 from tests.servers import Server, running
 from wkdvid.core.geometry import mag_text
 from wkdvid.testing.volume_suite import StoredLevel
 
 NAMES = (
-    *("raw", "jpeg", "png", "rgb", "rgbjpeg", "labels", "holes", "oddblocks", "int16", "float32", "ome", "zarrlabels"),
+    *(
+        "raw",
+        "jpeg",
+        "png",
+        "rgb",
+        "rgbjpeg",
+        "labels",
+        "holes",
+        "oddblocks",
+        "sharded",
+        "int16",
+        "float32",
+        "ome",
+        "zarrlabels",
+    ),
     *("zarrids", "float64", "int64", "n5", "specs", "stack", "plane", "wkw", "boss"),
 )
+WITH_SEGMENTS = ("files", "shards", "legacy", "wideshards", "widelegacy")
 PRECOMPUTED = [name for name in NAMES if name not in ("float64", "int64")]
 BY_CLOUD_VOLUME = ["raw", "jpeg", "rgb", "labels", "holes", "float32", "ome", "plane"]
 BY_ZARR = ["raw", "rgb", "labels", "float64", "plane"]
@@ -33,7 +49,7 @@ TREES = {"zarr": "zarr3", "zarr2": "zarr2"}
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Source]]:
     with every_source(tmp_path_factory.mktemp("export")) as made:
-        assert tuple(made) == NAMES
+        assert tuple(made) == NAMES + WITH_SEGMENTS
         yield made
 
 
@@ -239,8 +255,71 @@ def test_info_of_labels_and_of_what_is_computed(server: Server) -> None:
     assert odd[0]["compressed_segmentation_block_size"] == [8, 8, 8]
     assert odd[0]["chunk_sizes"] == [[64, 64, 41]]
     assert [scale["key"] for scale in odd] == ["1", "2"]
+    sharded = server.get("/precomputed/lab/sharded/layer/info").json()["scales"][0]
+    assert (sharded["chunk_sizes"], "sharding" in sharded) == ([[32, 32, 32]], False)
     plane = server.get("/precomputed/lab/plane/layer/info").json()["scales"][0]
     assert plane["chunk_sizes"] == [[512, 256, 1]]
     assert [scale["encoding"] for scale in server.get("/precomputed/lab/zarrids/layer/info").json()["scales"]] == [
         "raw"
     ] * 2
+
+
+# ---- segments -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WITH_SEGMENTS)
+def test_meshes_by_cloud_volume(server: Server, name: str) -> None:
+    address, stretch = f"{server.base}/precomputed/lab/{name}/layer", [2, 4, 1] if "wide" in name else [1, 1, 1]
+    for segment in SEGMENTS[1:]:
+        for level in (0,) if "legacy" in name else (0, 2):
+            expected = read_by_cloud_volume(server.data_dir / name, segment, level)
+            found = read_by_cloud_volume(f"precomputed://{address}", segment, level)
+            assert len(found) > 5
+            np.testing.assert_allclose(found, expected * stretch, rtol=1e-5, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", WITH_SEGMENTS)
+def test_skeletons_by_cloud_volume(server: Server, name: str) -> None:
+    address, stretch = f"{server.base}/precomputed/lab/{name}/layer", [2, 4, 1] if "wide" in name else [1, 1, 1]
+    for segment in SEGMENTS[1:]:
+        expected = CloudVolume(f"file://{server.data_dir / name}").skeleton.get(segment)
+        found = CloudVolume(f"precomputed://{address}", use_https=True).skeleton.get(segment)
+        np.testing.assert_allclose(found.vertices, expected.vertices * stretch, rtol=1e-5, atol=1e-2)
+        np.testing.assert_array_equal(found.edges, expected.edges)
+        np.testing.assert_array_equal(found.vertex_types, expected.vertex_types)
+
+
+def test_files_of_segments_in_parts(server: Server) -> None:
+    base = "/precomputed/lab/files/layer"
+    assert server.get(f"{base}/segment_properties/info").json() == PROPERTIES
+    for path in ("mesh/77", "mesh/77.index", "skeletons/77"):
+        stored = server.data_dir / "files" / path.replace("mesh", "m").replace("skeletons", "s")
+        whole = server.get(f"{base}/{path}")
+        assert (whole.status_code, whole.content) == (200, stored.read_bytes())
+        for asked, part in (("5-9", slice(5, 10)), ("-7", slice(-7, None)), ("9-", slice(9, None))):
+            answer = server.get(f"{base}/{path}", headers={"Range": f"bytes={asked}"})
+            assert (answer.status_code, answer.content) == (206, whole.content[part]), (path, asked)
+        assert server.get(f"{base}/{path}", headers={"Range": "bytes=9999999-"}).status_code == 416
+        assert server.get(f"{base}/{path}", headers={"If-None-Match": whole.headers["ETag"]}).status_code == 304
+        other = server.get(f"{base}/{path}", headers={"Range": "bytes=5-9", "If-Range": '"another"'})
+        assert (other.status_code, other.content) == (200, whole.content)
+    manifest = server.get("/precomputed/lab/legacy/layer/mesh/77%3A0").json()
+    assert manifest == {"fragments": ["77:0:part0", "77:0:part1"]}
+
+
+def test_no_other_files_are_handed_out(server: Server) -> None:
+    for name in ("files", "shards", "legacy"):
+        (server.data_dir / name / "m" / "secret").write_bytes(b"\1\0\0\0secret")
+        (server.data_dir / name / "s" / "secret").write_bytes(b"secret")
+        for path in (
+            "mesh/secret",
+            "mesh/..%2Finfo",
+            "mesh/",
+            "skeletons/secret",
+            "skeletons/7",
+            "m/info",
+        ):
+            answer = server.get(f"/precomputed/lab/{name}/layer/{path}")
+            is_fragment = name == "legacy" and path == "mesh/secret"  # a fragment may have any name
+            assert answer.status_code == (502 if is_fragment else 404), (name, path)
+            assert "secret" not in answer.text.replace("(secret)", "").replace("'secret'", "")

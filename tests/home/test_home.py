@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
+import numpy as np
 import pytest
 import requests
 
 from tests.servers import Server, running
+from tests.volumes import write_precomputed
 from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.entries import DatasetEntry, DatasetKey
 from wkdvid.frontends.home.facts import make_card
@@ -224,13 +226,44 @@ def test_a_probe_needs_no_body(server: Server, path: str) -> None:
     assert probed.headers.get("Content-Type") == asked.headers.get("Content-Type")
 
 
-def test_a_catalog_that_broke_is_said_on_the_page(tmp_path: Path) -> None:
-    with running(tmp_path, {}) as server:
-        (tmp_path / "datasets.json").write_text("{ broken")
-        with (tmp_path / ".wkdvid" / "catalog.generation").open(
-            "r+b"
-        ) as counter:  # as if another worker had changed it
-            counter.write((99).to_bytes(8, "little"))
-        answer = server.get("/")
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Where Neuroglancer is not, but for a package of its name without the built client."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "packages" / "neuroglancer").mkdir(parents=True)
+    (folder / "packages" / "neuroglancer" / "__init__.py").touch()
+    write_precomputed(folder / "v", [((1, 1, 1), np.ones((8, 8, 8), np.uint8))])
+    datasets = {"precomputed": {"lab": {"brain": {"layers": {"v": {"source": "v"}}}}}}
+    paths = [str(folder / "packages"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    with running(folder, datasets, environ={"PYTHONPATH": os.pathsep.join(paths)}) as started:
+        yield started
+
+
+def test_without_the_extra_it_is_said_how_to_install_it(bare: Server) -> None:
+    for path, status in (("/datasets/lab/brain", 200), ("/neuroglancer/v/view/", 400)):
+        answer = bare.get(path)
+        assert answer.status_code == status
+        assert "pip install &#39;wkdvid[viewer]&#39;" in answer.text.replace("'", "&#39;")
+        assert "Open in Neuroglancer" not in answer.text
+    assert bare.get("/neuroglancer/v/view/main.js").status_code == 404
+
+
+def test_a_catalog_that_broke_is_said_on_the_page(bare: Server) -> None:
+    (bare.data_dir / "datasets.json").write_text("{ broken")
+    counter = bare.data_dir / ".wkdvid" / "catalog.generation"
+    counter.write_bytes((99).to_bytes(8, "little"))  # as if another worker had changed it
+    answer = bare.get("/")
     assert answer.status_code == 503
     assert "datasets.json: not valid JSON at line 1, column 3" in " ".join(Page(answer.text).text)
+
+
+def test_the_viewer_is_kept_by_browsers(server: Server) -> None:
+    page = Page(server.get("/neuroglancer/v/view").text)
+    scripts = [name for name in page.loads if name.startswith("main.")]
+    assert len(scripts) == 2
+    for name in scripts:
+        answer = server.get(f"/neuroglancer/v/view/{name}")
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+    for name in ("index.html", "main.js", "..%2f__init__.py", scripts[0] + ".map"):
+        assert server.get(f"/neuroglancer/v/view/{name}").status_code == 404

@@ -10,10 +10,11 @@ from sanic import Sanic
 
 from wkdvid.config import Config
 from wkdvid.frontends.dvid.routes import ENDPOINTS as TYPES
-from wkdvid.frontends.home.openapi import SHARED_ROUTE, describe_routes, key_of, template
+from wkdvid.frontends.home.openapi import SHARED_ROUTE, describe_routes, template
 from wkdvid.frontends.home.operations import OPERATIONS
 from wkdvid.frontends.home.operations.clio import CLIO
 from wkdvid.frontends.home.operations.dvid import ENDPOINTS
+from wkdvid.frontends.webknossos.versions import PREFIXES
 from wkdvid.server import create_app
 
 
@@ -27,28 +28,19 @@ def routes() -> list[Any]:
 
 def test_every_route_is_described(routes: list[Any]) -> None:
     paths = describe_routes(routes)["paths"]
-    offered = [
-        (template(r.uri), m) for r in routes if not is_again(r) for m in r.methods if m not in ("HEAD", "OPTIONS")
-    ]
+    offered = [(template(route.uri), m) for route in routes for m in route.methods if m not in ("HEAD", "OPTIONS")]
     assert len(offered) > 100
     for path, method in offered:
         assert path.startswith(SHARED_ROUTE) or paths[path][method.lower()]["summary"], (method, path)
 
 
-def is_again(route: Any) -> bool:
-    return getattr(route.ctx, "again", False)
-
-
 def test_what_is_not_described_is_the_same_under_another_prefix(routes: list[Any]) -> None:
-    clio = [route for route in routes if route.ctx.access.startswith("clio ")]
-    once = {(route.ctx.path, route.methods) for route in clio if not is_again(route)}
-    prefixes = {template(route.uri).removesuffix(template(route.ctx.path)) for route in clio if is_again(route)}
-    assert prefixes == {"/v3", "/test", "/v1", "/clio_toplevel"}
-    assert {(route.ctx.path, route.methods) for route in clio if is_again(route)} <= once
+    others = {prefix for route in routes for prefix in getattr(route.ctx, "prefixes", ())[1:]}
+    assert others == {*PREFIXES, "/v3", "/test", "/v1", "/clio_toplevel"} - {"/data"}
 
 
 def test_descriptions_are_of_routes_that_there_are(routes: list[Any]) -> None:
-    described = {key_of(method, template(route.uri)) for route in routes for method in route.methods}
+    described = {f"{method} {template(route.uri)}" for route in routes for method in route.methods}
     assert set(OPERATIONS) <= described
     of_clio = [route for route in routes if route.ctx.access.startswith("clio ")]
     reading = {"HEAD"}  # what GET does

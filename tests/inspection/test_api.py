@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import requests
 
-from tests.cli.program import wkdvid
+from tests.cli.program import wkdvid_here
 from tests.servers import Server, free_port, running
 from tests.volumes import write_precomputed
 
@@ -39,7 +39,7 @@ def errors(answer: requests.Response) -> str:
 def test_it_answers_what_the_command_prints(server: Server) -> None:
     answer = ask(server, {"source": "em"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
-    printed: dict[str, Any] = json.loads(wkdvid("inspect", "em", "--json", cwd=server.data_dir).stdout)
+    printed: dict[str, Any] = json.loads(wkdvid_here("inspect", "em", "--json", cwd=server.data_dir).stdout)
     printed.pop("url")
     assert answer.json() == printed
     assert str(server.data_dir) not in answer.text

@@ -49,8 +49,8 @@ async def emptied(folder: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def at_work(data_dir: Path) -> AsyncIterator[AtWork]:
-    config = load_config(None, {}, {"data_dir": str(data_dir)})
+async def at_work(data_dir: Path, scheduler: str | None = None) -> AsyncIterator[AtWork]:
+    config = load_config(None, {}, {"data_dir": str(data_dir), "jobs.scheduler": scheduler})
     migrate(config.metadata.database_url)
     store = SqlJobStore(open_engine(config.metadata.database_url))
     services = make_services(config, store, open_identities(config)[0])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 
-from tests.cli.program import wkdvid
+from tests.cli.program import wkdvid_here
 from tests.jobs.watching import comes_to, ended, has_done
 from tests.servers import Server, running
 from tests.soak.processes import complaints, kill
@@ -112,7 +112,7 @@ def test_it_is_cancelled_made_and_made_anew_for_another_source(data_dir: Path) -
         assert (refused.status_code, "IndexedLabels=false" in refused.text) == (400, True)
         (listed,) = server.get("/data/datasets").json()
         assert "the source is not what it was when this was made" in listed["layers"][0]["notes"][0]
-        assert "from now on" in wkdvid("index", "org/data", "seg", "--server", server.base, cwd=data_dir).stdout
+        assert "from now on" in wkdvid_here("index", "org/data", "seg", "--server", server.base, cwd=data_dir).stdout
         assert sizes(server) == {4: 2, 2**63 + 7: 130}
 
         assert requests.delete(f"{server.base}/data/datasets/org/data", timeout=60).status_code == 200

@@ -13,7 +13,7 @@ import pytest
 import requests
 import zarr
 
-from tests.cli.program import wkdvid
+from tests.cli.program import wkdvid_here
 from tests.servers import Server, running
 from tests.volumes import Voxels, write_precomputed
 
@@ -69,7 +69,7 @@ def whole(server: Server, layer: str, mag: tuple[int, int, int]) -> bytes:
 
 
 def make(server: Server, layer: str) -> str:
-    done = wkdvid("pyramid", "my lab/brain", layer, "--server", server.base, cwd=server.data_dir)
+    done = wkdvid_here("pyramid", "my lab/brain", layer, "--server", server.base, cwd=server.data_dir)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from wkdvid.core import jobs as jobs_module
 from wkdvid.core.geometry import Box
 from wkdvid.core.host_lock import HostLock
-from wkdvid.core.jobs import Job, JobRunner, Jobs, JobState, Stage
+from wkdvid.core.jobs import InThisProcess, Job, JobRunner, Jobs, JobState, Stage
 from wkdvid.errors import CorruptChunk, NotFound, UpstreamUnavailable
 from wkdvid.metadata.engine import migrate, open_engine
 from wkdvid.metadata.jobs import SqlJobStore
@@ -87,7 +87,7 @@ def store(tmp_path: Path) -> SqlJobStore:
 
 @contextlib.asynccontextmanager
 async def running(store: SqlJobStore, work: Painting, folder: Path) -> AsyncIterator[Jobs]:
-    runner = JobRunner(store, {"paint": work}, HostLock(folder / "lock"), 3)
+    runner = JobRunner(store, {"paint": work}, HostLock(folder / "lock"), InThisProcess(3))
     watching = asyncio.create_task(runner.watch())
     try:
         yield Jobs(store, ("paint",))

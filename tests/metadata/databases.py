@@ -46,6 +46,18 @@ class PostgreSQL:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return self._url(name)
 
+    @contextlib.contextmanager
+    def away(self, url: str) -> Iterator[None]:
+        """One database lets nobody in, and has ended who was there; the others go on."""
+        name = url.partition("?")[0].rpartition("/")[2]
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            try:
+                yield
+            finally:
+                connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
     def _url(self, database: str) -> str:
         return f"postgresql://tester@/{database}?host={self._folder}"
 

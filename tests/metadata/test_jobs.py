@@ -5,33 +5,44 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from tests.metadata.databases import PostgreSQL
 from wkdvid.core.jobs import Job, JobState
 from wkdvid.errors import ConfigError, DatabaseUnavailable
-from wkdvid.metadata.engine import MIGRATIONS, migrate, open_engine, transaction
+from wkdvid.metadata.engine import MIGRATIONS, VERSION, migrate, open_engine, transaction
 from wkdvid.metadata.jobs import SqlJobStore
-from wkdvid.metadata.schema import REVISION, metadata
+from wkdvid.metadata.schema import FIRST_ROWS, REVISION, metadata
 
 TARGET = ("pyramid", "org/data", "em")
 PROCESSES = 4
 
 
+NewUrl: TypeAlias = Callable[[], str]
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def new_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewUrl:
+    """Of empty databases."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('db') / 'new' / 'wkdvid.db'}"
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        yield server.new_database()
+        return lambda: f"sqlite:///{tmp_path_factory.mktemp('db') / 'new' / 'wkdvid.db'}"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.new_database
+
+
+@pytest.fixture(scope="module")
+def url(new_url: NewUrl) -> str:
+    return new_url()
 
 
 @pytest.fixture
@@ -57,9 +68,24 @@ def test_processes_that_start_together_make_one_database(url: str) -> None:
     assert [process.wait(60) for process in starting] == [0] * PROCESSES
 
 
-def test_the_migrations_make_the_tables_that_the_code_has(engine: sa.Engine) -> None:
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+def test_a_database_that_is_brought_up_to_date_is_like_a_new_one(new_url: NewUrl) -> None:
+    """A new one is made without migrations."""
+    old, new = new_url(), new_url()
+    engine = open_engine(old)
+    with transaction(engine) as connection:
+        begun = Config(attributes={"connection": connection})
+        begun.set_main_option("script_location", str(MIGRATIONS))
+        command.upgrade(begun, "0001")
+    engine.dispose()
+    for url in (old, new):
+        migrate(url)
+        engine = open_engine(url)
+        with transaction(engine) as connection:
+            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+            for table in (VERSION, *metadata.sorted_tables):
+                first = FIRST_ROWS.get(table, {"version_num": REVISION} if table is VERSION else None)
+                assert connection.execute(sa.select(table)).mappings().all() == ([first] if first else []), table
+        engine.dispose()
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
 
 

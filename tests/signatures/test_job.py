@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import requests
 
-from tests.cli.program import wkdvid
+from tests.cli.program import wkdvid_here
 from tests.jobs.at_work import at_work, emptied, write_entry
 from tests.servers import Server, running
 from tests.signatures.test_records import RECORDS, packed, write_blocks
@@ -73,7 +73,7 @@ def assert_signed(index: SignatureIndex, grey: Voxels, stride: int) -> None:
 
 
 def test_a_layer_of_the_server(server: Server, medulla: Mapping[str, Voxels]) -> None:
-    done = wkdvid("signatures", "build", "lab/brain/em", "--server", server.base, cwd=server.data_dir)
+    done = wkdvid_here("signatures", "build", "lab/brain/em", "--server", server.base, cwd=server.data_dir)
     count = len(places(16))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"lab/brain, em: places that look alike are found from now on: {count} signatures\n"
@@ -92,7 +92,7 @@ def test_a_layer_of_the_server(server: Server, medulla: Mapping[str, Voxels]) ->
     assert like_location(index, (60, 20, 130)) is not None
     assert list((server.data_dir / "signatures" / ".work").iterdir()) == [], "what is not needed any more is removed"
 
-    alone = wkdvid("signatures", "build", "em", "--out", "here", cwd=server.data_dir)
+    alone = wkdvid_here("signatures", "build", "em", "--out", "here", cwd=server.data_dir)
     assert (alone.returncode, alone.stderr) == (0, "")
     same = open_index(server.data_dir / "here")
     assert same is not None
@@ -208,7 +208,7 @@ async def test_an_end_that_was_interrupted_is_an_end(tmp_path: Path, medulla: Ma
 def test_import_where_the_server_looks(server: Server, tmp_path: Path) -> None:
     (tmp_path / "all.bin").write_bytes(packed([*RECORDS, (2**32 - 1, 0, 0, 0)]))
     place = {"WKDVID_CLIO__SIGNATURES": str(tmp_path / "elsewhere")}
-    done = wkdvid("signatures", "import", "all.bin", "my lab/brain", cwd=tmp_path, **place)
+    done = wkdvid_here("signatures", "import", "all.bin", "my lab/brain", cwd=tmp_path, **place)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / "elsewhere" / "my lab" / "brain"
     assert done.stdout == f"{folder}: {len(RECORDS)} signatures; 1 record that is none was left out\n"
@@ -217,7 +217,7 @@ def test_import_where_the_server_looks(server: Server, tmp_path: Path) -> None:
     assert (index.side, index.about["source"]) == (160, "all.bin")
 
     write_blocks(tmp_path / "out", RECORDS, side=100)
-    done = wkdvid("signatures", "import", "out", "--out", "index", cwd=tmp_path)
+    done = wkdvid_here("signatures", "import", "out", "--out", "index", cwd=tmp_path)
     assert done.stdout == f"index: {len(RECORDS)} signatures\n"
     other = open_index(tmp_path / "index")
     assert other is not None

@@ -50,5 +50,5 @@ def resident_bytes(server: Server) -> int:
 
 def complaints(server: Server) -> list[str]:
     """Lines of the log that no request may cause, whatever it holds and whenever its client goes away."""
-    lines = (server.data_dir / "server.log").read_text(errors="replace").splitlines()
+    lines = server.log.read_text(errors="replace").splitlines()
     return [line for line in lines if "Traceback" in line or " ERROR " in line or " CRITICAL " in line]

@@ -31,7 +31,7 @@ from wkdvid.core.jobs import Job, Stage, Work
 from wkdvid.core.joined_volume import join
 from wkdvid.core.missing_levels import MissingLevel, missing_levels
 from wkdvid.core.reading import Reader
-from wkdvid.core.registration import Registrar
+from wkdvid.core.registration import AddMade
 from wkdvid.core.volume import Volume
 
 KIND = "pyramid"
@@ -42,10 +42,10 @@ Finish = Callable[[], Awaitable[str]]
 
 
 class PyramidKind:
-    def __init__(self, workplace: Workplace, registrar: Registrar, threads: int) -> None:
+    def __init__(self, workplace: Workplace, add_pyramid: AddMade, threads: int) -> None:
         self._workplace = workplace
         self._opener = workplace.opener
-        self._registrar = registrar
+        self._add_pyramid = add_pyramid
         self._reader = Reader(self._opener.limits, ThreadPoolExecutor(threads, thread_name_prefix="job"))
 
     async def prepare(self, job: Job) -> Work:
@@ -65,7 +65,7 @@ class PyramidKind:
         folder = self._workplace.folder(job, VOLUMES)
 
         async def register() -> str:
-            await self._registrar.add_pyramid(entry, job.layer, folder)
+            await self._add_pyramid(entry, job.layer, folder)
             return f"mags {', '.join(mag_name(one.level.mag) for one in levels)} are served from now on"
 
         place = self._workplace.data_dir / folder

@@ -12,6 +12,7 @@ import tensorstore as ts
 from wkdvid.backends.failures import status_of, translate
 from wkdvid.backends.outcomes import FAILURES, finished, outcomes
 from wkdvid.core.geometry import Box
+from wkdvid.core.upstream import failed, host_of, reading
 from wkdvid.core.volume import Array, LayerInfo, StoredFiles
 from wkdvid.errors import AuthRejected, BackendError, InvalidRequest, UpstreamUnavailable
 
@@ -42,6 +43,7 @@ class TensorStoreVolume:
         """As ``TellsRefusal`` has it."""
         self._stores = stores
         self._what = what
+        self._host = host_of(what)
         self._deadline_s = deadline_s
 
     async def read(self, level: int, box: Box) -> Array:
@@ -62,7 +64,8 @@ class TensorStoreVolume:
 
     async def _found(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | Exception]:
         """The voxels of boxes inside the extent, or what TensorStore raises."""
-        return await outcomes(partial(self._begin, self._stores[level]), boxes, self._deadline_s)
+        with reading(self._host, len(boxes)):
+            return await outcomes(partial(self._begin, self._stores[level]), boxes, self._deadline_s)
 
     async def absent(self, level: int, boxes: Sequence[Box], context: ts.Context) -> Sequence[bool] | None:
         """Of boxes that lie within one chunk each: whether that was never written. None: the format does not tell.
@@ -100,8 +103,10 @@ class TensorStoreVolume:
     def _failure(self, error: Exception, where: str) -> BackendError:
         """What kept ``where`` from being read, as one of ``outcomes`` tells it."""
         if isinstance(error, TimeoutError):
-            return UpstreamUnavailable(f"{self._what}: no answer within {self._deadline_s:g} s")
-        failure = translate(error, f"{self._what}, {where}")
+            failure: BackendError = UpstreamUnavailable(f"{self._what}: no answer within {self._deadline_s:g} s")
+        else:
+            failure = translate(error, f"{self._what}, {where}")
+        failed(self._host, failure)
         if isinstance(failure, AuthRejected):
             self.refusal = str(failure)
         return failure

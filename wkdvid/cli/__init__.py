@@ -15,6 +15,7 @@ from wkdvid.errors import ConfigError, WkdvidError
 
 MODULES = (
     "serve",
+    "doctor",
     "sample",
     "inspect",
     "add",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wkdvid.cli.accounts import add_database_arguments, configuration
+from wkdvid.cli.accounts import add_database_arguments, opened_database
 from wkdvid.cli.text import complain
 from wkdvid.errors import ConfigError
 
@@ -44,23 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import asyncio
 
-    form = args.format or args.file.suffix.lower().removeprefix(".")
-    store = _store(args)
-    if args.act == "export":
-        asyncio.run(_export(args, form, store))
-        return 0
-    return asyncio.run(_import(args, form, store))
-
-
-def _store(args: argparse.Namespace) -> Annotations:
     from wkdvid.metadata.clio.annotations import Annotations
-    from wkdvid.metadata.engine import migrate, open_engine
     from wkdvid.metadata.queries import Queries
 
-    config = configuration(args)
-    config.state_dir.mkdir(parents=True, exist_ok=True)
-    migrate(config.metadata.database_url)
-    return Annotations(Queries(open_engine(config.metadata.database_url)))
+    form = args.format or args.file.suffix.lower().removeprefix(".")
+    with opened_database(args) as (engine, _):
+        store = Annotations(Queries(engine))
+        if args.act == "export":
+            asyncio.run(_export(args, form, store))
+            return 0
+        return asyncio.run(_import(args, form, store))
 
 
 async def _export(args: argparse.Namespace, form: str, store: Annotations) -> None:

@@ -7,13 +7,17 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
 
     from wkdvid.config import Config
+    from wkdvid.workers import Plan
 
 NAME = "serve"
 HELP = "serve the datasets of a catalog"
@@ -44,27 +48,51 @@ def run(args: argparse.Namespace) -> int:
 
     options = {name: getattr(args, name) for name in ("data_dir", "host", "port")}
     options |= {"datasets.path": args.datasets, "server.workers": args.workers}
-    config = load_config(args.config, os.environ, options)
-    return _serve(config, reload=args.reload)
+    return _serve(partial(load_config, args.config, os.environ, options), reload=args.reload)
 
 
-def _serve(config: Config, *, reload: bool) -> int:
-    _check_files(config)
+def _serve(load: Callable[[], Config], *, reload: bool) -> int:
+    begun = load()
+    _check_files(begun)
+    from wkdvid.core.run_folder import run_folder
+    from wkdvid.logs import configure_logging
+    from wkdvid.reloading import taken_over
     from wkdvid.workers import listen, serve
 
-    _prepare_database(config)
-    host, port = config.server.address
-    with listen(host, port) as listener:
-        config = _with_token(_with_port(config, listener.getsockname()[1]))
+    _prepare_database(begun)
+    host, port = begun.server.address
+    with listen(host, port) as listener, run_folder(begun.state_dir) as run:
+        config = _with_token(_with_port(begun, listener.getsockname()[1]))
         _name_what_is_left_out(config)
-        return serve(config, partial(_work, config, listener), "\n".join(announcement(config)), reload=reload)
+        configure_logging(config.log.format)
+
+        def renew() -> Plan:
+            new = load()
+            _check_files(new)
+            return _plan(_with_token(taken_over(begun, config, new)), listener, run)
+
+        return serve(_plan(config, listener, run), renew, "\n".join(announcement(config)), reload=reload)
 
 
-def _work(config: Config, listener: socket.socket) -> None:
+def _plan(config: Config, listener: socket.socket, run: Path) -> Plan:
+    from wkdvid.workers import Plan, environment
+
+    return Plan(
+        work=partial(_work, config, listener, run),
+        number=config.server.worker_count,
+        drain_s=config.server.shutdown_delay,
+        environ=environment(config.sources.deadline_s),
+    )
+
+
+def _work(config: Config, listener: socket.socket, run: Path, post: Connection) -> None:
     """What a worker process does; the main one imports none of it."""
-    from wkdvid.server import work
+    import gc
 
-    work(config, listener)
+    gc.disable()  # until the server has begun: looking through what is imported, again and again, takes a sixth of that
+    from wkdvid.worker import work
+
+    work(config, listener, run, post)
 
 
 def _name_what_is_left_out(config: Config) -> None:
@@ -76,13 +104,14 @@ def _check_files(config: Config) -> None:
     """What is wrong with them is said here, once, and not by every worker.
 
     Raises:
-        ConfigError: the catalog cannot be read, the data directory not be written, a secret is not there, or a DVID's
-            store has a name that none can have.
+        ConfigError: the catalog cannot be read, the data directory not be written, a secret or a package is not
+            there, or a DVID's store has a name that none can have.
     """
     from wkdvid.core.catalog_store import read_document
     from wkdvid.core.credentials import check_present
     from wkdvid.dvid_stores import document_of
     from wkdvid.errors import ConfigError
+    from wkdvid.tracing import check_tracing
 
     try:
         config.data_dir.mkdir(parents=True, exist_ok=True)
@@ -96,7 +125,10 @@ def _check_files(config: Config) -> None:
         except OSError as error:
             raise ConfigError(f"catalog {config.datasets.path}: {error.strerror}") from error
     check_present(config.sources.credentials, os.environ)
+    check_tracing(os.environ)
     document_of(config.stores)
+    if config.jobs.scheduler is not None and find_spec("distributed") is None:
+        raise ConfigError("jobs.scheduler: needs Dask: pip install 'wkdvid[distributed]'")
 
 
 def _prepare_database(config: Config) -> None:

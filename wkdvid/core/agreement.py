@@ -66,6 +66,11 @@ class InStep(ABC):
         return self._seen == self._generations.generation()
 
     @property
+    def reachable(self) -> bool:
+        """Whether the state is known, and its store answered when it was last asked."""
+        return self._seen >= 0 and not self._cut_off
+
+    @property
     def generation(self) -> int:
         """Of the last change that this process has seen."""
         return self._seen

@@ -122,6 +122,6 @@ class Views(Protocol):
         """What the owner of a token may see of a dataset that they may read; None: it has no annotations."""
         ...
 
-    async def datasets(self) -> Sequence[str]:
-        """Those that have any, whoever may see them; by the names under which things are held."""
+    async def datasets(self, token: str | None) -> Sequence[str]:
+        """Those of which ``of`` gives something, of all that there are; by the names under which things are held."""
         ...

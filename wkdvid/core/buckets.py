@@ -57,6 +57,7 @@ async def read_buckets(services: Services, layer: Layer, wanted: Sequence[Bucket
     """
     bodies = [_from_cache(services, layer, bucket) for bucket in wanted]
     missing = [bucket for bucket, body in zip(wanted, bodies, strict=True) if body is None]
+    services.bodies.looked_up(len(wanted) - len(missing), len(missing))
     if not missing:
         return [body for body in bodies if body is not None]
     _check_size(services, layer, wanted)

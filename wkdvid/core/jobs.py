@@ -162,6 +162,24 @@ class Work(Protocol):
         ...
 
 
+class TaskExecutor(Protocol):
+    """Who does the tasks of jobs: this process (``InThisProcess``), or others."""
+
+    async def capacity(self) -> int:
+        """How many tasks at a time.
+
+        Raises:
+            BackendError, JobFailed: there is nobody to do them.
+        """
+        ...
+
+    async def do(self, job: Job, work: Work, stage: int, box: Box) -> None:
+        """One task of the work that was prepared for the job; errors as ``Work.do``."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
 class JobKind(Protocol):
     async def prepare(self, job: Job) -> Work:
         """
@@ -190,6 +208,10 @@ class JobStore(Protocol):
 
     async def newest(self) -> Sequence[Job]:
         """The last ones, newest first."""
+        ...
+
+    async def counts(self) -> Mapping[JobState, int]:
+        """How many jobs are in each state, 0 too."""
         ...
 
     async def cancel(self, job_id: str) -> bool:
@@ -268,6 +290,9 @@ class Jobs:
     async def newest(self) -> Sequence[Job]:
         return await self._store.newest()
 
+    async def counts(self) -> Mapping[JobState, int]:
+        return await self._store.counts()
+
     async def cancel(self, job_id: str) -> Job:
         """
         Raises:
@@ -301,19 +326,38 @@ def _no_parameters(given: Parameters) -> Parameters:
     return given
 
 
-class JobRunner:
-    """Runs jobs one after the other, in one worker of a host."""
+class InThisProcess:
+    """Tasks as coroutines of the loop that serves: what takes long in them is done by threads."""
 
-    def __init__(self, store: JobStore, kinds: Mapping[str, JobKind], lock: HostLock, at_a_time: int) -> None:
+    def __init__(self, at_a_time: int) -> None:
+        """
+        Args:
+            at_a_time: Tasks.
+        """
+        self._at_a_time = at_a_time
+
+    async def capacity(self) -> int:
+        return self._at_a_time
+
+    async def do(self, job: Job, work: Work, stage: int, box: Box) -> None:
+        await work.do(stage, box)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class JobRunner:
+    """Runs jobs one after the other, from one worker of a host."""
+
+    def __init__(self, store: JobStore, kinds: Mapping[str, JobKind], lock: HostLock, tasks: TaskExecutor) -> None:
         """
         Args:
             lock: Held by the worker that runs jobs.
-            at_a_time: Tasks.
         """
         self._store = store
         self._kinds = kinds
         self._lock = lock
-        self._at_a_time = at_a_time
+        self._tasks = tasks
         self._notice = Notice(log, "jobs can be run again")
 
     async def watch(self) -> None:
@@ -324,6 +368,7 @@ class JobRunner:
                 await asyncio.sleep(POLL_S)
         finally:
             self._lock.release()
+            await self._tasks.aclose()
 
     async def _run_all(self) -> None:
         try:
@@ -345,7 +390,7 @@ class JobRunner:
         async def renew() -> bool:
             return await self._store.renew(job.id, self._lock.host, LEASE_S)
 
-        run = _Run(self._store, self._at_a_time, renew)
+        run = _Run(self._store, self._tasks, renew)
         working = asyncio.create_task(self._outcome(run, job), name=f"job {job.id}")
         try:
             while not working.done():
@@ -382,13 +427,13 @@ class JobRunner:
 class _Run:
     """One process's work on one job."""
 
-    def __init__(self, store: JobStore, at_a_time: int, renew: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, store: JobStore, tasks: TaskExecutor, renew: Callable[[], Awaitable[bool]]) -> None:
         """
         Args:
             renew: Says whether the job is still ours.
         """
         self._store = store
-        self._at_a_time = at_a_time
+        self._tasks = tasks
         self._renew = renew
         self.stopped = False
         """Set when the job is not ours any more: no further task is begun, those that run end by themselves."""
@@ -415,15 +460,15 @@ class _Run:
     async def _batch(self, job: Job, work: Work, stage: int, first: int, numbers: Sequence[int]) -> None:
         async def do(number: int) -> None:
             if not self.stopped:
-                await self._task(work, stage, work.stages[stage].box(number))
+                await self._task(job, work, stage, work.stages[stage].box(number))
                 await self._store.task_done(job.id, first + number)
 
-        await for_each(do, numbers, self._at_a_time)
+        await for_each(do, numbers, await self._tasks.capacity())
 
-    async def _task(self, work: Work, stage: int, box: Box) -> None:
+    async def _task(self, job: Job, work: Work, stage: int, box: Box) -> None:
         for wait_s in (*WAITS_S, None):
             try:
-                await work.do(stage, box)
+                await self._tasks.do(job, work, stage, box)
             except BackendError as error:
                 if wait_s is None:
                     where = f"{work.stages[stage].name}, voxels {box.start} to {box.stop}"

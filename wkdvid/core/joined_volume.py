@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.segments import Meshes, Skeletons, StoresSegments
-from wkdvid.core.volume import Array, StoresChunks, TellsRefusal, Volume
+from wkdvid.core.volume import Array, ReadsFiles, StoresChunks, TellsRefusal, Volume
 from wkdvid.errors import BackendError
 
 
@@ -65,6 +65,12 @@ class JoinedVolume:
 
     async def skeletons(self) -> Skeletons | None:
         return await self._segments.skeletons() if self._segments is not None else None
+
+    async def mesh_files(self) -> ReadsFiles | None:
+        return await self._segments.mesh_files() if self._segments is not None else None
+
+    async def skeleton_files(self) -> ReadsFiles | None:
+        return await self._segments.skeleton_files() if self._segments is not None else None
 
     async def segment_properties(self) -> bytes | None:
         return await self._segments.segment_properties() if self._segments is not None else None

@@ -11,6 +11,7 @@ GIB = 1024 * MIB
 
 Bytes: TypeAlias = Annotated[int, "bytes"]
 """A number of bytes; the configuration also takes it with a unit, as in "64 MiB"."""
+WholeNumber: TypeAlias = Annotated[int, "0 or more"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,5 +40,12 @@ class Limits:
     """Bytes of one metadata document of a source."""
     levels: int = 32
     """Stored resolutions of a layer."""
+    user_rate: WholeNumber = 500
+    """Requests a second that each worker answers with one token; 0: any number."""
+    user_burst: int = 2000
+    """Requests with one token that it answers at once after a pause."""
+    address_rate: WholeNumber = 2000
+    """As ``user_rate``, of one address: of all who come from there, with tokens or without."""
+    address_burst: int = 8000
     throttled_ops: int = 8
     """DVID requests with ``throttle=true`` that run at a time in one worker; the next is answered 503."""

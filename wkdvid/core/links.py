@@ -6,24 +6,27 @@ What it is for, and until when, is stored, and in the memory of every process.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from wkdvid.core.access import Action, Authorizer, Protected
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.host_lock import HostLock
+from wkdvid.errors import UpstreamUnavailable
 
 TOKEN = "link-([0-9a-f]{16})-([0-9a-f]{32})"  # noqa: S105 - the form of one
 _TOKEN = re.compile(TOKEN)
 _PURPOSE = b"wkdvid share links"
 """The secret signs other things too; a signature of one kind is good for no other."""
+SIGNED = 4096
+"""Ids whose signatures are kept: a request looks at its own a few times."""
 DAY_S = 86_400.0
 DAYS, MOST_DAYS = 7.0, 366.0
 """How long a link counts: where nothing else is said, and at the longest."""
@@ -82,13 +85,11 @@ class Links:
             secret: Of tokens; the same for all workers, and for all hosts that share the store.
         """
         self.store = store
-        self._key = hmac.digest(secret.encode(), _PURPOSE, "sha256")
+        key = hmac.digest(secret.encode(), _PURPOSE, "sha256")
+        self._signature = lru_cache(SIGNED)(lambda link_id: hmac.digest(key, link_id.encode(), "sha256").hex()[:32])
 
     def token(self, link: Link) -> str:
         return f"link-{link.id}-{self._signature(link.id)}"
-
-    def _signature(self, link_id: str) -> str:
-        return hmac.digest(self._key, link_id.encode(), hashlib.sha256).hex()[:32]
 
     def find(self, token: str) -> Link | None:
         """The link that a token is of, as far as this process knows; None: there is none, or it counts no more."""
@@ -129,10 +130,8 @@ class Links:
         return sorted((link for link in self.store.by_id.values() if link.expires > now()), key=lambda one: -one.made)
 
     async def get(self, link_id: str) -> Link | None:
-        """One by its id, whether it has expired or not."""
+        """One that this host knows, whether it has expired or not."""
         await self.store.catch_up()
-        if link_id not in self.store.by_id:
-            await self.store.look_again()
         return self.store.by_id.get(link_id)
 
     def seen(self, dataset: Dataset, token: str | None) -> Dataset:
@@ -143,6 +142,19 @@ class Links:
         if link is None:  # it has expired meanwhile
             return dataset.with_only(())
         return dataset if link.layer is None else dataset.with_only((link.layer,))
+
+    async def opened(self, opening: Awaitable[Dataset], dataset: DatasetKey, token: str | None) -> Dataset:
+        """What is opened, as the token shows it.
+
+        Raises:
+            UpstreamUnavailable: it cannot be opened now. Why, which may name other layers, no link tells.
+        """
+        try:
+            return self.seen(await opening, token)
+        except UpstreamUnavailable as error:
+            if token is None or not is_link(token):
+                raise
+            raise UpstreamUnavailable(f"dataset {dataset} is unavailable") from error
 
 
 class LinkAuthorizer:
@@ -191,7 +203,7 @@ class LinkAuthorizer:
 
 def is_link(token: str) -> bool:
     """Whether it has the form of a link's token: then it is nothing else, whether it counts or not."""
-    return _TOKEN.fullmatch(token) is not None
+    return token.startswith("link-") and _TOKEN.fullmatch(token) is not None
 
 
 def now() -> float:

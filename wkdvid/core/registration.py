@@ -34,6 +34,10 @@ def path_of(entry: DatasetEntry) -> str:
     return f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}"
 
 
+AddMade: TypeAlias = Callable[[DatasetEntry, str, str], Awaitable[None]]
+"""``Registrar.add_pyramid`` or ``add_index``: of a dataset's entry and layer, and the folder of what was made."""
+
+
 class Registrar:
     """The one way by which datasets come and go."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from wkdvid.core.geometry import Float3
-from wkdvid.core.volume import Array
+from wkdvid.core.volume import Array, ReadsFiles
 
 Soup = Array
 """Triangles without shared vertices: float32 (n, 3, 3), a triangle's corners, counterclockwise from outside, and their
@@ -140,6 +140,19 @@ class StoresSegments(Protocol):
         Raises:
             BackendError: it could not be judged what they are.
         """
+        ...
+
+    async def mesh_files(self) -> ReadsFiles | None:
+        """The folder of the meshes as Neuroglancer's precomputed format has it, ``info`` and all, in nanometres of the
+        dataset's space. None: the source has none.
+
+        Raises:
+            BackendError: it could not be judged what they are.
+        """
+        ...
+
+    async def skeleton_files(self) -> ReadsFiles | None:
+        """As ``mesh_files``, of the skeletons."""
         ...
 
     async def segment_properties(self) -> bytes | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -39,7 +41,8 @@ class ServiceAccount:
         self._key = key
         self._prefix = prefix
         self._token = ""
-        self._expiry = datetime.min.replace(tzinfo=UTC)
+        self._expiry_s = -math.inf
+        """``time.monotonic()``: the clock may be set, and Google's is not ours."""
         self._renewing = asyncio.Lock()
 
     def headers(self) -> Mapping[str, str]:
@@ -54,10 +57,12 @@ class ServiceAccount:
             UpstreamUnavailable: nobody answers.
         """
         async with self._renewing:
-            if self._expiry - datetime.now(UTC) < LEAST_LEFT:
-                self._token, self._expiry = await asyncio.to_thread(self._ask)
+            if self._expiry_s - time.monotonic() < LEAST_LEFT.total_seconds():
+                self._token, left = await asyncio.to_thread(self._ask)
+                self._expiry_s = time.monotonic() + left.total_seconds()
 
-    def _ask(self) -> tuple[str, datetime]:
+    def _ask(self) -> tuple[str, timedelta]:
+        """A token, and how long it lasts."""
         # Imported here: it would delay every command and every worker, and few need it.
         from google.auth.exceptions import TransportError  # noqa: PLC0415
         from google.auth.transport.requests import Request  # noqa: PLC0415
@@ -70,4 +75,4 @@ class ServiceAccount:
             raise UpstreamUnavailable(f"{self._prefix}: Google gives no token for the service account") from None
         except Exception:  # of any kind where the file is no key; texts may hold parts of it, or of the answer
             raise AuthRejected(f"{self._prefix}: the service account that is granted for it is not accepted") from None
-        return credentials.token, credentials.expiry.replace(tzinfo=UTC)
+        return credentials.token, credentials.expiry.replace(tzinfo=UTC) - datetime.now(UTC)

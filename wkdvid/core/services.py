@@ -70,6 +70,7 @@ class Services:
     main_server: MainServer
     passing_answers: Callable[[], int]
     """How many answers of sources asked for another try, since this worker began."""
+    database_answers: Callable[[], Awaitable[bool]]
     executor: Executor
     """For encoding and other work that must not hold up the event loop."""
 
@@ -154,6 +155,7 @@ class Services:
             WkdvidError: whatever ``make`` raises; then nothing is kept.
         """
         body = self.bodies.get(key)
+        self.bodies.looked_up(body is not None, body is None)
         if body is None:
             body = await make()
             self.bodies.put(key, body)
@@ -167,8 +169,9 @@ class Services:
         if dataset is not None:
             decided = self.authorizer.decide(token, Action.READ, dataset)
             if decided or (decided is None and await self.authorizer.ask(token, Action.READ, dataset)):
-                is_open = dataset.state is State.OPEN
-                return self.links.seen(dataset if is_open else await self.catalog.opened(dataset), token)
+                if dataset.state is State.OPEN:
+                    return self.links.seen(dataset, token)
+                return await self.links.opened(self.catalog.opened(dataset), dataset.key, token)
         text = f"there is no dataset {'/'.join(name)}"
         if await allowed(self.authorizer, token, Action.ADMINISTRATE, None):
             raise NotFound(text)

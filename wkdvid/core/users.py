@@ -1,7 +1,8 @@
 """Users and what their roles let them do (clio.md B.4): ``admin`` may do everything, the others build on each other.
 
 ``clio_read`` reads what is there, ``clio_general`` adds what is one's own, ``clio_write`` changes what is others'.
-``dataset_admin`` has all of them on one dataset, and deletes it. Any other role is kept for whoever asks for it.
+``dataset_admin`` has all of them on one dataset, says who else has which there, and deletes it. Any other role is kept
+for whoever asks for it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,13 @@ class User:
             held.add(GENERAL)
         return ADMIN in held & {*self.global_roles} or role in held.union(*(_IMPLIED.get(one, ()) for one in held))
 
-    def administers(self, dataset: str) -> bool:
+    def administers(self, dataset: str | None = None) -> bool:
+        """
+        Args:
+            dataset: Which; None: any.
+        """
+        if dataset is None and any(DATASET_ADMIN in roles for roles in self.datasets.values()):
+            return True
         return self.has_role(DATASET_ADMIN, dataset)
 
 

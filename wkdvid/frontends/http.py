@@ -6,7 +6,6 @@ There is no middleware on the way of a read: a third of a warm request's time wo
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,7 +35,7 @@ from wkdvid.errors import (
     UpstreamUnavailable,
     WkdvidError,
 )
-from wkdvid.frontends.ranges import parse_range
+from wkdvid.frontends.ranges import ByteRange, parse_range
 from wkdvid.frontends.request import SHARED
 
 log = logging.getLogger("wkdvid.api")
@@ -208,14 +207,24 @@ async def send_object(
     Args:
         headers: Of the object: ``RANGES``, perhaps with more.
     """
-    asked = parse_range(request.headers.get("range"))
-    if asked is None or request.headers.get("if-range") not in (None, headers.get("ETag")):
+    asked = asked_range(request, headers.get("ETag"))
+    if asked is None:
         return await send_bytes(request, body, content_type, headers)
     part = asked.of(len(body))
     if part is None:
         return reply("", content_type, 416, {**headers, "Content-Range": f"bytes */{len(body)}"})
     told = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
     return reply(body[part.start : part.stop], content_type, 206, {**headers, "Content-Range": told})
+
+
+def asked_range(request: Request, tag: str | None = None) -> ByteRange | None:
+    """The part of an object that is asked for; None: the whole is to be sent.
+
+    Args:
+        tag: The object's ETag. Who has a part of what had another one wants no part of this (If-Range).
+    """
+    is_other = request.headers.get("if-range") not in (None, tag)
+    return None if is_other else parse_range(request.headers.get("range"))
 
 
 async def _one(body: Body) -> AsyncIterable[Body]:
@@ -287,8 +296,8 @@ class Origins:
             Forbidden: unknown Host or foreign Origin.
         """
         host = request.headers.get("host", "")
-        if _host_name(host) not in self.hosts:
-            raise Forbidden(f"changes are not accepted under the host name {_host_name(host)!r}; set server.publicUrl")
+        if host_name(host) not in self.hosts:
+            raise Forbidden(f"changes are not accepted under the host name {host_name(host)!r}; set server.publicUrl")
         origin = request.headers.get("origin")
         if origin is not None and origin != f"{request.scheme}://{host}" and origin not in self.origins:
             raise Forbidden(f"changes are not accepted from pages of {origin[:200]!r}; see server.corsDomains")
@@ -359,7 +368,8 @@ def known_origins(urls: Sequence[str | None], cors_domains: Sequence[str], bind_
     return Origins(frozenset(names), frozenset(origins))
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
+    """Of a Host header, without its port."""
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].lower()
@@ -370,27 +380,22 @@ def status_for(error: BaseException, table: Mapping[type[BaseException], int]) -
     return next((table[kind] for kind in type(error).__mro__ if kind in table), 500)
 
 
-def request_id() -> str:
-    """Names one failed request, in the answer and in the log."""
-    return secrets.token_hex(8)
-
-
-def log_failure(log: logging.Logger, number: str, request: Request, error: WkdvidError) -> None:
+def log_failure(log: logging.Logger, request: Request, error: WkdvidError) -> None:
     """A line for what is our fault or a source's, unless it was said already."""
     if not error.is_said:
-        log.warning("request %s: %s %s: %s: %s", number, request.method, request.path, type(error).__name__, error)
+        log.warning("request %s: %s %s: %s: %s", request.id, request.method, request.path, type(error).__name__, error)
 
 
 async def api_failed(
     request: Request, error: WkdvidError, statuses: Mapping[type[BaseException], int] = API_STATUS
 ) -> HTTPResponse:
     """What a route of our own, which follows nobody's protocol, answers where it fails."""
-    status, number = status_for(error, statuses), request_id()
+    status = status_for(error, statuses)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log_failure(log, number, request, error)
+        log_failure(log, request, error)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
     messages = [{"error": text} for text in texts]
-    return json_reply({"messages": messages, "code": error.code, "requestId": number}, status)
+    return json_reply({"messages": messages, "code": error.code, "requestId": request.id}, status)
 
 
 def json_body(request: Request) -> Any:

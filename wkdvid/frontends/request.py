@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import secrets
 from typing import Any
 
 from sanic.exceptions import SanicException
@@ -13,6 +15,9 @@ from wkdvid.core.links import TOKEN
 URL_BYTES = 65_535
 """The longest URL that the HTTP parser can hold: it would close the connection without an answer."""
 SHARED = "/shared/"
+_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_PROCESS = secrets.token_hex(6)
+_NUMBERS = itertools.count(1)
 _BEGIN = SHARED.encode()
 _BELOW = re.compile(rf"{SHARED}({TOKEN})(?=/)".encode())
 
@@ -43,3 +48,11 @@ class ServedRequest(Request):
             self.link = below[1].decode()
             parts["url_bytes"] = url[below.end() :]  # nothing that is logged or answered has the token in its path
         super().__init__(**parts)
+
+    @property
+    def id(self) -> str:
+        """Names the request in its answer, in logs and traces: as who sends it calls it (X-Request-ID), or anew."""
+        if self._id is None:
+            given = self.headers.get("x-request-id")
+            self._id = given if given is not None and _ID.fullmatch(given) else f"{_PROCESS}{next(_NUMBERS):06x}"
+        return str(self._id)

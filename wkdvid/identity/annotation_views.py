@@ -27,9 +27,7 @@ class AnnotationViews:
 
     async def of(self, dataset: Protected, token: str | None) -> View | None:
         held = str(dataset.key)
-        if token is not None and is_link(token):
-            return None
-        if held not in await self.datasets():
+        if held not in await self.datasets(token):
             return None
         return View(self._store, Selection(dataset=held, emails=await self._emails(token)))
 
@@ -42,8 +40,10 @@ class AnnotationViews:
             return []
         return await own_and_groups(user, user.groups, self._identities.users)
 
-    async def datasets(self) -> Sequence[str]:
+    async def datasets(self, token: str | None) -> Sequence[str]:
         """While the database does not answer, those that are known: what has none is listed all the same."""
+        if token is not None and is_link(token):
+            return ()
         with contextlib.suppress(DatabaseUnavailable):
             self._known = await self._store.datasets()
         return self._known

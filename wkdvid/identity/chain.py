@@ -8,16 +8,18 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import jwt
 from cachebox import LRUCache
 
 from wkdvid.core.links import is_link
 from wkdvid.core.users import ADMIN, User, Users
 from wkdvid.errors import Forbidden, Unauthorized
 from wkdvid.identity.claims import Identity
-from wkdvid.identity.oidc import OidcVerifier
 from wkdvid.identity.own import ISSUER, OwnTokens
+
+if TYPE_CHECKING:
+    from wkdvid.identity.oidc import OidcVerifier
 
 KEPT = 20_000
 """Tokens whose check is not repeated."""
@@ -32,7 +34,13 @@ REFUSED = "Could not validate credentials"
 class _Checked:
     identity: Identity
     until: float
-    """``time.time()``"""
+    """``time.monotonic()``"""
+
+    @property
+    def counts(self) -> bool:
+        """The token's own end is a time of day, and the clock may be set: it does not lengthen what is remembered."""
+        expires = self.identity.expires
+        return time.monotonic() < self.until and (expires is None or time.time() < expires)
 
 
 class Identities:
@@ -109,6 +117,13 @@ class Identities:
         await self.users.add_token(digest, email, label, time.time() + days * DAY_S)
         return token
 
+    def known(self, token: str | None) -> str | None:
+        """Whom a token that was checked lately belongs to, for the log; nobody is asked."""
+        if token is None:
+            return self._anyone
+        checked: _Checked | None = self._checked.get(_digest(token).digest())
+        return None if checked is None else checked.identity.email
+
     async def email(self, token: str | None) -> str:
         """Of who sends it; "" where that is nobody who is known here.
 
@@ -129,9 +144,9 @@ class Identities:
             return self._without_token()
         if len(token) > LONGEST_TOKEN or is_link(token):  # which is nobody, not even whoever needs no token
             raise Unauthorized(REFUSED)
-        digest = hashlib.sha256(token.encode(errors="surrogateescape"))
+        digest = _digest(token)
         checked: _Checked | None = self._checked.get(digest.digest())
-        if checked is None or checked.until < time.time():
+        if checked is None or not checked.counts:
             checked = await self._check(token, digest.hexdigest())
             self._checked[digest.digest()] = checked
         if checked.identity.issued < await self.users.token_epoch(checked.identity.email):
@@ -149,8 +164,7 @@ class Identities:
             identity = await self._by_issuer[issuer].verify(token)
         else:
             raise Unauthorized(REFUSED)
-        until = time.time() + KEPT_S
-        return _Checked(identity, until if identity.expires is None else min(until, identity.expires))
+        return _Checked(identity, time.monotonic() + KEPT_S)
 
     def _without_token(self) -> Identity:
         if self._anyone is None:
@@ -158,8 +172,14 @@ class Identities:
         return Identity(email=self._anyone, issued=float("inf"))
 
 
+def _digest(token: str) -> hashlib._Hash:
+    return hashlib.sha256(token.encode(errors="surrogateescape"))
+
+
 def _issuer(token: str) -> str | None:
     """Whom a JWT says it is from, not verified: "" if nobody. None: it is no JWT."""
+    import jwt  # noqa: PLC0415 - slow to import, and not needed where nobody sends a token
+
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
     except jwt.PyJWTError:

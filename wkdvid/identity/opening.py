@@ -12,7 +12,6 @@ from wkdvid.core.notice import Notice
 from wkdvid.core.secrets import look_up
 from wkdvid.errors import ConfigError
 from wkdvid.identity.chain import Identities
-from wkdvid.identity.oidc import OidcVerifier
 from wkdvid.identity.own import OwnTokens, lasting_secret
 from wkdvid.identity.providers import Provider
 from wkdvid.metadata.engine import open_engine
@@ -20,6 +19,7 @@ from wkdvid.metadata.users import COUNTER, SqlUsers
 
 if TYPE_CHECKING:
     from wkdvid.identity.login import Login
+    from wkdvid.identity.oidc import OidcVerifier
 
 log = logging.getLogger("wkdvid.identity")
 
@@ -40,7 +40,7 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
     token = config.access.admin_token if mode == "token" else None
     local = [ANYONE] if mode == "open" else [ADMINISTRATOR] if token else []
     secret = own_secret(config)
-    verifiers = [OidcVerifier(one, Notice(log, f"keys of {one.issuers[0]} are there again")) for one in clio.providers]
+    verifiers = [_verifier(one) for one in clio.providers]
     logins = [_login(one, secret) for one in verifiers if one.provider.client_id]
     identities = Identities(
         SqlUsers(open_engine(config.metadata.database_url), SharedCounter(folder / COUNTER)),
@@ -53,6 +53,12 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
     return identities, logins[0] if logins else None
 
 
+def _verifier(provider: Provider) -> OidcVerifier:
+    from wkdvid.identity.oidc import OidcVerifier  # noqa: PLC0415 - slow to import, and few have a provider
+
+    return OidcVerifier(provider, Notice(log, f"keys of {provider.issuers[0]} are there again"))
+
+
 def own_secret(config: Config) -> str:
     """What this server signs with: that of the configuration, else one that is made and stays in the data directory.
 
@@ -63,7 +69,7 @@ def own_secret(config: Config) -> str:
 
 
 def _login(verifier: OidcVerifier, secret: str) -> Login:
-    from wkdvid.identity.login import Login  # noqa: PLC0415 - slow to import, and few have a provider
+    from wkdvid.identity.login import Login  # noqa: PLC0415 - as above
 
     return Login(verifier, _client_secret(verifier.provider), secret)
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jwt
-
 from wkdvid.errors import ConfigError, Unauthorized
 from wkdvid.identity.claims import Identity, shown
 
@@ -38,6 +36,8 @@ class OwnTokens:
         Args:
             claims: Of the token that it is given for; of them those that clients want go in.
         """
+        import jwt  # noqa: PLC0415 - slow to import, and not needed where nobody has such a token
+
         now = int(time.time())
         body = {**shown(claims), "email": email, "iat": now, "exp": now + int(life_s), "iss": ISSUER}
         return jwt.encode(body, self._secret, "HS256")
@@ -47,6 +47,8 @@ class OwnTokens:
         Raises:
             Unauthorized: not ours, or not valid any more.
         """
+        import jwt  # noqa: PLC0415 - as above
+
         try:
             claims = jwt.decode(token, self._secret, ["HS256"], issuer=ISSUER, options={"require": ["exp", "email"]})
         except jwt.PyJWTError as error:

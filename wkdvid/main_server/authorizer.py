@@ -56,6 +56,7 @@ class MainServerAuthorizer:
         """Whether it is one that knows datasets by their names alone; found out by its answers."""
 
     def decide(self, token: str | None, action: Action, dataset: Protected | None) -> bool | None:
+        dataset = _asked_about(action, dataset)
         if (token is None and dataset is None) or (token is not None and not _is_possible(token)):
             return False
         known: _Known | None = self._known.get((token, action, None if dataset is None else dataset.key))
@@ -71,6 +72,7 @@ class MainServerAuthorizer:
         Raises:
             MainServerUnavailable: it gives no answer, and has given no grant lately.
         """
+        dataset = _asked_about(action, dataset)
         decided = self.decide(token, action, dataset)
         if decided is not None:
             return decided
@@ -127,6 +129,11 @@ class MainServerAuthorizer:
         return (
             None if dataset_id is None else {"resourceId": dataset_id, "resourceType": "dataset", "mode": action.value}
         )
+
+
+def _asked_about(action: Action, dataset: Protected | None) -> Protected | None:
+    """A main server knows administrators of everything alone: one dataset, it says, may be administrated by nobody."""
+    return None if action is Action.ADMINISTRATE else dataset
 
 
 def legacy_request(action: Action, dataset: Protected | None) -> Mapping[str, Any]:

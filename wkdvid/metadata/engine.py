@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from wkdvid.errors import ConfigError, DatabaseUnavailable, InvalidRequest
-from wkdvid.metadata.schema import REVISION
+from wkdvid.metadata.schema import FIRST_ROWS, REVISION, metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_S = 20
 """SQLite has one writer at a time; the next one waits for so long."""
@@ -27,6 +32,8 @@ ONLY_READS = "only_reads"
 """Option of a connection."""
 MIGRATION_LOCK = 7_243_151_902_231_460
 """A number of our own among PostgreSQL's advisory locks."""
+VERSION = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
+"""Alembic's own."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -100,10 +107,21 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         raise DatabaseUnavailable(f"the database cannot be used: {first_line(error)}") from error
 
 
+def insert_into(connection: sa.Connection, table: sa.Table) -> Any:
+    """The dialect's INSERT, which can be told what to do where a row is there already. The other's is not imported."""
+    return importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(table)
+
+
 def first_line(error: SQLAlchemyError) -> str:
     """Of the driver's text: SQLAlchemy's own shows statements and values, and what follows may show the row."""
     text = str(error.orig if isinstance(error, DBAPIError) else error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+class Standing(Enum):
+    EMPTY = "empty"
+    OLDER = "older"
+    CURRENT = "current"
 
 
 def migrate(database_url: str) -> None:
@@ -124,26 +142,65 @@ def migrate(database_url: str) -> None:
 
 
 def _upgrade(connection: sa.Connection) -> None:
-    found = _revision(connection)
-    if found == REVISION:
-        return
-    from alembic import command  # noqa: PLC0415 - not needed where the database is up to date, and slow to import
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    found = _standing(connection)
+    if found is Standing.EMPTY:
+        _make(connection)
+    elif found is Standing.OLDER:
+        from alembic import command  # noqa: PLC0415 - not needed where there is nothing to change, and slow to import
+
+        config = _migrations()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _migrations() -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - as above
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    return config
+
+
+def standing(database_url: str) -> Standing:
+    """How a database stands to this program. Nothing is changed.
+
+    Raises:
+        ConfigError, DatabaseUnavailable: as ``migrate``.
+    """
+    engine = open_engine(database_url)
+    try:
+        with reading(engine) as connection:
+            return _standing(connection)
+    finally:
+        engine.dispose()
+
+
+def _standing(connection: sa.Connection) -> Standing:
+    names = sa.inspect(connection).get_table_names()
+    if not names:
+        return Standing.EMPTY
+    found = _revision(connection) if VERSION.name in names else None
+    if found == REVISION:
+        return Standing.CURRENT
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
+    known = {script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions()}
     if found is not None and found not in known:
         raise ConfigError(
             f"metadata.database_url: the database is of a newer version ({found[:40]}) than this program ({REVISION})"
         )
-    command.upgrade(config, "head")
+    return Standing.OLDER
+
+
+def _make(connection: sa.Connection) -> None:
+    """All tables in an empty database, as the migrations would leave them."""
+    metadata.create_all(connection)
+    for table, row in FIRST_ROWS.items():
+        connection.execute(sa.insert(table).values(row))
+    VERSION.create(connection)
+    connection.execute(sa.insert(VERSION).values(version_num=REVISION))
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    found: str | None = connection.execute(sa.select(VERSION.c.version_num)).scalar()
     return found

@@ -69,6 +69,11 @@ class SqlJobStore:
         query = sa.select(jobs).order_by(jobs.c.created.desc()).limit(NEWEST)
         return [_job(row) for row in await self._run(lambda c: c.execute(query).all())]
 
+    async def counts(self) -> Mapping[JobState, int]:
+        query = sa.select(jobs.c.state, sa.func.count().label("number")).group_by(jobs.c.state)
+        found = {row.state: row.number for row in await self._run(lambda c: c.execute(query).all())}
+        return {state: found.get(state.value, 0) for state in JobState}
+
     async def cancel(self, job_id: str) -> bool:
         change = (
             sa.update(jobs)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -335,7 +338,7 @@ share_links = Table(
     metadata,
     Column("id", String(16), primary_key=True),
     Column("dataset", String(300), nullable=False, index=True),
-    Column("layer", String(128)),
+    Column("layer", String(160)),
     Column("made", Float, nullable=False),
     Column("expires", Float, nullable=False),
     Column("by", String(320), nullable=False),
@@ -348,3 +351,10 @@ share_links_state = Table(
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
 )
 """One row, which whoever changes a link locks."""
+
+FIRST_ROWS: Mapping[Table, Mapping[str, Any]] = {
+    catalog_state: {"generation": 0, "renewed": 0},
+    repositories_state: {"generation": 0},
+    share_links_state: {"generation": 0},
+}
+"""What a new database holds."""

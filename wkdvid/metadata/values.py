@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from wkdvid.core.limits import MIB
 from wkdvid.core.repositories import DataInstance, Node, Repository
 from wkdvid.core.stored_values import KEY_BYTES, Change
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.metadata.asked import Asked
+from wkdvid.metadata.engine import insert_into
 from wkdvid.metadata.schema import data_instances, nodes, stored_values
 
 AT_A_TIME = 500
@@ -129,8 +129,7 @@ class _Place:
 
 
 def _upsert(connection: sa.Connection) -> sa.Insert:
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(stored_values)
+    insert = insert_into(connection, stored_values)
     upsert: sa.Insert = insert.on_conflict_do_update(
         index_elements=stored_values.primary_key.columns, set_={"value": insert.excluded.value}
     )

@@ -67,7 +67,8 @@ class Api(Connection):
         return answer
 
     async def _insist(self, path: str, limit: int, headers: Mapping[str, str]) -> Answer:
-        return await insist(partial(self.send, "GET", self._base + path, limit, headers, None))
+        url = self._base + path
+        return await insist(url, partial(self.send, "GET", url, limit, headers, None))
 
     def _body(self, answer: Answer, path: str) -> bytes:
         if answer.is_ok:

@@ -14,6 +14,7 @@ import aiohttp
 import yarl
 
 from wkdvid.core.hosts import PASSING
+from wkdvid.core.upstream import again, asking
 from wkdvid.errors import CorruptChunk, UpstreamUnavailable
 
 CONNECT_S = 3.0
@@ -82,17 +83,19 @@ class Connection:
             CorruptChunk: the body is longer than ``limit``.
         """
         try:
-            async with (
-                self._lent() as session,
-                session.request(
-                    method, yarl.URL(url, encoded=True), headers=headers, data=form, allow_redirects=False
-                ) as response,
-            ):
-                return Answer(
-                    status=response.status,
-                    body=await _body(response, limit),
-                    retry_after_s=_seconds(response.headers.get("Retry-After", "")),
-                )
+            with asking(url) as answered:
+                async with (
+                    self._lent() as session,
+                    session.request(
+                        method, yarl.URL(url, encoded=True), headers=headers, data=form, allow_redirects=False
+                    ) as response,
+                ):
+                    answered(response.status)
+                    return Answer(
+                        status=response.status,
+                        body=await _body(response, limit),
+                        retry_after_s=_seconds(response.headers.get("Retry-After", "")),
+                    )
         except (aiohttp.ClientError, OSError) as error:
             cause = next((text for kind, text in _CAUSES.items() if isinstance(error, kind)), "the source broke off")
             raise UpstreamUnavailable(cause) from None
@@ -152,7 +155,7 @@ def _seconds(text: str) -> float:
     return float(text) if text.isascii() and text.isdecimal() else 0.0
 
 
-async def insist(send: Callable[[], Awaitable[Answer]]) -> Answer:
+async def insist(url: str, send: Callable[[], Awaitable[Answer]]) -> Answer:
     """The answer to a request, which is sent again where it fails in passing. Pauses are drawn at random, so that what
     failed together is not tried again together.
 
@@ -167,5 +170,6 @@ async def insist(send: Callable[[], Awaitable[Answer]]) -> Answer:
             if answer.status not in PASSING:
                 return answer
             pause_s = max(pause_s, min(answer.retry_after_s, LONGEST_RETRY_AFTER_S))
+        again(url)
         await asyncio.sleep(pause_s)
     return await send()

@@ -139,7 +139,7 @@ class Login:
     async def _renew(self) -> str:
         now = asyncio.get_running_loop().time
         self._header, self._good_until = "", 0.0
-        answer = await insist(self._ask)
+        answer = await insist(self._password.realm, self._ask)
         try:
             token, expires_in_s = _parse_grant(answer)
         except AuthRejected:

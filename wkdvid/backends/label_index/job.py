@@ -21,7 +21,7 @@ from wkdvid.core.durable import replaced
 from wkdvid.core.geometry import ONE, ZERO, Box
 from wkdvid.core.jobs import Job, Stage, Work
 from wkdvid.core.label_index import BLOCK
-from wkdvid.core.registration import Registrar
+from wkdvid.core.registration import AddMade
 from wkdvid.core.volume import LayerInfo, Volume
 from wkdvid.errors import JobFailed, UnsupportedRequest
 
@@ -35,13 +35,13 @@ READ_BYTES = 32 << 20
 
 
 class IndexKind:
-    def __init__(self, workplace: Workplace, registrar: Registrar, threads: int, merge_bytes: int) -> None:
+    def __init__(self, workplace: Workplace, add_index: AddMade, threads: int, merge_bytes: int) -> None:
         """
         Args:
             merge_bytes: Of memory that merging takes.
         """
         self._workplace = workplace
-        self._registrar = registrar
+        self._add_index = add_index
         self._merge_bytes = merge_bytes
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="index")
 
@@ -68,7 +68,7 @@ class IndexKind:
         folder = self._workplace.folder(job, INDEXES)
 
         async def register() -> str:
-            await self._registrar.add_index(entry, job.layer, folder)
+            await self._add_index(entry, job.layer, folder)
             return "labels are found by their index from now on"
 
         place = self._workplace.data_dir / folder

@@ -21,7 +21,7 @@ MAX_LEVELS = 32
 MAX_QUANTIZATION_BITS = 31
 MAX_FRAGMENTS = 50_000
 """Of a legacy mesh: each is a file to be read."""
-_FRAGMENT_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,1024}")
+FRAGMENT_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,1024}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def legacy_fragments(document: Mapping[str, Any], what: str) -> list[str]:
         CorruptChunk: no list of names of files beside it.
     """
     names = document.get("fragments")
-    if isinstance(names, list) and all(isinstance(name, str) and _FRAGMENT_NAME.fullmatch(name) for name in names):
+    if isinstance(names, list) and all(isinstance(name, str) and FRAGMENT_NAME.fullmatch(name) for name in names):
         if len(names) <= MAX_FRAGMENTS:
             return names
         raise CorruptChunk(f"{what}: {len(names)} fragments, the limit is {MAX_FRAGMENTS}")

@@ -145,13 +145,36 @@ class LegacyMeshes:
 
     async def _read(self, name: str) -> tuple[Array, Array]:
         """Vertices (n, 3) and faces (m, 3). A fragment that a manifest lists has to be there."""
-        data = await self._folder.read(name, self._folder.opener.limits.chunk_bytes)
-        if data is None:
+        found = await read_legacy_fragment(self._folder, name)
+        if found is None:
             raise UpstreamUnavailable(f"{self._folder.where(name)}: this fragment of a mesh is not there")
-        try:
-            return await asyncio.to_thread(surface.legacy_fragment, data)
-        except ValueError as error:
-            raise CorruptChunk(f"{self._folder.where(name)}: {error}") from error
+        return found
+
+
+async def read_legacy_fragment(folder: Folder, name: str) -> tuple[Array, Array] | None:
+    """Vertices (n, 3) and faces (m, 3); None: there is no such file.
+
+    Raises:
+        BackendError: it cannot be read, or is no fragment.
+    """
+    data = await folder.read(name, folder.opener.limits.chunk_bytes)
+    try:
+        return None if data is None else await asyncio.to_thread(surface.legacy_fragment, data)
+    except ValueError as error:
+        raise CorruptChunk(f"{folder.where(name)}: {error}") from error
+
+
+async def mesh_info(folder: Folder) -> Mapping[str, Any]:
+    """The ``info`` of meshes, of a known ``@type``. Of the legacy format there need not be one.
+
+    Raises:
+        BackendError: it cannot be read, or says another type.
+    """
+    document: Mapping[str, Any] = await folder.opener.read_json(folder.source, "info") or {"@type": LEGACY}
+    kind = document.get("@type")
+    if kind not in (MULTI_LOD, LEGACY):
+        raise CorruptChunk(f"{folder.where('info')}: @type {plain(kind)!r} is neither {MULTI_LOD} nor {LEGACY}")
+    return document
 
 
 def _placed(triangles: Soup, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
@@ -168,10 +191,7 @@ async def open_meshes(opener: Opener, source: Source, key: str, stretch: Float3)
         BackendError: it cannot be read, or holds meshes of another kind.
     """
     folder = await open_folder(opener, source, key)
-    document: Mapping[str, Any] = await opener.read_json(folder.source, "info") or {"@type": LEGACY}
-    name, kind = plain(key.rstrip("/").rpartition("/")[2]), document.get("@type")
-    if kind == MULTI_LOD:
-        return MultiLodMeshes(name, folder, parse_multi_lod(document, folder.where("info")), stretch)
-    if kind == LEGACY:
+    document, name = await mesh_info(folder), plain(key.rstrip("/").rpartition("/")[2])
+    if document["@type"] == LEGACY:
         return LegacyMeshes(name, folder, stretch)
-    raise CorruptChunk(f"{folder.where('info')}: @type {plain(kind)!r} is neither {MULTI_LOD} nor {LEGACY}")
+    return MultiLodMeshes(name, folder, parse_multi_lod(document, folder.where("info")), stretch)

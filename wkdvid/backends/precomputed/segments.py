@@ -9,10 +9,12 @@ from wkdvid.backends.precomputed.folder import open_folder
 from wkdvid.backends.precomputed.kept_meshes import KeptMeshes
 from wkdvid.backends.precomputed.meshes import open_meshes
 from wkdvid.backends.precomputed.metadata import Info
+from wkdvid.backends.precomputed.segment_files import open_mesh_files, open_skeleton_files
 from wkdvid.backends.precomputed.skeletons import open_skeletons
 from wkdvid.core.geometry import Float3
 from wkdvid.core.segments import Meshes, Skeletons
 from wkdvid.core.source import Source
+from wkdvid.core.volume import ReadsFiles
 from wkdvid.errors import CorruptChunk
 
 PROPERTIES = "neuroglancer_segment_properties"
@@ -36,6 +38,8 @@ class StoredSegments:
         self.has_properties = info.segment_properties is not None
         self._meshes: Meshes | None = None
         self._skeletons: Skeletons | None = None
+        self._mesh_files: ReadsFiles | None = None
+        self._skeleton_files: ReadsFiles | None = None
 
     async def meshes(self) -> Meshes | None:
         if self._meshes is None and self._info.mesh is not None:
@@ -46,6 +50,17 @@ class StoredSegments:
         if self._skeletons is None and self._info.skeletons is not None:
             self._skeletons = await open_skeletons(self._opener, self._source, self._info.skeletons, self._stretch)
         return self._skeletons
+
+    async def mesh_files(self) -> ReadsFiles | None:
+        if self._mesh_files is None and self._info.mesh is not None:
+            self._mesh_files = await open_mesh_files(self._opener, self._source, self._info.mesh, self._stretch)
+        return self._mesh_files
+
+    async def skeleton_files(self) -> ReadsFiles | None:
+        key = self._info.skeletons
+        if self._skeleton_files is None and key is not None:
+            self._skeleton_files = await open_skeleton_files(self._opener, self._source, key, self._stretch)
+        return self._skeleton_files
 
     async def properties(self) -> bytes | None:
         if self._info.segment_properties is None:

@@ -27,7 +27,7 @@ MAX_ATTRIBUTES, MAX_COMPONENTS = 256, 1024
 RADIUS = "radius"
 TYPES = ("vertex_types", "types", "type")
 """What writers call the types that SWC files have; cloud-volume the first."""
-_IDENTITY = (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)
+IDENTITY = (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ def parse_skeleton_info(document: Mapping[str, Any], what: str) -> SkeletonInfo:
     """
     if document.get("@type") != TYPE:
         raise CorruptChunk(f"{what}: @type {plain(document.get('@type'))!r} is not {TYPE}")
-    transform = document.get("transform", _IDENTITY)
+    transform = document.get("transform", IDENTITY)
     if not isinstance(transform, list | tuple) or len(transform) != 12 or not all(map(is_number, transform)):
         raise CorruptChunk(f"{what}: transform: expected 12 numbers")
     attributes = document.get("vertex_attributes", [])
@@ -135,7 +135,17 @@ async def open_skeletons(opener: Opener, source: Source, key: str, stretch: Floa
         BackendError: it cannot be read, or holds no skeletons.
     """
     folder = await open_folder(opener, source, key)
-    document = await opener.read_json(folder.source, "info")
+    info = parse_skeleton_info(await skeleton_info(folder), folder.where("info"))
+    return PrecomputedSkeletons(folder, info, stretch)
+
+
+async def skeleton_info(folder: Folder) -> Mapping[str, Any]:
+    """The ``info`` of skeletons.
+
+    Raises:
+        BackendError: it is not there, or cannot be read.
+    """
+    document = await folder.opener.read_json(folder.source, "info")
     if document is None:
         raise CorruptChunk(f"{folder.where('info')} is not there")
-    return PrecomputedSkeletons(folder, parse_skeleton_info(document, folder.where("info")), stretch)
+    return document

@@ -194,6 +194,8 @@ class PrecomputedVolume(TensorStoreVolume):
         self.has_properties = segments.has_properties
         self.meshes = segments.meshes
         self.skeletons = segments.skeletons
+        self.mesh_files = segments.mesh_files
+        self.skeleton_files = segments.skeleton_files
         self.segment_properties = segments.properties
         self._scales = scales
         self._reading: WeakValueDictionary[tuple[int, Vec3], ts.Future[ts.KvStore.ReadResult]] = WeakValueDictionary()

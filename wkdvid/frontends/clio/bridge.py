@@ -10,7 +10,7 @@ from wkdvid.core.annotations import Annotation, Selection
 from wkdvid.core.geometry import Float3
 from wkdvid.core.users import WRITE
 from wkdvid.errors import InvalidRequest, NotFound, TooLarge, WkdvidError
-from wkdvid.export.annotations import csv_form, neuroglancer, nml, parquet, precomputed, streams
+from wkdvid.export.annotations import csv_form, neuroglancer, nml, parquet, streams, tree
 from wkdvid.export.annotations.imports import FORMS, Source
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
 from wkdvid.frontends.clio.typed import PATH, merging, selection
@@ -91,31 +91,19 @@ def _dimensions(given: Any) -> Float3 | None:
 # ---- Neuroglancer's precomputed annotations -----------------------------------------------------------------------
 
 
-def _kind(call: Call) -> str:
-    kind = call.parts["kind"]
-    if kind not in precomputed.TYPES:
-        raise NotFound(f"no such kind; there are {', '.join(precomputed.TYPES)}")
-    return kind
-
-
 async def info(call: Call) -> Mapping[str, Any]:
-    kind, wanted = _kind(call), await selection(call)
-    return precomputed.info(kind, (await call.clio.typed.summaries(wanted)).get(kind), await voxel_size_nm(call))
+    wanted, size = await selection(call), await voxel_size_nm(call)
+    return await tree.info(call.clio.typed, wanted, call.parts["kind"], size)
 
 
 async def by_id(call: Call) -> Answer:
-    kind, text = _kind(call), call.parts["number"]
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-    found = await call.clio.typed.find(await selection(call), number)
-    if found is None or found.kind != kind:
-        raise NotFound("no such annotation")
-    return Answer(precomputed.one(found), OCTETS)
+    wanted = await selection(call)
+    return Answer(await tree.by_id(call.clio.typed, wanted, call.parts["kind"], call.parts["number"]), OCTETS)
 
 
 async def cell(call: Call) -> Answer:
-    wanted = precomputed.in_cell(await selection(call), _kind(call), call.parts["grid"], call.parts["cell"])
-    some = [one async for page in call.clio.typed.pages(wanted) for one in page]
-    return Answer(precomputed.many(some), OCTETS)
+    wanted, parts = await selection(call), call.parts
+    return Answer(await tree.cell(call.clio.typed, wanted, parts["kind"], parts["grid"], parts["cell"]), OCTETS)
 
 
 # ---- in -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from wkdvid.core.users import READ
-from wkdvid.errors import InvalidRequest
+from wkdvid.errors import Forbidden, InvalidRequest
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, etag, is_name, problem
 
 _VERSION = re.compile(r"v?(\d{1,6})(?:\.(\d{1,3}))?(?:\.(\d{1,3}))?")
@@ -55,7 +55,11 @@ async def remove(call: Call) -> None:
     names = call.json()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Unprocessable([problem(("body",), "Input should be a list of names", "list_type")])
-    await call.clio.datasets.remove(map(call.clio.names.held, names), call.user.email)
+    held = [call.clio.names.held(name) for name in names]
+    for name in held:
+        if not call.user.administers(name):
+            raise Forbidden(f"no permission to remove dataset {call.clio.names.shown(name)[:200]}")
+    await call.clio.datasets.remove(held, call.user.email)
 
 
 def refuse_older(name: str, stored: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:
@@ -100,6 +104,6 @@ def expanded(document: Mapping[str, Any]) -> Any:
 ROUTES = (
     Route(("GET",), "/datasets", listed, Access.USER),
     Route(("POST", "PUT"), "/datasets", put, Access.ADMIN),
-    Route(("DELETE",), "/datasets", remove, Access.ADMIN),
+    Route(("DELETE",), "/datasets", remove, Access.DATASET_ADMIN),
     Route(("GET",), "/datasets/<dataset>", one, Access.READ),
 )

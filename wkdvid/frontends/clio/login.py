@@ -57,7 +57,7 @@ def _allowed(call: Call, address: str) -> str:
     """
     parts = urlsplit(address)
     origin = f"{parts.scheme}://{parts.netloc}"
-    is_own = not parts.scheme and not parts.netloc and parts.path.startswith("/")
+    is_own = address.startswith("/") and not address.startswith("//")  # behind two or more slashes browsers read a host
     known = {call.base, *call.clio.config.allowed_origins} - {ANY_ORIGIN}
     if (is_own or origin in known) and _MISREAD.search(address) is None:
         return address

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 from urllib.parse import unquote
 
 import orjson
@@ -38,12 +37,12 @@ from wkdvid.frontends.http import (
     base_of,
     log_failure,
     reply,
-    request_id,
     send_parts,
     sent_token,
     services_of,
     status_for,
 )
+from wkdvid.frontends.router import add_route
 from wkdvid.identity.own import COOKIE
 
 log = logging.getLogger("wkdvid.clio")
@@ -65,35 +64,18 @@ OLD_ROUTES: Sequence[Route] = typed.OLD
 
 
 def blueprint(config: ClioConfig) -> Blueprint:
-    bp = Blueprint("clio")
-    _add(bp, config.url_prefix or "", (*login.ROUTES, *transfers.CACHE))
-    for prefixes, routes in ((CURRENT, (*BOTH, *CURRENT_ROUTES)), (OLD, (*BOTH, *OLD_ROUTES))):
-        for prefix in prefixes:
-            _add(bp, (config.url_prefix or "") + prefix, routes, again=prefix != prefixes[0])
+    bp, base = Blueprint("clio"), config.url_prefix or ""
+    for prefixes, routes in (
+        (("",), (*login.ROUTES, *transfers.CACHE)),
+        (CURRENT, (*BOTH, *CURRENT_ROUTES)),
+        (OLD, (*BOTH, *OLD_ROUTES)),
+    ):
+        for route in routes:
+            below = [base + prefix for prefix in prefixes]
+            for method in route.methods:
+                add_route(bp, below, method, route.path, partial(handle, route), f"clio {route.access.value}")
     bp.exception(WkdvidError)(failed)
     return bp
-
-
-def _add(bp: Blueprint, prefix: str, routes: Iterable[Route], *, again: bool = False) -> None:
-    """
-    Args:
-        again: Whether the same routes are described under another prefix.
-    """
-    for route in routes:
-        methods = (*route.methods, "HEAD") if "GET" in route.methods else route.methods
-        name = f"{route.methods[0]}_{prefix}{route.path}".translate(str.maketrans("/<>:.-", "______"))
-        handler: Callable[..., Any] = partial(handle, route)
-        bp.add_route(
-            handler,
-            prefix + route.path,
-            methods=methods,
-            name=name,
-            unquote=True,
-            ignore_body=False,
-            ctx_access=f"clio {route.access.value}",
-            ctx_path=route.path,
-            ctx_again=again,
-        )
 
 
 async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse | None:
@@ -160,6 +142,8 @@ async def require(call: Call, user: User, access: Access) -> None:
     if access is Access.USER:
         return
     dataset = call.dataset if "dataset" in call.parts else None
+    if access is Access.DATASET_ADMIN and dataset is None and user.administers():
+        return
     if not user.has_role(access.value, dataset, public=dataset in await call.clio.public()):
         on = f" on dataset {call.parts['dataset']}" if dataset is not None else ""
         raise Forbidden(f"this takes the role {access.value}{on}, which {user.email} has not")
@@ -208,6 +192,5 @@ def listed_origin(request: Request, allowed: Sequence[str]) -> Mapping[str, str]
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, sent = status_for(error, STATUS), {**cors(request), **headers(error)}
     if status >= 500:
-        sent["X-Request-Id"] = number = request_id()
-        log_failure(log, number, request, error)
+        log_failure(log, request, error)
     return reply(orjson.dumps(document(error)), JSON, status, sent)

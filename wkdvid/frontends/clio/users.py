@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from wkdvid.core.users import User
-from wkdvid.errors import InvalidRequest
+from wkdvid.core.users import DATASET_ADMIN, User
+from wkdvid.errors import Forbidden, InvalidRequest
 from wkdvid.frontends.clio.calls import Access, Call, Route, Unprocessable, is_name, problem
 from wkdvid.metadata.audit import Line
 from wkdvid.metadata.queries import expect
@@ -23,7 +23,17 @@ async def roles(call: Call) -> Mapping[str, Any]:
 
 
 async def listed(call: Call) -> Mapping[str, Any]:
-    return {user.email: {**document(call, user), "updated": user.updated} for user in await call.clio.users.all()}
+    """All; to who administrates datasets alone, who has roles on these, and which."""
+    users = await call.clio.users.all()
+    if not call.user.has_role(DATASET_ADMIN):
+        users = [one for user in users if (one := _of_administered(call, call.clio.names.holder(user))).datasets]
+    return {user.email: {**document(call, user), "updated": user.updated} for user in users}
+
+
+def _of_administered(call: Call, user: User) -> User:
+    """What of a user whoever administrates datasets alone may know."""
+    datasets = {name: roles for name, roles in user.datasets.items() if call.user.administers(name)}
+    return User(email=user.email, name=user.name, datasets=datasets, updated=user.updated)
 
 
 async def put(call: Call) -> None:
@@ -31,8 +41,22 @@ async def put(call: Call) -> None:
     if not isinstance(wanted, dict):
         raise Unprocessable([problem(("body",), "Input should be an object of users by email", "dict_type")])
     seen = call.seen(len(wanted))
-    changes = {email.lower(): partial(_changed, call, email, options, seen) for email, options in wanted.items()}
+    change = _changed if call.user.is_admin else _with_roles
+    changes = {email.lower(): partial(change, call, email, options, seen) for email, options in wanted.items()}
     await call.clio.users.change(changes, call.user.email)
+
+
+def _with_roles(call: Call, email: str, options: Any, seen: float | None, before: User | None) -> User:
+    """What who administrates datasets alone may change: roles on these. Those on others, and all else, stay.
+
+    Raises:
+        Forbidden: something else is to be changed too.
+    """
+    after = _changed(call, email, options, seen, before)
+    if options.keys() != {"datasets"} or not all(map(call.user.administers, after.datasets)):
+        raise Forbidden("no permission to change more of a user than roles on datasets that one administrates")
+    stored = before or User(email=after.email)
+    return replace(stored, datasets={**call.clio.names.holder(stored).datasets, **after.datasets})
 
 
 def _changed(call: Call, email: str, options: Any, seen: float | None, before: User | None) -> User:
@@ -112,8 +136,8 @@ def document(call: Call, user: User) -> Mapping[str, Any]:
 
 ROUTES = (
     Route(("GET",), "/roles", roles, Access.USER),
-    Route(("GET",), "/users", listed, Access.ADMIN),
-    Route(("POST", "PUT"), "/users", put, Access.ADMIN),
+    Route(("GET",), "/users", listed, Access.DATASET_ADMIN),
+    Route(("POST", "PUT"), "/users", put, Access.DATASET_ADMIN),
     Route(("DELETE",), "/users", remove, Access.ADMIN),
     Route(("GET",), "/audit", record, Access.ADMIN),
     Route(("POST",), "/server/token", token, Access.USER),

@@ -123,6 +123,7 @@ def cached(blocks: Blocks, indices: Sequence[Vec3]) -> list[Body] | None:
         if found is None:
             return None
         records.append(found)
+    blocks.services.bodies.looked_up(len(records), 0)
     return records
 
 
@@ -155,6 +156,7 @@ async def read_records(blocks: Blocks, indices: Sequence[Vec3]) -> list[Body]:
     """
     records = {index: ready(blocks.services, blocks.layer, _key(blocks, index)) for index in indices}
     missing = [index for index, record in records.items() if record is None]
+    blocks.services.bodies.looked_up(len(records) - len(missing), len(missing))
     with one_deadline():
         payloads = await _payloads(blocks, missing)
     for index, data in zip(missing, payloads, strict=True):
@@ -224,6 +226,7 @@ async def one_box(blocks: Blocks, box: Box, index: Vec3) -> Answer:
     """A record of any box that is small enough, even if it is all zero."""
     key = (blocks.scale.id, blocks.encoding, box)
     body = ready(blocks.services, blocks.layer, key)
+    blocks.services.bodies.looked_up(body is not None, body is None)
     if body is None:
         services = blocks.services
         services.reader.check(blocks.scale, services.reader.source_voxels(blocks.scale, box))

@@ -48,6 +48,7 @@ async def raw(call: Call[VoxelInstance], scale: Scale, region: Region, compressi
     key = (scale.id, way, region.axes, region.box.start, region.box.stop, region.format, compression)
     headers = {"Content-Encoding": "gzip"} if compression == "googlegzip" else None
     body = ready(call.services, call.instance.layer, key) if spans is None else None
+    call.services.bodies.looked_up(body is not None, body is None)
     if body is not None:
         return Answer(body, media_type, headers=headers)
     _check(call, scale, region, compression)

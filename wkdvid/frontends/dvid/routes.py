@@ -43,7 +43,6 @@ from wkdvid.frontends.http import (
     json_reply,
     log_failure,
     reply,
-    request_id,
     require_administration,
     require_writing,
     send_bytes,
@@ -68,6 +67,8 @@ ENDPOINTS: Mapping[str, Endpoints] = {
     "annotation": annotation.ENDPOINTS,
 }
 """By the type of an instance."""
+KNOWN_ENDPOINTS = frozenset(name for endpoints in ENDPOINTS.values() for name in endpoints.handlers)
+"""What requests are counted by."""
 
 
 def blueprint() -> Blueprint:
@@ -120,6 +121,7 @@ def _route(
         error_format="json",
         stream=stream,
         ctx_access=access,
+        ctx_endpoints=KNOWN_ENDPOINTS if "<endpoint>" in path else frozenset(),
     )
 
 
@@ -397,6 +399,5 @@ READ: Mapping[str, Callable[..., Any]] = {
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
     status, headers = status_for(error, STATUS), {"X-Content-Type-Options": "nosniff"}
     if status >= 500:
-        headers["X-Request-Id"] = number = request_id()
-        log_failure(log, number, request, error)
+        log_failure(log, request, error)
     return reply(text(error, unquote(request.path)), TEXT, status, headers)

@@ -11,6 +11,7 @@ import orjson
 from wkdvid.core.body_cache import Body
 from wkdvid.core.layers import Layer
 from wkdvid.core.sampling import display_windows
+from wkdvid.core.segments import StoresSegments
 from wkdvid.core.services import Services
 from wkdvid.errors import NotFound
 from wkdvid.export import precomputed, zarr_layer
@@ -25,6 +26,8 @@ Find: TypeAlias = Callable[[Services, Layer, str], Make]
 def in_precomputed(services: Services, layer: Layer, path: str) -> Make:
     if path == "info":
         return _written(precomputed.info_document(layer))
+    if path == f"{precomputed.PROPERTIES}/info":
+        return partial(_properties, layer)
     chunk = precomputed.find_chunk(layer, path)
     if chunk is None:
         raise NotFound(f"layer {layer.info.name!r} as precomputed has no {path[:200]!r}")
@@ -34,13 +37,21 @@ def in_precomputed(services: Services, layer: Layer, path: str) -> Make:
 def in_zarr(zarr_format: ZarrFormat, services: Services, layer: Layer, path: str) -> Make:
     if path in zarr_layer.GROUP_NAMES[zarr_format]:
         return partial(_group, zarr_format, services, layer, path)
-    document = zarr_layer.array_documents(layer, zarr_format).get(path)
-    if document is not None:
-        return _written(document)
     chunk = zarr_layer.find_chunk(layer, zarr_format, path)
-    if chunk is None:
+    if chunk is not None:
+        return partial(zarr_layer.read_chunk, services, chunk)
+    document = zarr_layer.array_documents(layer, zarr_format).get(path)
+    if document is None:
         raise NotFound(f"layer {layer.info.name!r} as zarr {zarr_format} has no {path[:200]!r}")
-    return partial(zarr_layer.read_chunk, services, chunk)
+    return _written(document)
+
+
+async def _properties(layer: Layer) -> Body:
+    source = layer.volume
+    found = await source.segment_properties() if isinstance(source, StoresSegments) else None
+    if found is None:
+        raise NotFound(f"layer {layer.info.name!r} has no properties of segments")
+    return found
 
 
 def _written(document: Mapping[str, Any]) -> Make:

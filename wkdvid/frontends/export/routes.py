@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from sanic import Blueprint
@@ -17,9 +18,21 @@ from wkdvid.core.catalog import Dataset
 from wkdvid.core.layers import Layer
 from wkdvid.errors import NotFound, WkdvidError
 from wkdvid.export.zarr_documents import ZarrFormat, group
+from wkdvid.frontends.export.beside import annotation_file, is_of_annotations, is_of_segments, segment_file
 from wkdvid.frontends.export.parse import Find, in_precomputed, in_zarr
 from wkdvid.frontends.export.status import STATUS
-from wkdvid.frontends.http import JSON, OCTETS, RANGES, api_failed, reply, send_object, services_of, token_of
+from wkdvid.frontends.http import (
+    JSON,
+    OCTETS,
+    RANGES,
+    api_failed,
+    asked_range,
+    reply,
+    send_bytes,
+    send_object,
+    services_of,
+    token_of,
+)
 
 READING = ("GET", "HEAD")
 DOCUMENTS = frozenset({"info", "zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
@@ -54,18 +67,47 @@ def _add(bp: Blueprint, path: str, handler: Callable[..., Coroutine[Any, Any, HT
 async def of_layer(
     tree: str, request: Request, organization: str, name: str, layer: str, path: str
 ) -> HTTPResponse | None:
-    services = services_of(request)
-    dataset = await services.dataset((organization, name), token_of(request))
+    organization, name, layer = map(unquote, (organization, name, layer))  # Sanic leaves some routes' parts as they are
+    dataset = await services_of(request).dataset((organization, name), token_of(request))
+    if tree == "precomputed" and is_of_annotations(layer, path):
+        return await _annotations(request, dataset, path)
     found = dataset.layer(layer)
-    key = (_generation(found), tree, path)
-    body = services.bodies.get(key)
-    make = None if body is not None else TREES[tree](services, found, path)
     headers = _headers(request, dataset, found)
+    if tree == "precomputed" and is_of_segments(path):
+        return await _segments(request, found, path, headers)
+    return await _kept(request, tree, found, path, headers)
+
+
+async def _kept(
+    request: Request, tree: str, layer: Layer, path: str, headers: Mapping[str, str]
+) -> HTTPResponse | None:
+    """Documents and chunks. What a path means is found out where it is not in the cache."""
+    services, key = services_of(request), (_generation(layer), tree, path)
+    body = services.bodies.get(key)
+    make = None if body is not None else TREES[tree](services, layer, path)
     if _holds(request, headers["ETag"]):
         return reply("", OCTETS, 304, headers)
     if make is not None:
         body = await services.kept(key, make)
     return await send_object(request, body or b"", _content_type(path), headers)
+
+
+async def _segments(request: Request, layer: Layer, path: str, headers: Mapping[str, str]) -> HTTPResponse | None:
+    asked = asked_range(request, headers["ETag"])
+    part = await segment_file(layer, path, asked, services_of(request).limits)
+    if _holds(request, headers["ETag"]):
+        return reply("", OCTETS, 304, headers)
+    if part.content_range is None:
+        return await send_bytes(request, part.body, _content_type(path), headers)
+    return reply(part.body, OCTETS, part.status, {**headers, "Content-Range": part.content_range})
+
+
+async def _annotations(request: Request, dataset: Dataset, path: str) -> HTTPResponse | None:
+    """Those that the caller may see, as they are now."""
+    view = await services_of(request).annotations.of(dataset, token_of(request))
+    sizes = [layer.info.voxel_size_nm for layer in dataset.layers.values()]
+    body = await annotation_file(view, path, sizes[0] if sizes else (1.0, 1.0, 1.0))
+    return await send_object(request, body, _content_type(path), {**RANGES, "Cache-Control": "no-store"})
 
 
 async def zarr_of_dataset(

@@ -102,6 +102,7 @@ def viewer_state(
         "projectionScale": 1.5 * longest,
         "layers": layers,
         "layout": "4panel",
+        "crossSectionBackgroundColor": "#000000",
     }
 
 

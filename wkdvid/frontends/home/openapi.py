@@ -16,13 +16,12 @@ from wkdvid.frontends.home.operations.parameters import PARAMETERS
 OPENAPI = "3.0.3"
 """The newest that the bundled Swagger UI shows."""
 DESCRIPTION = """\
-Volumes over two protocols: as a webKnossos datastore (also under `/data/v10` to `/data/v16`), and as DVID; and as files
-in Neuroglancer's precomputed format and OME-Zarr, for programs that read those (`/precomputed`, `/zarr`); and users,
-datasets and annotations as clio-store has them: below `/v2` (also `/v3` and `/test`), and as its older description has
-them below `/` (also `/v1` and `/clio_toplevel`). Vectors are x, y, z. An error says what was wrong, where, and what is
-allowed."""
+Volumes over two protocols: as a webKnossos datastore (also under `/data/v10` to `/data/v16`, and under `/data/v5` to
+`/data/v9` where organization and name tell the dataset), and as DVID; and as files in Neuroglancer's precomputed format
+and OME-Zarr, for programs that read those (`/precomputed`, `/zarr`); and users, datasets and annotations as clio-store
+has them: below `/v2` (also `/v3` and `/test`), and as its older description has them below `/` (also `/v1` and
+`/clio_toplevel`). Vectors are x, y, z. An error says what was wrong, where, and what is allowed."""
 _PARAMETER = re.compile(r"<(\w+)(?::[^>]*)?>")
-_VERSION = re.compile(r"^/data/v\d+(?=/)")
 SHARED_ROUTE = INSTANCE + "/{endpoint}"
 """Begins the routes that serve every endpoint of a data instance."""
 _METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -64,7 +63,7 @@ def describe_routes(routes: Iterable[Route]) -> dict[str, Any]:
         paths.setdefault(INSTANCE + path, {})[method.lower()] = _operation(INSTANCE + path, operation, access)
     for route in routes:
         path = template(route.uri)
-        if not path.startswith(SHARED_ROUTE) and not getattr(route.ctx, "again", False):
+        if not path.startswith(SHARED_ROUTE):
             methods = [method for method in _METHODS if method in route.methods]
             described = {m.lower(): _operation(path, _known(m, path, route.ctx), route.ctx.access) for m in methods}
             paths.setdefault(path, {}).update(described)
@@ -82,15 +81,10 @@ def template(uri: str) -> str:
     return _PARAMETER.sub(r"{\1}", uri)
 
 
-def key_of(method: str, path: str) -> str:
-    """Under which ``OPERATIONS`` has it: all versions of the webKnossos API are one."""
-    return f"{method} {_VERSION.sub('/data', path)}"
-
-
 def _known(method: str, path: str, about: Any) -> Operation:
     if about.access.startswith("clio "):
         return CLIO.get(f"{method} {template(about.path)}", Operation("Not described."))
-    return OPERATIONS.get(key_of(method, path), Operation("Not offered: the answer says why."))
+    return OPERATIONS.get(f"{method} {path}", Operation("Not offered: the answer says why."))
 
 
 def _operation(path: str, known: Operation, access: str) -> dict[str, Any]:
@@ -145,9 +139,6 @@ def _parameter(name: str, place: str, one: Parameter) -> Mapping[str, Any]:
 def _tag(path: str, access: str) -> str:
     if access.startswith("clio "):
         return "clio" if path.startswith("/v2/") else "clio, as first described"
-    version = _VERSION.match(path)
-    if version:
-        return f"webKnossos {version[0].removeprefix('/data/')}"
     if path == "/api/inspect":
         return "inspection"
     if path.startswith(("/data/", "/api/{backend}/")) or path == "/api/buildinfo":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from wkdvid.core.catalog import Dataset
-from wkdvid.core.geometry import Float3, Vec3
+from wkdvid.core.geometry import Vec3
 from wkdvid.core.layers import Layer
 from wkdvid.core.pictures import Tone
 from wkdvid.frontends.home.facts import address_of
@@ -17,7 +17,7 @@ from wkdvid.frontends.home.slices import AXES, PLANES, Cut, cut, whole_of
 STEPS = (-10, -1, 1, 10)
 """How far the links go."""
 DRAWN = 500.0
-"""The longer side of a plane, in the units of its drawing."""
+"""The longest side of all planes, in the units of their drawings."""
 THINNEST = 12.0
 """The shorter side, at least: a slice must be seen."""
 
@@ -63,23 +63,28 @@ class PlaneView:
 
 
 def planes(dataset: Dataset, layer: Layer, look: Look, tone: Tone) -> Sequence[PlaneView]:
-    """
+    """All at one scale.
+
     Args:
         tone: Of the pictures.
     """
     position = place(layer, look)
+    cuts = [cut(layer, plane, position[plane.across]) for plane in PLANES.values()]
+    scale = DRAWN / max(length for shown in cuts for length in _lengths_nm(shown, layer))
     values = urlencode({name: value for name, value in (("low", tone.low), ("high", tone.high)) if value is not None})
     pictures = f"{address_of(dataset.key)}/layers/{quote(layer.info.name, safe='')}/slices"
     return [
-        _plane(layer, position, look.tone, cut(layer, plane, position[plane.across]), f"{pictures}/{name}?{values}")
-        for name, plane in PLANES.items()
+        _plane(layer, position, look.tone, shown, scale, f"{pictures}/{shown.plane.name}?{values}") for shown in cuts
     ]
 
 
-def _plane(layer: Layer, position: Vec3, tone: Tone, shown: Cut, picture: str) -> PlaneView:
+def _plane(layer: Layer, position: Vec3, tone: Tone, shown: Cut, scale: float, picture: str) -> PlaneView:
     plane, whole = shown.plane, whole_of(layer)
     across, step = plane.across, shown.scale.mag[plane.across]
-    right, down = _sides(shown, position, layer.info.voxel_size_nm)
+    lengths = (max(nm * scale, THINNEST) for nm in _lengths_nm(shown, layer))
+    right, down = (
+        _side(axis, shown, length, position) for axis, length in zip((plane.right, plane.down), lengths, strict=True)
+    )
     return PlaneView(
         name=plane.name,
         axis=AXES[across],
@@ -94,22 +99,18 @@ def _plane(layer: Layer, position: Vec3, tone: Tone, shown: Cut, picture: str) -
     )
 
 
+def _lengths_nm(shown: Cut, layer: Layer) -> tuple[float, float]:
+    """Of what is shown, to the right and down."""
+    size, nm = shown.shown.size, layer.info.voxel_size_nm
+    return size[shown.plane.right] * nm[shown.plane.right], size[shown.plane.down] * nm[shown.plane.down]
+
+
 def _move(layer: Layer, position: Vec3, tone: Tone, axis: int, by: int) -> Move:
     whole, moved = whole_of(layer), list(position)
     moved[axis] = min(max(moved[axis] + by, whole.start[axis]), whole.stop[axis] - 1)
     return Move(f"{by:+,}", by, query_of(layer.info.name, (moved[0], moved[1], moved[2]), tone))
 
 
-def _sides(shown: Cut, position: Vec3, voxel_size_nm: Float3) -> tuple[Side, Side]:
-    """To the right and down, in proportion to the lengths in the tissue."""
-    box, axes = shown.shown, (shown.plane.right, shown.plane.down)
-    lengths = [box.size[axis] * voxel_size_nm[axis] for axis in axes]
-    right, down = (
-        _side(axis, box.start[axis], box.size[axis], max(DRAWN * length / max(lengths), THINNEST), position[axis])
-        for axis, length in zip(axes, lengths, strict=True)
-    )
-    return right, down
-
-
-def _side(axis: int, first: int, count: int, length: float, at: int) -> Side:
-    return Side(AXES[axis], first, count, round(length, 2), round(length * (at + 0.5 - first) / count, 2))
+def _side(axis: int, shown: Cut, length: float, position: Vec3) -> Side:
+    first, count = shown.shown.start[axis], shown.shown.size[axis]
+    return Side(AXES[axis], first, count, round(length, 2), round(length * (position[axis] + 0.5 - first) / count, 2))

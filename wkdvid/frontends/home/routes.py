@@ -184,6 +184,8 @@ async def _picture(request: Request, layer: Layer, made: Awaitable[Body]) -> HTT
 
 
 async def viewer(request: Request) -> HTTPResponse:
+    if not request.path.endswith("/"):
+        return redirect(f"{request.path.rpartition('/')[2]}/")  # what the page loads is named relative to it
     client = built_client()
     if client is None:
         raise UnsupportedRequest("Neuroglancer is not installed on this server: pip install 'wkdvid[viewer]'")

@@ -28,6 +28,8 @@ from wkdvid.frontends.http import (
 from wkdvid.frontends.request import SHARED
 
 READING = ("GET", "HEAD")
+NOT_KEPT = {"Cache-Control": "no-store"}
+"""By anybody on the way: the answer holds tokens."""
 MEMBERS = ("dataset", "layer", "days")
 
 
@@ -49,7 +51,7 @@ async def make(request: Request) -> HTTPResponse:
     if layer is not None:
         dataset.layer(layer)
     link = await services.links.make(key, layer, days, await services.email_of(token))
-    return json_reply(document(request, link))
+    return json_reply(document(request, link), headers=NOT_KEPT)
 
 
 async def listed(request: Request) -> HTTPResponse:
@@ -58,7 +60,8 @@ async def listed(request: Request) -> HTTPResponse:
     key = None if name is None else parse_dataset(name)
     await _require_administration(request, key)
     links = await services_of(request).links.all()
-    return json_reply([document(request, link) for link in links if key in (None, link.dataset)])
+    shown = [document(request, link) for link in links if key in (None, link.dataset)]
+    return json_reply(shown, headers=NOT_KEPT)
 
 
 async def revoke(request: Request, link: str) -> HTTPResponse:

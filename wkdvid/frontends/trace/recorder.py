@@ -1,4 +1,4 @@
-"""Recording this process with py-spy, which the extra ``wkdvid[trace]`` installs."""
+"""Recording this process with py-spy, which the extra ``wkdvid[profile]`` installs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def find_py_spy() -> str:
     """
     found = shutil.which("py-spy", path=sysconfig.get_path("scripts"))
     if found is None:
-        raise NotInstalled("flame graphs need py-spy: pip install 'wkdvid[trace]'")
+        raise NotInstalled("flame graphs need py-spy: pip install 'wkdvid[profile]'")
     return found
 
 

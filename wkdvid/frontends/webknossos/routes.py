@@ -44,7 +44,6 @@ from wkdvid.frontends.http import (
     json_reply,
     log_failure,
     reply,
-    request_id,
     require_administration,
     send_bytes,
     send_object,
@@ -53,13 +52,14 @@ from wkdvid.frontends.http import (
     token_of,
 )
 from wkdvid.frontends.ranges import parse_range
+from wkdvid.frontends.router import add_route
 from wkdvid.frontends.webknossos import documents, parse, proxy, wire
 from wkdvid.frontends.webknossos.composition import Canvas, Part, parse_composition
 from wkdvid.frontends.webknossos.meshes import routes as mesh_routes
 from wkdvid.frontends.webknossos.parse import DatasetName
 from wkdvid.frontends.webknossos.status import STATUS, forbidden_text, message
 from wkdvid.frontends.webknossos.thumbnail import parse_thumbnail, place
-from wkdvid.frontends.webknossos.versions import PREFIXES, VERSIONS, version_of
+from wkdvid.frontends.webknossos.versions import ADDRESSINGS, ALL, VERSIONS, version_of
 
 log = logging.getLogger("wkdvid.webknossos")
 
@@ -67,7 +67,6 @@ BUILD_INFO = {
     "webknossosDatastore": {"name": "wkdvid", "version": __version__, "datastoreApiVersion": "2.0"},
     "httpApiVersioning": {"currentApiVersion": VERSIONS[-1], "oldestSupportedApiVersion": VERSIONS[0]},
 }
-ADDRESSINGS = ("<organization>/<name>", "<dataset_id>")
 PROPERTIES = "datasource-properties.json"
 ZARR3_SINCE = 15
 """The version from which on ``zarr/`` is zarr 3."""
@@ -77,35 +76,31 @@ Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 def blueprint() -> Blueprint:
     bp = Blueprint("webknossos")
-    add_route(bp, "GET", "/api/buildinfo", build_info, "public")
-    for prefix, version in PREFIXES.items():
-        add_route(bp, "GET", f"{prefix}/health", health, "public")
-        add_route(bp, "GET", f"{prefix}/datasets", list_datasets, "read")
-        add_route(bp, "POST", f"{prefix}/datasets", register, "administrate")
-        for addressing in ADDRESSINGS if version in VERSIONS else ADDRESSINGS[:1]:
-            dataset = f"{prefix}/datasets/{addressing}"
-            add_route(bp, "GET", dataset, describe, "read")
-            add_route(bp, "DELETE", dataset, remove, "administrate")
-            add_route(bp, "POST", f"{dataset}/thumbnail.jpg", dataset_thumbnail, "read")
-            add_route(bp, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
-            add_route(bp, "GET", f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>", with_layer(get_file), "read")
-            for (method, path), handler in OF_LAYERS.items():
-                add_route(bp, method, f"{dataset}/layers/<layer>/{path}", with_layer(handler), "read")
-        for tree in ("zarr", "zarr3_experimental"):
-            add_route(bp, "GET", f"{prefix}/{tree}/<dataset_path:path>", zarr_tree, "read")
-        add_route(bp, "POST", f"{prefix}/triggers/checkInboxBlocking", reload_all, "administrate")
-        add_route(bp, "POST", f"{prefix}/triggers/reload/<organization>/<name>", reload_one, "administrate")
-        for trigger in ("newOrganizationFolder", "createOrganizationDirectory", "scanRealPathsForVirtual"):
-            add_route(bp, "POST", f"{prefix}/triggers/{trigger}", do_nothing, "administrate")
+    add_route(bp, ("",), "GET", "/api/buildinfo", build_info, "public")
+    add_route(bp, ALL, "GET", "/health", health, "public")
+    add_route(bp, ALL, "GET", "/datasets", list_datasets, "read")
+    add_route(bp, ALL, "POST", "/datasets", register, "administrate")
+    for addressing, prefixes in ADDRESSINGS.items():
+        _add_routes_of_dataset(bp, prefixes, f"/datasets/{addressing}")
+    for tree in ("zarr", "zarr3_experimental"):
+        add_route(bp, ALL, "GET", f"/{tree}/<dataset_path:path>", zarr_tree, "read")
+    add_route(bp, ALL, "POST", "/triggers/checkInboxBlocking", reload_all, "administrate")
+    add_route(bp, ALL, "POST", "/triggers/reload/<organization>/<name>", reload_one, "administrate")
+    for trigger in ("newOrganizationFolder", "createOrganizationDirectory", "scanRealPathsForVirtual"):
+        add_route(bp, ALL, "POST", f"/triggers/{trigger}", do_nothing, "administrate")
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def add_route(bp: Blueprint, method: str, path: str, handler: Handler, access: str) -> None:
-    name = f"{method}_{path}_{handler.__name__}".translate(str.maketrans("/<>.:", "_____"))
-    methods = ("GET", "HEAD") if method == "GET" else (method,)
-    # Without a format of errors Sanic parses the source of each route's handler for one, a fifth of the time to start.
-    bp.add_route(handler, path, methods=methods, name=name, unquote=True, error_format="json", ctx_access=access)
+def _add_routes_of_dataset(bp: Blueprint, prefixes: Sequence[str], dataset: str) -> None:
+    add_route(bp, prefixes, "GET", dataset, describe, "read")
+    add_route(bp, prefixes, "DELETE", dataset, remove, "administrate")
+    add_route(bp, prefixes, "POST", f"{dataset}/thumbnail.jpg", dataset_thumbnail, "read")
+    add_route(bp, prefixes, "GET", f"{dataset}/proxy/{PROPERTIES}", describe_files, "read")
+    file = f"{dataset}/proxy/layers/<layer>/mags/<mag>/<path:path>"
+    add_route(bp, prefixes, "GET", file, with_layer(get_file), "read")
+    for (method, path), handler in OF_LAYERS.items():
+        add_route(bp, prefixes, method, f"{dataset}/layers/<layer>/{path}", with_layer(handler), "read")
 
 
 def with_layer(handler: Handler) -> Handler:
@@ -402,12 +397,12 @@ async def get_file(request: Request, layer: Layer, mag: str, path: str) -> HTTPR
 
 
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
-    status, number = status_for(error, STATUS), request_id()
+    status = status_for(error, STATUS)
     if status >= 500:
-        log_failure(log, number, request, error)
+        log_failure(log, request, error)
     if isinstance(error, NotShown) and datastore_of(request).authorizer.tokens_expire:
         status = STATUS[Forbidden]
     if status == STATUS[Forbidden]:
         return reply(forbidden_text(str(error)), TEXT, status)
     texts = error.problems if isinstance(error, InvalidEntry) else [str(error)]
-    return json_reply(message(texts, error.code, number), status)
+    return json_reply(message(texts, error.code, str(request.id)), status)

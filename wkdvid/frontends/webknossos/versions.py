@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 VERSIONS = range(10, 17)
 """Of the modern API; all are answered by the same handlers."""
@@ -13,6 +13,10 @@ PREFIXES: Mapping[str, int] = {
     **{f"/data/v{version}": version for version in (*OLD_VERSIONS, *VERSIONS)},
 }
 """Without a version the newest is meant."""
+ALL: Sequence[str] = tuple(PREFIXES)
+MODERN: Sequence[str] = tuple(prefix for prefix, version in PREFIXES.items() if version in VERSIONS)
+ADDRESSINGS: Mapping[str, Sequence[str]] = {"<organization>/<name>": ALL, "<dataset_id>": MODERN}
+"""How a path names a dataset, below which prefixes."""
 
 
 def version_of(path: str) -> int:

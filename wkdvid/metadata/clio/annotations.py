@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from wkdvid.core.annotations import INT64, Annotation, Selection, Summary, bounds
 from wkdvid.core.geometry import Box
 from wkdvid.metadata.audit import note
 from wkdvid.metadata.clio.cells import cell_of, ranges_of
+from wkdvid.metadata.engine import insert_into
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.schema import typed_annotations as table
 
@@ -25,7 +25,6 @@ PAGE = 2000
 _SHOWN = (table.c.number, table.c.cell, table.c.email, table.c.key, table.c.kind, table.c.document)
 _KEY = ("dataset", "email", "key")
 _CHANGED = ("kind", "cell", "x0", "y0", "z0", "x1", "y1", "z1", "at", "document")
-_INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 Fields: TypeAlias = Mapping[str, Any]
 Place: TypeAlias = tuple[str, str]
@@ -161,7 +160,7 @@ def _write(connection: sa.Connection, rows: Sequence[Mapping[str, Any]], stored:
         stored: Places that were looked at and held something; None: none was looked at. If another one has put
             something into an empty one meanwhile, it is an IntegrityError, after which all is looked at again.
     """
-    insert = _INSERT[connection.dialect.name](table)
+    insert = insert_into(connection, table)
     upsert = insert.on_conflict_do_update(index_elements=_KEY, set_={name: insert.excluded[name] for name in _CHANGED})
     new = [row for row in rows if stored is not None and (row["email"], row["key"]) not in stored]
     old = [row for row in rows if stored is None or (row["email"], row["key"]) in stored]

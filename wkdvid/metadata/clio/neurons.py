@@ -46,12 +46,13 @@ class Neurons:
 
     async def read(self, of: Collection, ids: Iterable[int], version: int = NEWEST) -> Mapping[int, Mapping[str, Any]]:
         """By id, those that there are at a version."""
-        wanted = list(ids)
-        query = _at(of, version).where(states.c.id.in_(wanted)) if wanted else None
-        if query is None:
-            return {}
-        rows = await self._queries.read(lambda c: c.execute(query).all())
-        return {row.id: json.loads(row.document) for row in rows if row.document is not None}
+        wanted = list(dict.fromkeys(ids))
+        found: dict[int, Mapping[str, Any]] = {}
+        for start in range(0, len(wanted), PAGE):  # a statement takes so many numbers, and not more
+            query = _at(of, version).where(states.c.id.in_(wanted[start : start + PAGE]))
+            rows = await self._queries.read(lambda c, query=query: c.execute(query).all())  # type: ignore[misc]
+            found |= {row.id: json.loads(row.document) for row in rows if row.document is not None}
+        return found
 
     async def page(self, of: Collection, after: int, version: int = NEWEST) -> Sequence[tuple[int, Mapping[str, Any]]]:
         """Up to ``PAGE`` records by id, those after one of them; fewer only at the end. Deleted ones are left out."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import regex
 
 from wkdvid.errors import InvalidRequest
-from wkdvid.frontends.clio.neurons.records import Record
+from wkdvid.frontends.clio.neurons.records import LARGEST_ID, Record
 
 Matches: TypeAlias = Callable[[Record], bool]
 
@@ -82,4 +82,4 @@ def ids_of(query: Any, id_field: str) -> Sequence[int] | None:
     if not isinstance(query, dict) or query.keys() != {id_field}:
         return None
     wanted = query[id_field] if isinstance(query[id_field], list) else [query[id_field]]
-    return wanted if all(type(one) is int for one in wanted) else None
+    return [one for one in wanted if one <= LARGEST_ID] if all(type(one) is int for one in wanted) else None

@@ -27,13 +27,13 @@ async def repos_info(request: Request) -> HTTPResponse:
     datasets = [await version_of(services, dataset, token) for dataset in await services.visible(token)]
     newest = [at for at in datasets if at.node is at.repository.newest]
     made = [at_root(repository) for repository in await visible_repositories(services, token)]
-    annotated = await services.annotations.datasets()
+    annotated = await services.annotations.datasets(token)
     return json_reply({at.repository.root: await described(services, at, annotated) for at in (*newest, *made)})
 
 
 async def repo_info(request: Request, uuid: str) -> HTTPResponse:
     services, at = services_of(request), await asked_version(request, uuid)
-    return json_reply(await described(services, at, await services.annotations.datasets()))
+    return json_reply(await described(services, at, await services.annotations.datasets(dvid_token(request))))
 
 
 async def repo(request: Request, uuid: str) -> HTTPResponse:

@@ -19,13 +19,6 @@ _JOBS: Mapping[str, Operation] = {
         "Follow a job until it ends", "Server-sent events, each the job as it is then.", "text/event-stream"
     ),
 }
-_SEARCH = {
-    "q": "Words, all of which are in the name, the organization or the names of layers",
-    "organization": "Only datasets of this one",
-    "format": "Only datasets that have a layer of this backend",
-    "state": "Only datasets that are `open`, `pending` or `unavailable`",
-    "page": "From 1 on",
-}
 _LINKS: Mapping[str, Operation] = {
     "POST /api/links": Operation(
         'Share a dataset, or a layer of it, by a link: {"dataset": "ORGANIZATION/DATASET", "layer": ..., "days": 7}',
@@ -39,6 +32,13 @@ _LINKS: Mapping[str, Operation] = {
     "GET /shared/{token}": Operation(
         "What a link shares: below it all reading routes answer by its token", "The page (302).", HTML, success=302
     ),
+}
+_SEARCH = {
+    "q": "Words, all of which are in the name, the organization or the names of layers",
+    "organization": "Only datasets of this one",
+    "format": "Only datasets that have a layer of this backend",
+    "state": "Only datasets that are `open`, `pending` or `unavailable`",
+    "page": "From 1 on",
 }
 _DATASET = "/datasets/{organization}/{name}"
 _POSITION = dict.fromkeys("xyz", "Position, in voxels of mag 1; the middle if not given")
@@ -93,6 +93,11 @@ _ACTS: Mapping[str, Operation] = {
     f"GET {_USER}/remove": _page("The page that asks before a user is removed"),
     f"POST {_USER}/remove": _form("Forget a user"),
 }
+_OPERATIONS: Mapping[str, Operation] = {
+    "GET /health/live": Operation("Whether the server turns", "ok", TEXT),
+    "GET /health/ready": Operation("Whether requests should be sent here", "200 if so, else 503; and why."),
+    "GET /metrics": Operation("What all workers have counted, for Prometheus", "Metrics, also as OpenMetrics.", TEXT),
+}
 OWN: Mapping[str, Operation] = {
     "GET /": Operation("The page that lists the datasets", "A page.", HTML, _SEARCH),
     f"GET {_DATASET}": Operation(
@@ -109,7 +114,7 @@ OWN: Mapping[str, Operation] = {
         "image/*",
         {"at": "Position along the third axis, in voxels of mag 1; the middle if not given", **_CONTRAST},
     ),
-    "GET /neuroglancer/v/view/": Operation("Neuroglancer; behind # its state as JSON", "A page.", HTML),
+    "GET /neuroglancer/v/view": Operation("Neuroglancer; behind # its state as JSON", "A page.", HTML),
     "GET /neuroglancer/v/view/{name}": Operation("What Neuroglancer loads", "A file.", OCTETS),
     "GET /docs": Operation("This description, to read and to try", "A page.", HTML),
     "GET /redoc": Operation("This description, to read", "A page.", HTML),
@@ -127,6 +132,7 @@ OWN: Mapping[str, Operation] = {
         "Write the entry of a dataset anew: options, and the tag that was shown with them", "The dataset.", body=JSON
     ),
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
+    **_OPERATIONS,
     **_TRACE,
     **_JOBS,
     **_ACTS,

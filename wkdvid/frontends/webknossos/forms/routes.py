@@ -14,15 +14,15 @@ from sanic.response import HTTPResponse
 from wkdvid.core.entries import Document
 from wkdvid.errors import InvalidRequest, WkdvidError
 from wkdvid.frontends.http import datastore_of, json_body, json_reply, require_administration, token_of
-from wkdvid.frontends.webknossos.routes import add_route, failed
-from wkdvid.frontends.webknossos.versions import PREFIXES
+from wkdvid.frontends.router import add_route
+from wkdvid.frontends.webknossos.routes import failed
+from wkdvid.frontends.webknossos.versions import ALL
 
 
 def blueprint() -> Blueprint:
     bp = Blueprint("webknossos_forms")
-    add_route(bp, "POST", "/api/<backend>/<organization>/<name>", register_one, "administrate")
-    for prefix in PREFIXES:
-        add_route(bp, "POST", f"{prefix}/datasets/exploreRemote", explore, "administrate")
+    add_route(bp, ("",), "POST", "/api/<backend>/<organization>/<name>", register_one, "administrate")
+    add_route(bp, ALL, "POST", "/datasets/exploreRemote", explore, "administrate")
     bp.exception(WkdvidError)(failed)
     return bp
 

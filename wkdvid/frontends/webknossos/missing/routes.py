@@ -5,8 +5,7 @@ What would change files is answered by 501, so that nobody takes it for done; wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
 
 from sanic import Blueprint
 from sanic.request import Request
@@ -14,16 +13,11 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.layers import Layer
 from wkdvid.errors import NotFound, WkdvidError
-from wkdvid.frontends.http import json_reply, request_id, require_administration, token_of
-from wkdvid.frontends.webknossos.routes import (
-    ADDRESSINGS,
-    Handler,
-    add_route,
-    failed,
-    with_layer,
-)
+from wkdvid.frontends.http import json_reply, require_administration, token_of
+from wkdvid.frontends.router import add_route
+from wkdvid.frontends.webknossos.routes import Handler, failed, with_layer
 from wkdvid.frontends.webknossos.status import message
-from wkdvid.frontends.webknossos.versions import PREFIXES, VERSIONS
+from wkdvid.frontends.webknossos.versions import ADDRESSINGS, ALL
 
 _UPLOADS = "nothing is uploaded to this datastore: register a source with POST /data/datasets"
 _FILES = "the sources of this datastore are not its own; it neither measures, moves nor deletes their files"
@@ -65,37 +59,32 @@ OF_LAYERS: Mapping[tuple[str, str], str] = {
 
 def blueprint() -> Blueprint:
     bp = Blueprint("webknossos_missing")
-    for prefix, version in PREFIXES.items():
-        for (method, path), why in OF_SERVER.items():
-            add_route(bp, method, f"{prefix}/datasets/{path}", _refusing(why), "administrate")
-        add_route(bp, "POST", f"{prefix}/datasets/<organization>/<name>", _refusing(_EDITING), "administrate")
-        for addressing in ADDRESSINGS if version in VERSIONS else ADDRESSINGS[:1]:
-            _add_routes_of_dataset(bp, f"{prefix}/datasets/{addressing}")
+    for (method, path), why in OF_SERVER.items():
+        add_route(bp, ALL, method, f"/datasets/{path}", _refusing(why), "administrate")
+    add_route(bp, ALL, "POST", "/datasets/<organization>/<name>", _refusing(_EDITING), "administrate")
+    for addressing, prefixes in ADDRESSINGS.items():
+        _add_routes_of_dataset(bp, prefixes, f"/datasets/{addressing}")
     bp.exception(WkdvidError)(failed)
     return bp
 
 
-def _add_routes_of_dataset(bp: Blueprint, dataset: str) -> None:
+def _add_routes_of_dataset(bp: Blueprint, prefixes: Sequence[str], dataset: str) -> None:
     for (method, path), why in OF_DATASETS.items():
-        add_route(bp, method, dataset + path, _refusing(why), "administrate")
+        add_route(bp, prefixes, method, dataset + path, _refusing(why), "administrate")
     for (method, path), what in OF_LAYERS.items():
-        add_route(bp, method, f"{dataset}/layers/<layer>/{path}", with_layer(_lacking(what)), "read")
+        add_route(bp, prefixes, method, f"{dataset}/layers/<layer>/{path}", with_layer(_lacking(what)), "read")
     attachment = f"{dataset}/proxy/layers/<layer>/attachments/<path:path>"
-    add_route(bp, "GET", attachment, with_layer(_lacking("attachments")), "read")
+    add_route(bp, prefixes, "GET", attachment, with_layer(_lacking("attachments")), "read")
 
 
-@cache
 def _refusing(why: str) -> Handler:
-    """One handler for all versions."""
-
     async def refuse(request: Request, **names: str) -> HTTPResponse:
         await require_administration(request, token_of(request))
-        return json_reply(message([why], "not_offered", request_id()), 501)
+        return json_reply(message([why], "not_offered", str(request.id)), 501)
 
     return refuse
 
 
-@cache
 def _lacking(what: str) -> Handler:
     async def lack(request: Request, layer: Layer, path: str = "") -> HTTPResponse:
         raise NotFound(f"layer {layer.info.name!r} has no {what}")

@@ -14,7 +14,7 @@ def upgrade() -> None:
         "share_links",
         sa.Column("id", sa.String(16), primary_key=True),
         sa.Column("dataset", sa.String(300), nullable=False, index=True),
-        sa.Column("layer", sa.String(128)),
+        sa.Column("layer", sa.String(160)),
         sa.Column("made", sa.Float, nullable=False),
         sa.Column("expires", sa.Float, nullable=False),
         sa.Column("by", sa.String(320), nullable=False),

@@ -1,0 +1,103 @@
+"""``wkdvid doctor``: what is well, and what to do where something is not."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from tests.cli.program import wkdvid
+from tests.volumes import write_precomputed
+from wkdvid.config import load_config
+from wkdvid.doctor import Finding, examine
+from wkdvid.metadata.engine import migrate
+
+SUBJECTS = ["configuration", "data directory", "file roots", "credentials", "database", "port", "traces", "catalog"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    data = tmp_path / "data"
+    write_precomputed(data / "v", [((1, 1, 1), np.full((32, 32, 32), 5, np.uint8))])
+    layers = {"layers": {"em": {"source": "v", "type": "image"}}}
+    (data / "datasets.json").write_text(json.dumps({"precomputed": {"lab": {"well": layers}}}))
+    return tmp_path
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+async def found(folder: Path, toml: str = "", **environ: str) -> dict[str, Finding]:
+    (folder / "wkdvid.toml").write_text(toml)
+    variables = {"WKDVID_DATA_DIR": str(folder / "data"), "WKDVID_SERVER__HTTP_ADDRESS": "127.0.0.1:0", **environ}
+    config = load_config(folder / "wkdvid.toml", variables, {})
+    return {finding.subject: finding async for finding in examine(config)}
+
+
+def files(folder: Path) -> set[Path]:
+    return {*folder.rglob("*")}
+
+
+async def test_all_is_well_and_nothing_is_changed(folder: Path) -> None:
+    before = files(folder) | {folder / "wkdvid.toml"}
+    findings = await found(folder)
+    assert [*findings] == [*SUBJECTS, "dataset lab/well"]
+    assert [finding for finding in findings.values() if not finding.is_well] == []
+    assert findings["dataset lab/well"].text == "em"
+    assert files(folder) == before
+
+
+async def test_each_problem_is_named_with_what_to_do(folder: Path, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = json.loads((folder / "data" / "datasets.json").read_text())
+    document["precomputed"]["lab"]["gone"] = {"layers": {"em": {"source": "nowhere", "type": "image"}}}
+    document["precomputed"]["lab"]["odd"] = {"layers": {"em": {"sauce": "v"}}}
+    (folder / "data" / "datasets.json").write_text(json.dumps(document))
+    (folder / "data" / "wkdvid.db").write_bytes(b"no database")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    toml = '[sources]\nfile_roots = ["/nowhere"]\nsecrets = {"$NOT_SET" = ["https://host/"]}\n'
+    findings = await found(folder, toml, WKDVID_SERVER__HTTP_ADDRESS=f"127.0.0.1:{taken}")
+    wrong = {finding.subject: finding for finding in findings.values() if not finding.is_well}
+    assert [*wrong] == [*SUBJECTS[2:], "dataset lab/gone"]
+    assert "/nowhere is no folder" in wrong["file roots"].text
+    assert "$NOT_SET" in wrong["credentials"].text
+    assert "not a database" in wrong["database"].text
+    assert f"port {taken}: Address already in use" in wrong["port"].text
+    assert "'grpc' is not offered" in wrong["traces"].text
+    assert "sauce" in wrong["catalog"].text
+    assert all(finding.advice for subject, finding in wrong.items() if subject != "traces")
+    assert findings["dataset lab/well"].is_well
+
+
+async def test_databases_of_other_versions(folder: Path) -> None:
+    url = f"sqlite:///{folder / 'data' / 'wkdvid.db'}"
+    migrate(url)
+    assert (await found(folder))["database"].text.endswith("up to date")
+    for version, is_well in (("0001", True), ("9999", False)):
+        with sa.create_engine(url).begin() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+        assert (await found(folder))["database"].is_well == is_well
+
+
+async def test_the_catalog_may_be_broken(folder: Path) -> None:
+    (folder / "data" / "datasets.json").write_text("{")
+    assert "line 1, column 2" in (await found(folder))["catalog"].text
+
+
+def test_the_command_says_it_and_its_status_too(folder: Path) -> None:
+    done = wkdvid("doctor", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ok       dataset lab/well: em\n" in done.stdout
+    done = wkdvid("doctor", "--json", cwd=folder, WKDVID_SERVER__WORKER="3")
+    assert done.returncode == 1
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert (finding["ok"], finding["subject"]) == (False, "configuration")
+    assert "server.workers" in finding["text"]

@@ -1,0 +1,51 @@
+"""The folder of one run of the server: what its workers share for as long as it lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+PREFIX = "run-"
+
+
+@contextlib.contextmanager
+def run_folder(state_dir: Path) -> Iterator[Path]:
+    """A folder that nobody else may look into, removed at the end; and those of runs that were killed, at once.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(state_dir / "runs.lock"):
+        for left in state_dir.glob(f"{PREFIX}*"):
+            _remove_if_left(left)
+        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
+        lock = os.open(made / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time: another one's folder is there before its lock is."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _remove_if_left(folder: Path) -> None:
+    with contextlib.suppress(OSError), (folder / "lock").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
