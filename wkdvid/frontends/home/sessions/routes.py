@@ -9,12 +9,13 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from wkdvid.core.access import Action, allowed
+from wkdvid.core.links import is_link
 from wkdvid.errors import NotFound
 from wkdvid.frontends.home.account import name_in
 from wkdvid.frontends.home.answers import WITH_FORMS, login_of, page, see
 from wkdvid.frontends.home.forms import Form, read_form
 from wkdvid.frontends.home.sessions.tokens import problem_of, where_next
-from wkdvid.frontends.http import base_of, cookie_header, refuse_unknown_forms, services_of
+from wkdvid.frontends.http import base_of, cookie_header, refuse_unknown_forms, services_of, token_of
 
 READING = ("GET", "HEAD")
 
@@ -75,4 +76,6 @@ async def _page(request: Request, form: Form) -> HTTPResponse:
     mode = request.app.ctx.access_mode
     status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
     shown = {"form": form, "mode": mode, "login": login_of(request), "next": where_next(request.args.get("next", ""))}
-    return await page(request, "sign_in.html", status, WITH_FORMS, **shown)
+    token = token_of(request)
+    by_link = token is not None and is_link(token)  # whose address says nothing of itself
+    return await page(request, "sign_in.html", status, None if by_link else WITH_FORMS, **shown)
