@@ -54,9 +54,11 @@ from wkdvid.frontends.clio import routes as clio
 from wkdvid.frontends.clio.routes import listed_origin
 from wkdvid.frontends.clio.stores import open_clio
 from wkdvid.frontends.dvid import routes as dvid
+from wkdvid.frontends.entries import routes as entries
 from wkdvid.frontends.export import routes as export
 from wkdvid.frontends.home import routes as home
-from wkdvid.frontends.http import TEXT, json_reply, known_origins, reply, tell_stale
+from wkdvid.frontends.home.acts import routes as acts
+from wkdvid.frontends.http import SESSION_COOKIE, TEXT, json_reply, known_origins, reply, tell_stale
 from wkdvid.frontends.inspect import routes as inspect
 from wkdvid.frontends.jobs import routes as jobs
 from wkdvid.frontends.limited import LimitedApp, TooManyRequests, Turns
@@ -75,9 +77,11 @@ from wkdvid.identity.annotation_views import AnnotationViews
 from wkdvid.identity.authorizer import EitherAuthorizer, RolesAuthorizer
 from wkdvid.identity.chain import Identities
 from wkdvid.identity.opening import open_identities, own_secret
+from wkdvid.identity.own import COOKIE
 from wkdvid.inspection.document import answer
 from wkdvid.inspection.exploration import explore
 from wkdvid.inspection.inspector import Inspector
+from wkdvid.inspection.preview import preview
 from wkdvid.job_kinds import KINDS, job_parameters, make_kinds
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.clio.annotations import Annotations
@@ -125,6 +129,7 @@ def create_app(config: Config) -> App:
     proxies = Proxies(config.server.trusted_proxies)
     app.ctx.turns = Turns(config.limits, proxies, knows_users=config.access.mode != "open")
     app.ctx.origins = known_origins([config.server.public_url, config.webknossos.url], config.server.cors_domains, host)
+    app.ctx.session_cookie = COOKIE if config.access.mode == "clio" else SESSION_COOKIE
     app.ctx.allowed_origins = config.clio.allowed_origins
     app.ctx.draining = False
     app.ctx.metrics_for = config.server.metrics
@@ -137,9 +142,11 @@ def create_app(config: Config) -> App:
         dvid.blueprint(),
         inspect.blueprint(),
         jobs.blueprint(),
+        entries.blueprint(),
         export.blueprint(),
         links.blueprint(),
         home.blueprint(),
+        acts.blueprint(),
         trace.blueprint(),
         operations.blueprint(),
         clio.blueprint(config.clio),
@@ -276,6 +283,8 @@ def make_services(config: Config, job_store: JobStore, identities: Identities) -
         reader=Reader(config.limits, executor),
         bodies=BodyCache(cached),
         inspect=partial(answer, inspector),
+        formats=backends.names,
+        preview=partial(preview, inspector),
         explore=partial(explore, inspector),
         open_files=partial(open_folder, opener),
         admit=opener.source,

@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.cli.program import wkdvid_here
 from tests.servers import Server, free_port, running
+from wkdvid.cli import main
+from wkdvid.cli.edit import put_option
+from wkdvid.errors import ConfigError
 from wkdvid.sample import write_sample
 from wkdvid.testing.faulty import Answer, FileServer, redirected
 
@@ -177,3 +181,68 @@ def test_reload_shows_what_changed_in_the_source(server: Server, data_dir: Path)
         assert "there is no info file" in shown
     finally:
         ask(server, "remove", "lab/changing")
+
+
+# ---- entries and jobs ------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_is_shown_and_changed(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return main([*arguments, "--server", server.base, "--token", TOKEN]), *capsys.readouterr()
+
+    assert run("add", "zarr", "my lab/brain", "grey=sample/zarr/grey")[0] == 0
+    try:
+        changed = run("edit", "my lab/brain", "note=7", "public=false", "layers.grey.type=segmentation")
+        assert changed == (0, "my lab/brain: changed\n", "")
+        layer = {"source": "sample/zarr/grey", "type": "segmentation"}
+        options = {"layers": {"grey": layer}, "note": "7", "public": False}
+        assert json.loads(run("edit", "my lab/brain")[1]) == {"zarr": {"my lab": {"brain": options}}}
+        assert json.loads((server.data_dir / "datasets.json").read_text())["zarr"]["my lab"]["brain"] == options
+        assert run("edit", "my lab/brain", "note=", "layers.grey.type=")[0] == 0
+        code, _, said = run("edit", "my lab/brain", "voxel_size=[1, 2]", "layers.grey.sorce=x")
+        assert code == 1
+        assert said.splitlines()[0].startswith("wkdvid edit: zarr.my lab.brain.voxel_size: expected three positive")
+        assert "layers.grey.sorce: unknown option; did you mean 'source'?" in said
+        assert json.loads(run("edit", "my lab/brain")[1])["zarr"]["my lab"]["brain"] == {
+            "layers": {"grey": {"source": "sample/zarr/grey"}},
+            "public": False,
+        }
+        assert run("edit", "my lab/other")[0] == 1
+        assert run("jobs")[:2] == (0, "no jobs\n")
+        assert run("jobs", "--cancel", "none") == (1, "", "wkdvid jobs: there is no job 'none'\n")
+    finally:
+        run("remove", "my lab/brain")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("note", "is not OPTION=VALUE"),
+        ("=x", "is not OPTION=VALUE"),
+        ("layers.em.type=image", "lists no layer 'em'; it lists 'a.b'"),
+    ],
+)
+def test_what_is_no_change_is_told(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        put_option({"layers": {"a.b": {}}}, text)
+
+
+def test_layers_may_have_dots_in_their_names() -> None:
+    options: dict[str, object] = {"layers": {"a.b": {}}}
+    put_option(options, "layers.a.b.channel=1")
+    assert options == {"layers": {"a.b": {"channel": 1}}}
+
+
+def test_who_edits_what_has_changed_is_told(server: Server) -> None:
+    headers = {"X-Auth-Token": TOKEN}
+    ask(server, "add", "zarr", "lab/brain", "sample/zarr/grey")
+    try:
+        address = f"{server.base}/api/entries/lab/brain"
+        seen = requests.get(address, headers=headers, timeout=60).json()
+        note = {"options": {**seen["options"], "note": "first"}, "tag": seen["tag"]}
+        assert requests.put(address, json=note, headers=headers, timeout=60).status_code == 200
+        again = requests.put(address, json=note, headers=headers, timeout=60)
+        assert (again.status_code, again.json()["code"]) == (409, "conflict")
+        assert requests.put(address, json={"options": {}}, headers=headers, timeout=60).status_code == 400
+    finally:
+        ask(server, "remove", "lab/brain")

@@ -111,6 +111,10 @@ class Backends:
         self._secrets = frozenset(name for backend in self._backends.values() for name in backend.secrets)
         self._finders = frozenset(name for name, backend in self._backends.items() if backend.find_layers is not None)
 
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._backends)
+
     def parse(self, document: Document) -> tuple[Sequence[DatasetEntry], Sequence[str]]:
         """Entries of a document, and every problem of it with its JSON path."""
         parser = EntryParser(self._options, ALIASES, self._finders, self._opener.variables, self._secrets)

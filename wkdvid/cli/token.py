@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import secrets
-import time
 from typing import TYPE_CHECKING
 
 from wkdvid.cli.accounts import OPERATOR, add_database_arguments, with_identities
@@ -24,7 +21,6 @@ examples:
   wkdvid token mint --email robot@lab.org --opaque --label "nightly export"
   wkdvid token revoke --email ada@lab.org
 """
-DAY_S = 86400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,12 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if args.act == "revoke":
             await identities.users.revoke_tokens(email, OPERATOR)
             return f"{email}: no token that was made until now counts any more"
-        if not args.opaque:
-            return identities.own.mint(email, {}, args.days * DAY_S)
-        token = secrets.token_urlsafe(32)
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        await identities.users.add_token(digest, email, args.label, time.time() + args.days * DAY_S)
-        return token
+        return await identities.new_token(email, args.days, opaque=args.opaque, label=args.label)
 
     print(with_identities(args, act))
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wkdvid.cli.accounts import OPERATOR, add_database_arguments, with_identities
 from wkdvid.cli.text import columns, complain
-from wkdvid.core.users import User
+from wkdvid.core.users import User, with_role
 from wkdvid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,22 +61,13 @@ def run(args: argparse.Namespace) -> int:
             user = stored or User(email=email)
             if args.act == "add":
                 return replace(user, name=args.name or user.name, groups=(*user.groups, *args.group))
-            return _with_role(user, args.role, args.dataset, remove=args.remove)
+            return with_role(user, args.role, args.dataset, held=not args.remove)
 
         await users.change({email: change}, OPERATOR)
         print(f"{email}: {_roles(await users.find(email) or User(email=email))}")
         return 0
 
     return with_identities(args, act)
-
-
-def _with_role(user: User, role: str, dataset: str | None, *, remove: bool) -> User:
-    held = user.global_roles if dataset is None else user.datasets.get(dataset, ())
-    roles = tuple(one for one in held if one != role) + (() if remove else (role,))
-    if dataset is None:
-        return replace(user, global_roles=roles)
-    others = {name: one for name, one in user.datasets.items() if name != dataset}
-    return replace(user, datasets={**others, dataset: roles} if roles else others)
 
 
 def _roles(user: User) -> str:

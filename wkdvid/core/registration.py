@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from wkdvid.core.catalog import OPENINGS, Catalog, OpenLayers, ParseEntries
 from wkdvid.core.concurrent import for_each
-from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, put_made, remove_entry
+from wkdvid.core.entries import (
+    DatasetEntry,
+    DatasetKey,
+    Document,
+    dataset_names,
+    put_entry,
+    put_made,
+    remove_entry,
+)
+from wkdvid.core.entry_text import EntryText, entry_text, tag_of, with_kept
 from wkdvid.core.layers import Layer, arrange_layers
 from wkdvid.core.repositories import Repositories
-from wkdvid.errors import BackendError, InvalidEntry, NotFound, RequestError
+from wkdvid.errors import BackendError, Conflict, InvalidEntry, NotFound, RequestError
+
+Check: TypeAlias = Callable[[Document, Sequence[DatasetEntry]], None]
+"""Of the stored document and the entries that are to go into it. Raises RequestError."""
+
+
+def _no_check(stored: Document, entries: Sequence[DatasetEntry]) -> None:
+    """Whatever is there is replaced."""
+
+
+def path_of(entry: DatasetEntry) -> str:
+    """Where it stands in a document, for messages."""
+    return f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}"
+
 
 AddMade: TypeAlias = Callable[[DatasetEntry, str, str], Awaitable[None]]
 """``Registrar.add_pyramid`` or ``add_index``: of a dataset's entry and layer, and the folder of what was made."""
@@ -37,14 +59,62 @@ class Registrar:
         self._parse = parse
         self._open_layers = open_layers
 
-    async def register(self, document: Document) -> Sequence[DatasetKey]:
+    async def add(self, document: Document) -> Sequence[DatasetKey]:
+        """As ``register``, but none of the datasets may be there yet."""
+
+        def refuse_known(stored: Document, entries: Sequence[DatasetEntry]) -> None:
+            known = dataset_names(stored)
+            problems = [f"{path_of(one)}: there is a dataset of this name" for one in entries if str(one.key) in known]
+            if problems:
+                raise InvalidEntry(problems)
+
+        return await self.register(document, refuse_known)
+
+    async def entry(self, key: DatasetKey) -> EntryText:
+        """What is written of a dataset, for who administrates.
+
+        Raises:
+            NotFound: no such dataset.
+            InvalidRequest: it stands in the server's configuration.
+        """
+        self._catalog.refuse_configured(key)
+        await self._catalog.look_again()
+        entry = self._catalog.find(key).entry
+        return entry_text(entry.backend, entry.options)
+
+    async def edit(self, key: DatasetKey, options: Mapping[str, Any], tag: str) -> None:
+        """Write a dataset's entry anew.
+
+        Args:
+            options: With ``entry_text.KEPT`` in the place of secrets that stay.
+            tag: Of the entry as it was seen.
+        Raises:
+            NotFound: no such dataset.
+            InvalidRequest: it stands in the server's configuration.
+            InvalidEntry, DatabaseUnavailable: as ``register``.
+            Conflict: it was changed meanwhile.
+        """
+        self._catalog.refuse_configured(key)
+        entry = self._catalog.find(key).entry
+
+        def refuse_stale(stored: Document, entries: Sequence[DatasetEntry]) -> None:
+            if tag_of(stored.get(entry.backend, {}).get(key.organization, {}).get(key.dataset)) != tag:
+                raise Conflict(f"{key} was changed meanwhile; load it again")
+
+        whole = with_kept(options, entry.options)
+        await self.register({entry.backend: {key.organization: {key.dataset: whole}}}, refuse_stale)
+
+    async def register(self, document: Document, check: Check = _no_check) -> Sequence[DatasetKey]:
         """Add or replace every dataset of a document in the form of datasets.json.
 
+        Args:
+            check: Of what is stored, while nobody else changes it.
         Returns:
             The keys, in the document's order.
         Raises:
             InvalidEntry: with every problem that was found; nothing is changed then.
             DatabaseUnavailable: nobody knows which UUIDs are taken.
+            RequestError: whatever ``check`` raises.
         """
         entries, problems = self._parse(document)
         await self._repositories.catch_up()
@@ -54,6 +124,7 @@ class Registrar:
         opened = await self._open_all(entries)
 
         def put_all(stored: Document) -> None:
+            check(stored, entries)
             for entry in entries:
                 put_entry(stored, entry)
 
@@ -63,8 +134,7 @@ class Registrar:
     def _taken(self, entries: Sequence[DatasetEntry]) -> Iterator[str]:
         for entry in entries:
             if self._repositories.with_uuid(entry.uuid) is not None:
-                path = f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}"
-                yield f"{path}.uuid: {entry.uuid} is a node of a repository already"
+                yield f"{path_of(entry)}.uuid: {entry.uuid} is a node of a repository already"
 
     async def _open_all(self, entries: Sequence[DatasetEntry]) -> Mapping[DatasetKey, Mapping[str, Layer]]:
         results = await for_each(self._open, entries, OPENINGS)
@@ -74,7 +144,7 @@ class Registrar:
             if isinstance(result, InvalidEntry):
                 problems += result.problems
             elif isinstance(result, RequestError | BackendError):
-                problems.append(f"{entry.backend}.{entry.key.organization}.{entry.key.dataset}: {result}")
+                problems.append(f"{path_of(entry)}: {result}")
             else:
                 opened[entry.key] = result
         if problems:

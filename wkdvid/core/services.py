@@ -59,6 +59,10 @@ class Services:
     reader: Reader
     bodies: BodyCache
     inspect: Inspect
+    formats: Sequence[str]
+    """Backends that an entry may name."""
+    preview: Inspect
+    """As ``inspect``, each layer with a picture of its middle."""
     explore: Inspect
     """As ``inspect``, from the main server's request to what its form for remote datasets expects."""
     open_files: Callable[[str], Awaitable[ReadsFiles]]

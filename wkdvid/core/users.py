@@ -8,7 +8,7 @@ for whoever asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 ADMIN = "admin"
@@ -62,6 +62,20 @@ class User:
         if dataset is None and any(DATASET_ADMIN in roles for roles in self.datasets.values()):
             return True
         return self.has_role(DATASET_ADMIN, dataset)
+
+
+def with_role(user: User, role: str, dataset: str | None, *, held: bool) -> User:
+    """
+    Args:
+        dataset: On which; None: everywhere.
+        held: Whether the user is to have it.
+    """
+    before = user.global_roles if dataset is None else user.datasets.get(dataset, ())
+    roles = tuple(one for one in before if one != role) + ((role,) if held else ())
+    if dataset is None:
+        return replace(user, global_roles=roles)
+    others = {name: some for name, some in user.datasets.items() if name != dataset}
+    return replace(user, datasets={**others, dataset: roles} if roles else others)
 
 
 Change: TypeAlias = Callable[[User | None], User]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset
+from wkdvid.core.entries import DatasetKey
 from wkdvid.core.volume import LayerInfo
 from wkdvid.export.precomputed import can_hold
 
@@ -25,19 +26,19 @@ def neuroglancer_address(dataset: Dataset, info: LayerInfo, base: str) -> str | 
 
 def precomputed_address(dataset: Dataset, info: LayerInfo, base: str) -> str | None:
     """The layer as a precomputed volume. None: the format has no such voxels."""
-    return f"{base}/precomputed/{dataset_path(dataset)}/{quote(info.name)}" if can_hold(info) else None
+    return f"{base}/precomputed/{dataset_path(dataset.key)}/{quote(info.name)}" if can_hold(info) else None
 
 
 def zarr_address(dataset: Dataset, info: LayerInfo, base: str) -> str:
     """The layer as OME-Zarr 0.5."""
-    return f"{base}/zarr/{dataset_path(dataset)}/{quote(info.name)}"
+    return f"{base}/zarr/{dataset_path(dataset.key)}/{quote(info.name)}"
 
 
 def zarr2_address(dataset: Dataset, info: LayerInfo, base: str) -> str:
     """The layer as OME-Zarr 0.4."""
-    return f"{base}/zarr2/{dataset_path(dataset)}/{quote(info.name)}"
+    return f"{base}/zarr2/{dataset_path(dataset.key)}/{quote(info.name)}"
 
 
-def dataset_path(dataset: Dataset) -> str:
+def dataset_path(key: DatasetKey) -> str:
     """``organization/dataset`` as it stands in addresses."""
-    return "/".join(map(quote, dataset.key))
+    return "/".join(map(quote, key))

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from sanic.cookies.request import parse_cookie
 from sanic.http.constants import Stage
 from sanic.request import Request
 from sanic.response import BaseHTTPResponse, HTTPResponse
@@ -24,6 +25,7 @@ from wkdvid.core.freshness import KEPT_DATASET
 from wkdvid.core.services import Services
 from wkdvid.errors import (
     BackendError,
+    Conflict,
     DatabaseUnavailable,
     Forbidden,
     InvalidEntry,
@@ -36,7 +38,6 @@ from wkdvid.errors import (
 )
 from wkdvid.frontends.ranges import ByteRange, parse_range
 from wkdvid.frontends.request import SHARED
-from wkdvid.identity.own import COOKIE
 
 log = logging.getLogger("wkdvid.api")
 
@@ -59,12 +60,15 @@ API_STATUS: Mapping[type[BaseException], int] = {
     NotFound: 404,
     Unauthorized: 401,
     Forbidden: 403,
+    Conflict: 409,
     DatabaseUnavailable: 503,
     UpstreamUnavailable: 503,
     BackendError: 502,
     WkdvidError: 500,
 }
 """Of errors, on the routes of our own API."""
+SESSION_COOKIE = "wkdvid_token"
+"""Holds the token of who has signed in on a page; but in mode ``clio``, where clio's pages know its name."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -80,6 +84,12 @@ def datastore_of(request: Request) -> Services:
 
 
 def token_of(request: Request) -> str | None:
+    """The one that the request was sent with; else that of whoever has signed in on a page."""
+    token = sent_token(request)
+    return session_token(request) if token is None else token
+
+
+def sent_token(request: Request) -> str | None:
     """A share link's in the path, ``?token=``, ``Authorization: Bearer`` or ``X-Auth-Token``, in this order.
 
     Who follows a link may have a token of their own too, which is not for this. The query is before the headers
@@ -99,14 +109,27 @@ def token_of(request: Request) -> str | None:
     return None if token is None else str(token)
 
 
-def reading_token_of(request: Request) -> str | None:
-    """As ``token_of``, else of the login that a browser keeps: for what is only read.
+def session_token(request: Request) -> str | None:
+    """In a cookie, which a browser sends with whatever the page of anybody makes it send: see ``Origins``."""
+    header = request.headers.get("cookie")
+    return None if header is None else _token_in(header, request.app.ctx.session_cookie)
 
-    Neuroglancer in our pages can send no other. A page of another origin gets nothing by it: answers to all (``*``) are
-    withheld from requests with cookies.
+
+@lru_cache(maxsize=256)
+def _token_in(cookies: str, name: str) -> str | None:
+    return next(iter(parse_cookie(cookies).get(name, ())), None) or None
+
+
+def cookie_header(base: str, name: str, value: str, life_s: int | None = None) -> str:
+    """``Set-Cookie`` of what no script may read.
+
+    Args:
+        base: As of ``base_of``.
+        life_s: None: until the browser is closed.
     """
-    token = token_of(request)
-    return request.cookies.get(COOKIE) if token is None and "cookie" in request.headers else token
+    secure = "; Secure" if base.startswith("https:") else ""
+    life = "" if life_s is None else f"; Max-Age={life_s}"
+    return f"{name}={value}; Path=/{life}; HttpOnly; SameSite=Lax{secure}"
 
 
 def host_of(request: Request) -> str:
@@ -277,7 +300,7 @@ def _break_off(request: Request) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Which hosts and origins a change of state may come from when no token is needed for it."""
+    """Which hosts and origins a change of state may come from where the request has no token of its own for it."""
 
     hosts: frozenset[str]
     """Host names without ports."""
@@ -299,18 +322,41 @@ class Origins:
 
 
 async def require_administration(request: Request, token: str | None, dataset: Protected | None = None) -> None:
-    """Before anything is changed. A token that was not needed proves nothing: any page can make one up.
+    """Before anything is changed.
 
     Args:
         dataset: Which is to be administrated; None: all of them.
     Raises:
         Unauthorized, Forbidden: the caller may not administrate.
-        Forbidden: no token is needed here, and the request may come from a foreign page.
+        Forbidden: the request may come from a foreign page.
     """
     authorizer = services_of(request).authorizer
     await require_administrator(authorizer, token, dataset)
-    if await allowed(authorizer, None, Action.ADMINISTRATE, None):
+    _refuse_foreign(request, token, needless=await allowed(authorizer, None, Action.ADMINISTRATE, None))
+
+
+def _refuse_foreign(request: Request, token: str | None, *, needless: bool) -> None:
+    """A token that was not needed proves nothing, as any page can make one up; nor does one that browsers add.
+
+    Args:
+        needless: Whether no token is needed for what is asked.
+    """
+    by_session = token is not None and token == session_token(request) and sent_token(request) is None
+    if needless or by_session:
         request.app.ctx.origins.check(request)
+    if by_session:
+        refuse_unknown_forms(request)
+
+
+def refuse_unknown_forms(request: Request) -> None:
+    """What a browser sends by itself for any page: a change that is no JSON, and does not say where it is from.
+
+    Raises:
+        Forbidden: it is one.
+    """
+    is_json = request.headers.get("content-type", "").partition(";")[0].strip() == JSON
+    if request.method not in ("GET", "HEAD") and not is_json and "origin" not in request.headers:
+        raise Forbidden("changes by a page's session are not accepted from a form that does not say where it is from")
 
 
 async def require_writing(request: Request, token: str | None, dataset: Protected) -> None:
@@ -324,8 +370,7 @@ async def require_writing(request: Request, token: str | None, dataset: Protecte
         if token is None:
             raise Unauthorized("writing needs a token (Authorization: Bearer, X-Auth-Token or ?token=)")
         raise Forbidden("this token may not write here")
-    if await allowed(authorizer, None, Action.WRITE, dataset):
-        request.app.ctx.origins.check(request)
+    _refuse_foreign(request, token, needless=await allowed(authorizer, None, Action.WRITE, dataset))
 
 
 def known_origins(urls: Sequence[str | None], cors_domains: Sequence[str], bind_host: str) -> Origins:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 KEPT = 20_000
 """Tokens whose check is not repeated."""
 KEPT_S = 300.0
+DAY_S = 86400.0
 LONGEST_TOKEN = 8192
 NO_TOKENS: Mapping[str, str] = MappingProxyType({})
 REFUSED = "Could not validate credentials"
@@ -98,6 +100,22 @@ class Identities:
         if email in self._admins and not filled.is_admin:
             return replace(filled, global_roles=(*filled.global_roles, ADMIN))
         return filled
+
+    async def new_token(self, email: str, days: float, *, opaque: bool = False, label: str = "") -> str:
+        """A token of a user's.
+
+        Args:
+            opaque: A random text, of which the hash alone is kept, instead of a JWT, which says whose it is.
+            label: To know an opaque one by.
+        Raises:
+            DatabaseUnavailable: an opaque one cannot be kept.
+        """
+        if not opaque:
+            return self.own.mint(email, {}, days * DAY_S)
+        token = secrets.token_urlsafe(32)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        await self.users.add_token(digest, email, label, time.time() + days * DAY_S)
+        return token
 
     def known(self, token: str | None) -> str | None:
         """Whom a token that was checked lately belongs to, for the log; nobody is asked."""

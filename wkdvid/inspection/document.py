@@ -42,6 +42,7 @@ def _layer(found: Inspection, layer: InspectedLayer) -> dict[str, Any]:
         "category": info.category,
         "dtype": info.dtype.name,
         "channels": info.num_channels,
+        "entry": dict(layer.entry),
         "voxelSizeNm": list(info.voxel_size_nm),
         "fillValue": info.fill_value if math.isfinite(info.fill_value) else str(info.fill_value),
         "largestSegmentId": info.largest_segment_id,

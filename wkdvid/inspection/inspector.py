@@ -12,6 +12,7 @@ from wkdvid.core.catalog import Dataset, State
 from wkdvid.core.concurrent import for_each
 from wkdvid.core.entries import DatasetEntry, LayerEntry
 from wkdvid.core.layers import Layer, Opened, arrange_layers
+from wkdvid.core.service_account import is_key
 from wkdvid.core.volume import LayerInfo, Volume
 from wkdvid.errors import BackendError, InvalidEntry, InvalidRequest, RequestError
 from wkdvid.inspection.problems import layer_problems, sample_problems
@@ -28,6 +29,8 @@ ORGANIZATION = DATASET = "inspected"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedLayer:
+    entry: Mapping[str, Any]
+    """What a dataset's entry says of it, if it is registered by the inspection's backend."""
     info: LayerInfo
     volume: Volume
     """Open until the inspection is closed."""
@@ -106,11 +109,13 @@ class Inspector:
 
     async def _inspect(self, backend: str, options: Mapping[str, Any]) -> Inspection:
         entry = self._entry(backend, options)
-        opened, problems = await self._open(entry)
-        layers, more = _arranged(entry, opened)
+        found, problems = await self._open(entry)
+        layers, more = _arranged(entry, [one for one, _ in found])
         dataset = Dataset(entry, 0, State.OPEN, layers)
-        time_s = TIME_S / len(opened)
-        inspected = [await self._look_at(one.volume, layers.get(one.volume.info.name), time_s) for one in opened]
+        time_s = TIME_S / len(found)
+        inspected = [
+            await self._look_at(one.volume, layers.get(one.volume.info.name), written, time_s) for one, written in found
+        ]
         return Inspection(backend=backend, dataset=dataset, layers=inspected, problems=[*problems, *more])
 
     def _entry(self, backend: str, options: Mapping[str, Any]) -> DatasetEntry:
@@ -119,20 +124,24 @@ class Inspector:
             raise InvalidEntry([plain(problem, backend) for problem in problems])
         return entries[0]
 
-    async def _open(self, entry: DatasetEntry) -> tuple[list[Opened], list[str]]:
-        """The layers that can be opened, as ``arrange_layers`` takes them, and what is wrong with the others.
+    async def _open(self, entry: DatasetEntry) -> tuple[list[tuple[Opened, Mapping[str, Any]]], list[str]]:
+        """The layers that can be opened, each with what an entry says of it, and what is wrong with the others.
 
         Raises:
             InvalidRequest, BackendError: there is none.
         """
         layers = await self._found(entry.layers)
-        opened: list[Opened] = []
+        opened: list[tuple[Opened, Mapping[str, Any]]] = []
         failures: dict[str, Exception] = {}
         for layer, found in zip(layers, await for_each(self._open_layer, layers), strict=True):
             if isinstance(found, Exception):
                 failures[layer.name] = found
             else:
-                opened += [Opened(layer.compression, volume) for volume in found]
+                several = len(found) > 1
+                opened += [
+                    (Opened(layer.compression, volume), _written(entry, layer, i if several else None))
+                    for i, volume in enumerate(found)
+                ]
         if not opened:
             raise next(iter(failures.values()), InvalidRequest("source: there is no layer"))
         return opened, [f"Layer {name} cannot be served: {error}." for name, error in failures.items()]
@@ -147,15 +156,41 @@ class Inspector:
         find, first = self._backends[layers[0].backend].find_layers, layers[0]
         return await find(first, self._opener.of(first)) if find is not None and not first.name else layers
 
-    async def _look_at(self, volume: Volume, served: Layer | None, time_s: float) -> InspectedLayer:
+    async def _look_at(
+        self, volume: Volume, served: Layer | None, entry: Mapping[str, Any], time_s: float
+    ) -> InspectedLayer:
         info = volume.info
         samples = await sample_levels(volume, self._opener.context, time_s)
         problems = [*info.notes, *layer_problems(info), *sample_problems(samples)]
-        return InspectedLayer(info=info, volume=volume, served=served, samples=samples, problems=problems)
+        return InspectedLayer(entry=entry, info=info, volume=volume, served=served, samples=samples, problems=problems)
 
 
 def _place(backend: Backend) -> str:
     return next((name for name in SOURCE_OPTIONS if name in backend.options), "source")
+
+
+def _written(entry: DatasetEntry, layer: LayerEntry, channel: int | None) -> Mapping[str, Any]:
+    """What the entry says of a layer, or would have to say of one that the backend has found; but no key of an account.
+
+    Args:
+        channel: Of those that are layers of their own, the one that is meant.
+    """
+    listed = entry.options.get("layers", {}).get(layer.name)
+    written = dict(_found(entry, layer) if listed is None else listed)
+    if is_key(written.get("credentials")):
+        del written["credentials"]
+    return written if channel is None else {**written, "channel": channel}
+
+
+def _found(entry: DatasetEntry, layer: LayerEntry) -> Mapping[str, Any]:
+    written = dict(layer.options)
+    if layer.backend != entry.backend:
+        written["backend"] = layer.backend
+    if layer.category is not None:
+        written["type"] = "image" if layer.category == "color" else layer.category
+    if layer.voxel_size_nm is not None:
+        written |= {"voxel_size": list(layer.voxel_size_nm), "voxel_unit": "nm"}
+    return written
 
 
 def _arranged(entry: DatasetEntry, opened: Sequence[Opened]) -> tuple[Mapping[str, Layer], Sequence[str]]:

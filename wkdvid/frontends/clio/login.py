@@ -13,7 +13,7 @@ from wkdvid.core.users import READ
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.clio import users
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
-from wkdvid.frontends.http import HTML
+from wkdvid.frontends.http import HTML, cookie_header
 from wkdvid.identity.own import COOKIE, LIFE_S
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def login(call: Call) -> Answer:
     if login is None:
         return Answer(_choice(call, back_to), HTML, headers={"Content-Security-Policy": "default-src 'none'"})
     begun = await login.begin(_callback(call), back_to)
-    return _redirect(begun.address, {"Set-Cookie": _cookie(call, BEGUN, begun.kept, BEGUN_S)})
+    return _redirect(begun.address, {"Set-Cookie": cookie_header(call.base, BEGUN, begun.kept, BEGUN_S)})
 
 
 async def callback(call: Call) -> Answer:
@@ -43,7 +43,7 @@ async def callback(call: Call) -> Answer:
     login = next((one for one in logins.values() if one.has_begun(kept)), next(iter(logins.values())))
     identity, back_to = await login.finish(_callback(call), call.query, kept)
     token = call.clio.identities.own.mint(identity.email, identity.claims)
-    return _redirect(back_to, {"Set-Cookie": _cookie(call, COOKIE, token, LIFE_S)})
+    return _redirect(back_to, {"Set-Cookie": cookie_header(call.base, COOKIE, token, LIFE_S)})
 
 
 def _logins(call: Call) -> Mapping[str, Login]:
@@ -89,17 +89,13 @@ def _allowed(call: Call, address: str) -> str:
     raise InvalidRequest(f"redirect: {origin[:200]!r} is not among clio.allowed_origins, nor an address of this server")
 
 
-def _cookie(call: Call, name: str, value: str, life_s: int) -> str:
-    secure = "; Secure" if call.base.startswith("https:") else ""
-    return f"{name}={value}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}"
-
-
 def _redirect(address: str, headers: Mapping[str, str]) -> Answer:
     return Answer(b"", "text/plain", 302, {"Location": address, "Cache-Control": "no-store", **headers})
 
 
 async def logout(call: Call) -> Answer:
-    return _redirect(_allowed(call, call.query.get("redirect", "/")), {"Set-Cookie": _cookie(call, COOKIE, "", 0)})
+    address = _allowed(call, call.query.get("redirect", "/"))
+    return _redirect(address, {"Set-Cookie": cookie_header(call.base, COOKIE, "", 0)})
 
 
 async def profile(call: Call) -> Mapping[str, Any]:

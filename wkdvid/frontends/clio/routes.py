@@ -38,9 +38,9 @@ from wkdvid.frontends.http import (
     log_failure,
     reply,
     send_parts,
+    sent_token,
     services_of,
     status_for,
-    token_of,
 )
 from wkdvid.frontends.router import add_route
 from wkdvid.identity.own import COOKIE
@@ -151,7 +151,7 @@ async def require(call: Call, user: User, access: Access) -> None:
 
 def _token(request: Request) -> tuple[str | None, bool]:
     """A token of the request, and whether only its cookie has one."""
-    token = token_of(request)
+    token = sent_token(request)
     if token is not None:
         return token, False
     cookie = request.cookies.get(COOKIE)

@@ -8,7 +8,7 @@ from wkdvid.core.access import Action, allowed
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.dvid.instances import Version
 from wkdvid.frontends.dvid.versions import find_version
-from wkdvid.frontends.http import require_administration, require_writing, services_of, token_of
+from wkdvid.frontends.http import require_administration, require_writing, sent_token, services_of, session_token
 
 READING = ("GET", "HEAD")
 READ_ONLY = "Server in read-only mode and will only accept GET and HEAD requestcs"
@@ -17,8 +17,10 @@ READ_ONLY = "Server in read-only mode and will only accept GET and HEAD requestc
 
 def dvid_token(request: Request) -> str | None:
     """As every front end takes it, or as DVID's clients send it."""
-    token = token_of(request)
-    return _admin_token(request) if token is None else token
+    token = sent_token(request)
+    if token is None:
+        token = _admin_token(request)
+    return session_token(request) if token is None else token
 
 
 def _admin_token(request: Request) -> str | None:

@@ -27,11 +27,11 @@ from wkdvid.frontends.http import (
     RANGES,
     api_failed,
     asked_range,
-    reading_token_of,
     reply,
     send_bytes,
     send_object,
     services_of,
+    token_of,
 )
 
 READING = ("GET", "HEAD")
@@ -68,7 +68,7 @@ async def of_layer(
     tree: str, request: Request, organization: str, name: str, layer: str, path: str
 ) -> HTTPResponse | None:
     organization, name, layer = map(unquote, (organization, name, layer))  # Sanic leaves some routes' parts as they are
-    dataset = await services_of(request).dataset((organization, name), reading_token_of(request))
+    dataset = await services_of(request).dataset((organization, name), token_of(request))
     if tree == "precomputed" and is_of_annotations(layer, path):
         return await _annotations(request, dataset, path)
     found = dataset.layer(layer)
@@ -104,7 +104,7 @@ async def _segments(request: Request, layer: Layer, path: str, headers: Mapping[
 
 async def _annotations(request: Request, dataset: Dataset, path: str) -> HTTPResponse | None:
     """Those that the caller may see, as they are now."""
-    view = await services_of(request).annotations.of(dataset, reading_token_of(request))
+    view = await services_of(request).annotations.of(dataset, token_of(request))
     sizes = [layer.info.voxel_size_nm for layer in dataset.layers.values()]
     body = await annotation_file(view, path, sizes[0] if sizes else (1.0, 1.0, 1.0))
     return await send_object(request, body, _content_type(path), {**RANGES, "Cache-Control": "no-store"})
@@ -114,7 +114,7 @@ async def zarr_of_dataset(
     tree: str, request: Request, organization: str, name: str, document: str
 ) -> HTTPResponse | None:
     """The group of the dataset's layers."""
-    dataset = await services_of(request).dataset((organization, name), reading_token_of(request))
+    dataset = await services_of(request).dataset((organization, name), token_of(request))
     found = group(ZARR_FORMATS[tree]).get(document)
     if found is None:
         raise NotFound(f"dataset {dataset.key} as {tree} has no {document[:200]!r}")

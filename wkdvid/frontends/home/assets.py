@@ -15,6 +15,8 @@ SVG = "image/svg+xml"
 STATIC = Path(__file__).parent / "static"
 ASSETS: Mapping[str, tuple[Path, str]] = {
     "home.css": (STATIC / "home.css", CSS),
+    "acts.css": (STATIC / "acts.css", CSS),
+    "jobs.js": (STATIC / "jobs.js", JAVASCRIPT),
     "icon.svg": (STATIC / "icon.svg", SVG),
     "slices.js": (STATIC / "slices.js", JAVASCRIPT),
     "viewer.js": (STATIC / "viewer.js", JAVASCRIPT),

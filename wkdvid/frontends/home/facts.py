@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from wkdvid.core.catalog import Dataset, State
+from wkdvid.core.entries import DatasetKey
 from wkdvid.core.geometry import Box, Float3
 from wkdvid.core.layers import Layer
 from wkdvid.core.volume import LayerInfo
@@ -75,7 +76,7 @@ def make_card(dataset: Dataset, mode: str) -> Card:
     return Card(
         organization=dataset.key.organization,
         name=dataset.key.dataset,
-        address=address_of(dataset),
+        address=address_of(dataset.key),
         state=state,
         state_name=STATE_NAMES.get(state, ""),
         note=reason or ("Reload the page in a moment." if dataset.state is State.PENDING else ""),
@@ -98,9 +99,9 @@ def first_layer(dataset: Dataset) -> Layer:
     return layers[0]
 
 
-def address_of(dataset: Dataset) -> str:
+def address_of(key: DatasetKey) -> str:
     """Of a dataset's page, relative to the server's root."""
-    return f"datasets/{dataset_path(dataset)}"
+    return f"datasets/{dataset_path(key)}"
 
 
 def formats_of(dataset: Dataset) -> Sequence[str]:

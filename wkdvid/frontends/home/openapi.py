@@ -147,6 +147,8 @@ def _tag(path: str, access: str) -> str:
         return "export"
     if path.startswith("/api/jobs"):
         return "jobs"
+    if path.startswith("/api/entries"):
+        return "entries"
     if path.startswith(("/api/links", "/shared/")):
         return "share links"
     if path.endswith("/trace") or path.startswith("/triggers/"):

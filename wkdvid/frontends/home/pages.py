@@ -34,12 +34,17 @@ def render(template: str, path: str, **values: object) -> str:
     Args:
         template: A file of ``templates``.
         path: Of the request, which tells how the page gets to the server's root.
-        values: What the template shows, besides ``base.html``'s: ``root``, ``here``, ``site``; ``account`` and ``base``
-            may be left out.
+        values: What the template shows, besides ``base.html``'s: ``root``, ``here``, ``site``; ``account``, ``base``
+            and ``notice`` may be left out.
     """
-    root = "../" * (path.count("/") - 1)
-    shared = {"root": root, "here": path.lstrip("/"), "site": SITE, "account": None, "base": None}
+    shared = {"here": path.lstrip("/"), "site": SITE, "account": None, "base": None, "notice": None}
+    shared["root"] = root_of(path)
     return _environment().get_template(template).render({**shared, **values})
+
+
+def root_of(path: str) -> str:
+    """How the page of a path gets to the server's root."""
+    return "../" * (path.count("/") - 1)
 
 
 @cache

@@ -72,7 +72,7 @@ def planes(dataset: Dataset, layer: Layer, look: Look, tone: Tone) -> Sequence[P
     cuts = [cut(layer, plane, position[plane.across]) for plane in PLANES.values()]
     scale = DRAWN / max(length for shown in cuts for length in _lengths_nm(shown, layer))
     values = urlencode({name: value for name, value in (("low", tone.low), ("high", tone.high)) if value is not None})
-    pictures = f"{address_of(dataset)}/layers/{quote(layer.info.name, safe='')}/slices"
+    pictures = f"{address_of(dataset.key)}/layers/{quote(layer.info.name, safe='')}/slices"
     return [
         _plane(layer, position, look.tone, shown, scale, f"{pictures}/{shown.plane.name}?{values}") for shown in cuts
     ]

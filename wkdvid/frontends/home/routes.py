@@ -12,11 +12,12 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, empty, file, redirect
 from xxhash import xxh3_64_hexdigest
 
+from wkdvid.core.access import Action, allowed
 from wkdvid.core.body_cache import Body
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.layers import Layer
 from wkdvid.core.services import SETTLE_S
-from wkdvid.errors import BackendError, UnsupportedRequest, WkdvidError
+from wkdvid.errors import BackendError, NotFound, UnsupportedRequest, UpstreamUnavailable, WkdvidError
 from wkdvid.frontends.home.answers import HEADERS, PRIVATE, failed, page
 from wkdvid.frontends.home.assets import ASSETS, KEPT, SVG, caching
 from wkdvid.frontends.home.dataset_view import view_of
@@ -44,10 +45,10 @@ from wkdvid.frontends.http import (
     TEXT,
     base_of,
     json_reply,
-    reading_token_of,
     reply,
     services_of,
     status_for,
+    token_of,
 )
 
 READING = ("GET", "HEAD")
@@ -99,7 +100,7 @@ def blueprint() -> Blueprint:
 
 async def index(request: Request) -> HTTPResponse:
     services, search = services_of(request), parse_search(request.args)
-    listing = select(await services.listed(reading_token_of(request)), search)
+    listing = select(await services.listed(token_of(request)), search)
     await services.catalog.settle(SETTLE_S, listing.shown)
     cards = [make_card(dataset, request.app.ctx.access_mode) for dataset in listing.shown]
     return await page(request, "index.html", listing=listing, search=search, cards=cards)
@@ -107,7 +108,10 @@ async def index(request: Request) -> HTTPResponse:
 
 async def dataset_page(request: Request, organization: str, name: str) -> HTTPResponse:
     services, look = services_of(request), parse_look(request.args)
-    dataset = await _dataset(request, organization, name)
+    try:
+        dataset = await _dataset(request, organization, name)
+    except UpstreamUnavailable:
+        return await _closed_page(request, organization, name)
     layer = dataset.layer(look.layer) if look.layer is not None else first_layer(dataset)
     values: Histogram | BackendError | None
     try:
@@ -117,8 +121,29 @@ async def dataset_page(request: Request, organization: str, name: str) -> HTTPRe
     base = base_of(request)
     ways = ways_in(dataset, layer, middle_of(whole_of(layer)), base, request.app.ctx.webknossos_url)
     view = view_of(dataset, layer, look, values, ways, base)
-    card, has_viewer = make_card(dataset, request.app.ctx.access_mode), built_client() is not None
-    return await page(request, "dataset.html", card=card, view=view, has_viewer=has_viewer)
+    card, acts = make_card(dataset, request.app.ctx.access_mode), await _administrates(request, dataset)
+    has_viewer = built_client() is not None
+    return await page(request, "dataset.html", card=card, view=view, has_viewer=has_viewer, administrates=acts)
+
+
+async def _administrates(request: Request, dataset: Dataset) -> bool:
+    return await allowed(services_of(request).authorizer, token_of(request), Action.ADMINISTRATE, dataset)
+
+
+async def _closed_page(request: Request, organization: str, name: str) -> HTTPResponse:
+    """A dataset whose source cannot be read now: administrators may edit and remove it all the same.
+
+    Raises:
+        NotFound: the caller may not know of it.
+        UpstreamUnavailable: nobody knows whether they may.
+    """
+    services, token = services_of(request), token_of(request)
+    dataset = services.catalog.find((organization, name))
+    if not await allowed(services.authorizer, token, Action.READ, dataset):
+        raise NotFound(f"there is no dataset {organization}/{name}")
+    dataset = services.links.seen(dataset, token)
+    card, acts = make_card(dataset, request.app.ctx.access_mode), await _administrates(request, dataset)
+    return await page(request, "closed.html", 503, None, card=card, administrates=acts)
 
 
 async def source_page(request: Request, organization: str, name: str) -> HTTPResponse:
@@ -134,7 +159,7 @@ async def source_page(request: Request, organization: str, name: str) -> HTTPRes
 
 
 async def _dataset(request: Request, organization: str, name: str) -> Dataset:
-    return await services_of(request).dataset((organization, name), reading_token_of(request))
+    return await services_of(request).dataset((organization, name), token_of(request))
 
 
 async def picture(request: Request, organization: str, name: str) -> HTTPResponse:

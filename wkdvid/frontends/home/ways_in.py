@@ -57,7 +57,7 @@ def _webknossos(dataset: Dataset, webknossos: str | None, zarr: str) -> Sequence
     if webknossos is None:
         link = WayIn("webKnossos", f"{zarr}/", "Add dataset, remote")
     else:
-        link = WayIn("webKnossos", f"{webknossos.rstrip('/')}/datasets/{dataset_path(dataset)}/view")
+        link = WayIn("webKnossos", f"{webknossos.rstrip('/')}/datasets/{dataset_path(dataset.key)}/view")
     return [link, WayIn("webknossos (Python)", package, "adds it to your webKnossos")]
 
 

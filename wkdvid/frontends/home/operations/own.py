@@ -50,6 +50,49 @@ _TRACE: Mapping[str, Operation] = {
     "POST /triggers/trace": Operation("Record what the server spends its time on", "Ok", TEXT, _SECONDS),
     "GET /triggers/trace/flame.svg": Operation("What was recorded last", "A flame graph.", "image/svg+xml"),
 }
+FORM = "application/x-www-form-urlencoded"
+_ONE = "/datasets/{organization}/{name}"
+_USER = "/people/{email}"
+
+
+def _page(summary: str) -> Operation:
+    return Operation(summary, "A page.", HTML)
+
+
+def _form(summary: str) -> Operation:
+    """Such as a page sends. Who has signed in there sends it from a page of this server alone."""
+    return Operation(
+        summary, "The next page (303), or this one with what is wrong (400).", HTML, body=FORM, success=303
+    )
+
+
+_ACTS: Mapping[str, Operation] = {
+    "GET /sign-in": _page("The page where one signs in"),
+    "POST /sign-in": _form("Sign a browser in with a token"),
+    "POST /sign-out": _form("Sign a browser out"),
+    "GET /add": _page("The page that adds a dataset"),
+    "POST /add": _form("Look at an address, or add what was found there"),
+    f"GET {_ONE}/edit": _page("The page that edits a dataset's entry"),
+    f"POST {_ONE}/edit": _form("Write a dataset's entry anew"),
+    f"POST {_ONE}/reload": _form("Open a dataset's sources afresh"),
+    f"GET {_ONE}/remove": _page("The page that asks before a dataset is removed"),
+    f"POST {_ONE}/remove": _form("Take a dataset out of this server"),
+    f"GET {_ONE}/links": _page("The share links of a dataset"),
+    f"POST {_ONE}/links": _form("Make a share link"),
+    f"POST {_ONE}/links/{{link}}/revoke": _form("Revoke a share link"),
+    f"GET {_ONE}/jobs": _page("The jobs of a dataset"),
+    f"POST {_ONE}/jobs": _form("Begin a job"),
+    "GET /jobs": _page("All jobs"),
+    "POST /jobs/{job}/cancel": _form("Cancel a job"),
+    "GET /people": _page("All users"),
+    "POST /people": _form("Add a user"),
+    f"GET {_USER}": _page("A user's roles and tokens"),
+    f"POST {_USER}/roles": _form("Give a user a role, or take it away"),
+    f"POST {_USER}/tokens": Operation("Mint a token for a user", "A page with the token.", HTML, body=FORM),
+    f"POST {_USER}/tokens/revoke": _form("Revoke all tokens of a user"),
+    f"GET {_USER}/remove": _page("The page that asks before a user is removed"),
+    f"POST {_USER}/remove": _form("Forget a user"),
+}
 _OPERATIONS: Mapping[str, Operation] = {
     "GET /health/live": Operation("Whether the server turns", "ok", TEXT),
     "GET /health/ready": Operation("Whether requests should be sent here", "200 if so, else 503; and why."),
@@ -82,9 +125,16 @@ OWN: Mapping[str, Operation] = {
         "Layers and levels, a sample of their chunks, what would be served, and what is wrong.",
         body=JSON,
     ),
+    "GET /api/entries/{organization}/{name}": Operation(
+        "The entry of a dataset", "Its backend, its options without secrets, and a tag of what is stored."
+    ),
+    "PUT /api/entries/{organization}/{name}": Operation(
+        "Write the entry of a dataset anew: options, and the tag that was shown with them", "The dataset.", body=JSON
+    ),
     "GET /favicon.ico": Operation("No icon", "Nothing (204).", TEXT),
     **_OPERATIONS,
     **_TRACE,
     **_JOBS,
+    **_ACTS,
     **_LINKS,
 }

@@ -16,6 +16,7 @@ PARAMETERS: Mapping[str, str] = {
     "backend": "name of the format, such as precomputed; webknossos-connect's names too (neuroglancer)",
     "domain": "what would be uploaded",
     "job": "id of the job; POST /api/jobs answers it",
+    "email": "of a user",
     "link": "id of the link; GET /api/links lists them",
     "token": "of a link, which ends with a slash: /shared/TOKEN/",
     "action": "status, commit, log or note, and newversion, branch or tag to POST; of an upload any",

@@ -1,0 +1,1 @@
+"""Entries of the catalog as they are written, for administrators."""

@@ -1,0 +1,1 @@
+"""Signing in on a page with a token, and out again."""
