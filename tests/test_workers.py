@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 import requests
 
 import wkdvid
+from tests.cli.program import environment
 from tests.cli.test_serve import Started, serving
 from wkdvid.workers import STOPPING, Plan, Workers
 
@@ -75,6 +77,43 @@ def test_a_changed_source_file_starts_them_anew(tmp_path: Path) -> None:
         os.utime(Path(wkdvid.__file__))
         come_to(lambda: bool(workers(server)) and not workers(server) & before)
         assert requests.get(f"{server.base}/data/health", timeout=WITHIN_S).text == "Ok"
+
+
+WAITING = """
+from operator import methodcaller
+from wkdvid.errors import ConfigError
+from wkdvid.logs import configure_logging
+from wkdvid.workers import Plan, Workers
+
+def renew():
+    raise asked.pop()
+
+asked = [ConfigError("wrong"), ZeroDivisionError("mistake")]
+configure_logging()
+workers = Workers(Plan(work=methodcaller("recv"), number=1), renew)
+print("heeded", flush=True)
+raise SystemExit(workers.run())
+"""
+"""A main process whose workers wait for orders."""
+
+
+def test_sighup_renews_and_where_the_terminal_is_gone_ends() -> None:
+    master, slave = os.openpty()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING], stdin=slave, stdout=pipe, stderr=pipe, env=environment(), text=True
+    ) as process:
+        os.close(slave)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "heeded\n"
+        for said in ("the configuration stays as it was\n", "the configuration stays as it was: wrong\n"):
+            process.send_signal(signal.SIGHUP)
+            while not process.stderr.readline().endswith(said):
+                assert process.poll() is None
+        os.close(master)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(WITHIN_S) == 0
 
 
 def test_workers_that_cannot_begin_end_the_server(signals: None, caplog: pytest.LogCaptureFixture) -> None:

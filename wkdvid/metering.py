@@ -23,6 +23,11 @@ OTHER_METHOD = "other"
 _TYPE = re.compile(r":\w+>")
 
 
+def known_method(method: str) -> str:
+    """Clients may send any text as one."""
+    return method if method in METHODS else OTHER_METHOD
+
+
 class RouteMeter:
     """Counts the requests to one route.
 
@@ -61,7 +66,7 @@ class RouteMeter:
 
     def _new(self, method: str, endpoint: str, status: int | str) -> tuple[Series, Distribution, Series]:
         """What a client has made up is not remembered."""
-        method = method if method in METHODS else OTHER_METHOD
+        method = known_method(method)
         endpoint = endpoint if endpoint in self._endpoints else ""
         route = self._named(endpoint)
         series = ANSWERS.of(route, method, str(status)), SECONDS.of(route, method), SENT.of(route, method)

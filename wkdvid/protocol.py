@@ -17,7 +17,7 @@ from wkdvid.access_log import AccessLog, Answered
 from wkdvid.core.tracing import TRACES, Tracer
 from wkdvid.frontends.http import token_of
 from wkdvid.frontends.request import URL_BYTES
-from wkdvid.metering import meter_of
+from wkdvid.metering import known_method, meter_of
 
 HEAD_BYTES = URL_BYTES + 16_384
 """Of the request line and all headers."""
@@ -62,7 +62,7 @@ class MeteredHttp(Http):
 def _answered(request: Request, route: str, status: int | str, seconds: float, sent: int, user: str | None) -> Answered:
     return Answered(
         id=str(request.id),
-        method=request.method,
+        method=known_method(request.method),
         route=route,
         status=status,
         seconds=seconds,
@@ -81,15 +81,16 @@ class MeteredProtocol(HttpProtocol):
 
     async def _traced(self, tracer: Tracer, request: Request) -> None:
         http = self._http
-        with tracer.answer(request.method, request.headers) as span:
+        with tracer.answer("request", request.headers) as span:
             try:
                 await self._handle(request)
             finally:
                 route = meter_of(request.route).route(request.match_info)
-                span.update_name(f"{request.method} {route}")
+                method = known_method(request.method)
+                span.update_name(f"{method} {route}")
                 span.set_attributes(
                     {
-                        "http.request.method": request.method,
+                        "http.request.method": method,
                         "http.route": route,
                         "http.response.status_code": 0 if http.response is None else http.response.status,
                         "wkdvid.request": str(request.id),

@@ -173,12 +173,12 @@ def _limits(config: Config) -> Mapping[str, object]:
 
 async def _start(config: Config, app: App) -> None:
     job_store = SqlJobStore(open_engine(config.metadata.database_url))
-    identities, login = open_identities(config)
+    identities, logins = open_identities(config)
     services = make_services(config, job_store, identities)
     app.ctx.services = services
     app.ctx.access_log = AccessLog(config.log.access, config.log.slow_s, identities.known)
     app.ctx.datastore_services = datastore_services(config, services)
-    app.ctx.clio = open_clio(config, services.catalog, identities, login)
+    app.ctx.clio = open_clio(config, services.catalog, identities, logins)
     with contextlib.suppress(DatabaseUnavailable):  # each request says so, until it answers
         await services.catalog.catch_up()
         await services.repositories.catch_up()

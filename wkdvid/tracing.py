@@ -5,7 +5,7 @@ https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Thread
@@ -43,10 +43,11 @@ def check_tracing(environ: Mapping[str, str]) -> None:
     if not is_asked_for(environ):
         return
     try:
-        for module in MODULES:
-            importlib.import_module(module)
-    except ImportError:
-        raise ConfigError("traces, which the variables OTEL_... ask for, need: pip install 'wkdvid[trace]'") from None
+        is_there = all(importlib.util.find_spec(module) for module in MODULES)
+    except ModuleNotFoundError:  # of a package that they are in
+        is_there = False
+    if not is_there:
+        raise ConfigError("traces, which the variables OTEL_... ask for, need: pip install 'wkdvid[trace]'")
     protocol = next((environ[name] for name in PROTOCOLS if environ.get(name)), PROTOCOL)
     if protocol != PROTOCOL:
         raise ConfigError(f"{PROTOCOLS[1]}: {protocol!r} is not offered; traces are sent by {PROTOCOL}")
@@ -95,7 +96,9 @@ class OpenTelemetry:
     @contextmanager
     def answer(self, name: str, headers: Mapping[str, str]) -> Iterator[trace.Span]:
         parent = self._propagator.extract(headers)
-        with self._tracer.start_as_current_span(name, parent, self._kinds.SERVER, record_exception=False) as span:
+        with self._tracer.start_as_current_span(
+            name, parent, self._kinds.SERVER, record_exception=False, set_status_on_exception=False
+        ) as span:
             yield span
 
     @contextmanager

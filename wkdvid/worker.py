@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -28,6 +29,8 @@ from wkdvid.server import App, create_app
 from wkdvid.tracing import traced
 from wkdvid.workers import BACKLOG, Order
 
+log = logging.getLogger("wkdvid.worker")
+
 IN_FLIGHT_S = 10.0
 """For answers that are under way when the worker ends."""
 IDLE_S = 0.1
@@ -48,7 +51,10 @@ def work(config: Config, listener: socket.socket, run: Path, post: Connection) -
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's go to the main process too
         signal.signal(ignored, signal.SIG_IGN)
     configure_logging(config.log.format, _request_id)
-    BOARD.share(run)
+    try:
+        BOARD.share(run)
+    except OSError as error:
+        log.warning("what this worker counts is seen by itself alone: %s", error.strerror)
     with traced(os.environ):
         worker = Worker(create_app(config), post)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -180,7 +180,7 @@ class Workers:
 
     def _keep(self) -> int:
         sources = self._newest_source()
-        self._serving = self._begun(self._plan)
+        self._serving, self._next = self._begun(self._plan), None
         while True:
             told = self._told()
             if told in STOPPING or (told == signal.SIGHUP and self._terminal_is_gone):
@@ -215,6 +215,9 @@ class Workers:
             plan = self._renew()
         except WkdvidError as error:
             log.error("the configuration stays as it was: %s", error)
+            return
+        except Exception:  # a mistake of ours must not end what runs well
+            log.exception("the configuration stays as it was")
             return
         self._give_up_next()
         self._next = plan, self._begun(plan)

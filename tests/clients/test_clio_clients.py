@@ -52,6 +52,10 @@ issuer = "{provider}"
 audiences = ["{client}"]
 client_id = "{client}"
 client_secret = "$CLIENT_SECRET"
+[[clio.providers]]
+issuer = "https://<other>.example"
+audiences = ["{client}"]
+client_id = "{client}"
 """
 HTML = """
 <a id="in" href="SERVER/login?redirect=HERE">log in</a> <a id="out" href="SERVER/logout?redirect=HERE">log out</a>
@@ -235,6 +239,8 @@ def test_somebody_logs_in_and_out(clio: Clio, page: Page, provider: Provider, br
         visit.page.goto(page.origin)
         expect(visit.page.locator("#said")).to_have_text("status 401")
         visit.page.locator("#in").click()
+        expect(visit.page.get_by_role("link")).to_have_text([urlsplit(provider.issuer).netloc, "<other>.example"])
+        visit.page.get_by_role("link").first.click()
         assert visit.page.url.startswith(f"{provider.issuer}/authorize?")
         visit.page.get_by_text("I am Ada").click()
         expect(visit.page.locator("#said")).to_have_text(ADA)

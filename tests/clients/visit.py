@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Response
 
+WAIT_MS = 120_000
+"""For what a page will show: other tests take the processor meanwhile."""
+
 
 class Visit:
     """A new page of a browser, watched from its first request on."""
@@ -18,6 +21,7 @@ class Visit:
             options: What is different of the page from how Playwright opens it.
         """
         self.page = browser.new_page(**options)
+        self.page.set_default_timeout(WAIT_MS)
         self.hosts: set[str] = set()
         """host:port of everything that was asked for over the network."""
         self.paths: list[str] = []

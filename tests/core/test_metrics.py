@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,13 @@ def test_every_worker_tells_what_all_have_counted(tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.iterdir())
 
 
+def test_a_worker_that_is_just_beginning_does_no_harm(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    worker.reads.of("a").add()
+    (tmp_path / "1.values").touch()
+    assert told(worker) == {"reads_total,a": 1}
+
+
 def test_counts_outlive_a_killed_worker_and_go_on_in_its_place(tmp_path: Path) -> None:
     first = Worker(tmp_path)
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
@@ -114,6 +122,17 @@ def test_more_series_than_there_is_room_for_do_no_harm(monkeypatch: pytest.Monke
     for i in range(200):
         worker.reads.of(str(i)).add()
     assert told(worker)["took_seconds_count"] == 1
+
+
+def test_a_disk_without_room_costs_counts_alone(tmp_path: Path) -> None:
+    worker, other = Worker(tmp_path), Worker(tmp_path)
+    worker.reads.of("a").add()
+    assert worker.board._names is not None
+    with Path("/dev/full").open("wb") as full:
+        os.dup2(full.fileno(), worker.board._names)
+        worker.reads.of("b").add(2)
+    worker.reads.of("a").add()
+    assert {name: value for name, value in told(other).items() if name.startswith("reads")} == {"reads_total,a": 2}
 
 
 def test_wrong_labels_are_a_mistake() -> None:

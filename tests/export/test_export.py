@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -262,6 +264,17 @@ def test_info_of_labels_and_of_what_is_computed(server: Server) -> None:
     assert [scale["encoding"] for scale in server.get("/precomputed/lab/zarrids/layer/info").json()["scales"]] == [
         "raw"
     ] * 2
+
+
+@pytest.mark.parametrize("page", ["precomputed", "zarr"])
+def test_lines_to_copy(server: Server, capsys: pytest.CaptureFixture[str], page: str) -> None:
+    text = (Path(__file__).parents[2] / f"docs/clients/{page}.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    for block in blocks:
+        ours = block.replace("http://127.0.0.1:8000", server.base).replace("sample/precomputed/grey", "lab/int16/layer")
+        exec(ours, {})
+        assert len(capsys.readouterr().out) > 10
 
 
 # ---- segments -------------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import io
 import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,8 +45,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, arrays: dict[str, Voxels]) 
     empty = np.zeros((1000, 700, 40), np.uint8)
     empty[-100:, :50, :3] = 90
     write_precomputed(folder / "corner", [((1, 1, 1), empty)], voxel_size_nm=size)
+    write_precomputed(folder / "nothing", [((1, 1, 1), empty[:64, :64, 9:])], voxel_size_nm=size)
     layers = {"ids": {"source": "ids", "type": "segmentation"}, "image": {"source": "image"}}
-    datasets = {"lab": {"deep": {"layers": layers}, "corner": {"layers": {"corner": {"source": "corner"}}}}}
+    others = {name: {"layers": {name: {"source": name}}} for name in ("corner", "nothing")}
+    datasets = {"lab": {"deep": {"layers": layers}, **others}}
     with running(folder, {"precomputed": datasets}) as started:
         yield started
 
@@ -127,6 +131,19 @@ def test_the_page_shows_the_wanted_place(server: Server) -> None:
     assert 4700 < high < 5300
 
 
+def test_what_is_too_large_is_halved_along_the_plane_alone(server: Server) -> None:
+    """1000 x 700 x 40 voxels without levels: each z can still be looked at."""
+    for z, brightest in ((2, 90), (3, 0)):
+        shown = picture(server, f"/datasets/lab/corner/layers/corner/slices/xy?at={z}&low=0&high=255")
+        assert shown.shape == (350, 500)
+        assert abs(int(shown[:20, 455:].mean()) - brightest) < 3
+    assert picture(server, "/datasets/lab/corner/layers/corner/slices/xz?at=0").shape == (40, 500)
+
+
+def test_a_layer_in_which_nothing_was_found_says_so(server: Server) -> None:
+    assert "all voxels are 0" in server.get("/datasets/lab/nothing").text
+
+
 def test_the_page_says_what_the_levels_are(server: Server) -> None:
     text = re.sub(r"<[^>]+>", " ", server.get(PAGE).text)
     row = re.search(r"0\s+1\s+4 × 4 × 40\s+40 × 30 × 20\s+5, -20, 7\s+(\S+ × \S+ × \S+)\s+(\d+)\s+raw", text)
@@ -141,15 +158,25 @@ def ways(server: Server) -> dict[str, str]:
 
 
 def test_what_is_copied_leads_to_the_voxels(server: Server, arrays: dict[str, Voxels]) -> None:
-    lines = ways(server)
+    lines, image = ways(server), arrays["image"]
     assert server.get(lines["DVID"].removeprefix(server.base)).json()["Base"]["Name"] == "image"
+    start = [n // 2 for n in image.shape]
+    inside = image[start[0] :, start[1] :, start[2] :]
+    part = tuple(slice(n) for n in inside.shape)
+    np.testing.assert_array_equal(run(lines["Python client"])["array"][part], inside)
+    np.testing.assert_array_equal(run(lines["cloud-volume"])["array"][..., 0][part], inside)
+    np.testing.assert_array_equal(run(lines["zarr-python"])["array"][:].T, image)
+    np.testing.assert_array_equal(run(lines["TensorStore"])["volume"].read().result()[..., 0], image)
+    done = subprocess.run(shlex.split(lines["curl"].replace("cube.raw", "-")), capture_output=True, check=True)
+    cube = np.frombuffer(done.stdout, np.uint16).reshape(64, 64, 64).T
+    np.testing.assert_array_equal(cube[part], inside)
+
+
+def run(line: str) -> dict[str, Any]:
+    """What is there after what a user would run."""
     known: dict[str, Any] = {}
-    exec(lines["Python client"], known)  # what a user would run
-    x, y, z = (a + n // 2 for a, n in zip(OFFSET, arrays["image"].shape, strict=True))
-    start = [n // 2 for n in arrays["image"].shape]
-    inside = arrays["image"][start[0] :, start[1] :, start[2] :]
-    np.testing.assert_array_equal(known["array"][tuple(slice(n) for n in inside.shape)], inside)
-    assert f"/raw/0_1_2/64_64_64/{x}_{y}_{z}'" in lines["curl"]
+    exec(line, known)
+    return known
 
 
 def test_the_source_is_looked_at(server: Server) -> None:

@@ -44,7 +44,7 @@ class Client:
                 self.statuses.append(answer.status)
                 if answer.will_close:
                     connection.close()
-                time.sleep(0.01)
+                time.sleep(0.05)
         except (OSError, http.client.HTTPException) as error:
             self.failure = error
         finally:

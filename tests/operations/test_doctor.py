@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from tests.cli.program import wkdvid
 from tests.volumes import write_precomputed
+from wkdvid.cli import main
 from wkdvid.config import load_config
 from wkdvid.doctor import Finding, examine
 from wkdvid.metadata.engine import migrate
@@ -92,12 +92,17 @@ async def test_the_catalog_may_be_broken(folder: Path) -> None:
     assert "line 1, column 2" in (await found(folder))["catalog"].text
 
 
-def test_the_command_says_it_and_its_status_too(folder: Path) -> None:
-    done = wkdvid("doctor", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "ok       dataset lab/well: em\n" in done.stdout
-    done = wkdvid("doctor", "--json", cwd=folder, WKDVID_SERVER__WORKER="3")
-    assert done.returncode == 1
-    (finding,) = json.loads(done.stdout)["findings"]
+def test_the_command_says_it_and_its_status_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WKDVID_SERVER__HTTP_ADDRESS", "127.0.0.1:0")
+    options = ["doctor", "--data-dir", str(folder / "data")]
+    assert main(options) == 0
+    said = capsys.readouterr()
+    assert "ok       dataset lab/well: em\n" in said.out
+    assert said.err == ""
+    monkeypatch.setenv("WKDVID_SERVER__WORKER", "3")
+    assert main([*options, "--json"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
     assert (finding["ok"], finding["subject"]) == (False, "configuration")
     assert "server.workers" in finding["text"]

@@ -244,3 +244,19 @@ def test_what_is_asked_of_each_host_is_counted(server: Server, far: FileServer) 
     finally:
         far.fault = none
     assert of_host("failures_total", "auth_rejected", far.host) > before
+
+
+def test_retries_are_counted(server: Server, far: FileServer) -> None:
+    """Of the metadata, which we ask for, and of chunks, which TensorStore does."""
+
+    def retries() -> tuple[float, float]:
+        seen = counted(server)
+        return seen.get(("wkdvid_source_retries_total", far.host), 0), seen["wkdvid_driver_retries_total", "http"]
+
+    before = retries()
+    for path, times in (("v/info", 3), ("v/1-1-1/0-*", 2)):  # the first look at a source is for redirects alone
+        far.fault = on(path, 503, times)
+        server.post("/data/triggers/reload/lab/em", headers=SHOWN)
+        assert server.buckets("lab/em/layers/image", BUCKET).content == bytes([5]) * 32**3
+    far.fault = none
+    come_to(lambda: retries() == (before[0] + 2, before[1] + 2))

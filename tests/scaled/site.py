@@ -38,9 +38,13 @@ class Site:
         self._folder = folder
         self._environ = _environ(folder, database_url, endpoint)
 
-    def server(self, name: str) -> AbstractContextManager[Server]:
+    def server(self, name: str, *, shutdown_delay_s: int = 0) -> AbstractContextManager[Server]:
         """One of the hosts, always at the same address."""
-        environ = {**self._environ, "WKDVID_SERVER__STATE_DIR": str(self._folder / name)}
+        environ = {
+            **self._environ,
+            "WKDVID_SERVER__STATE_DIR": str(self._folder / name),
+            "WKDVID_SERVER__SHUTDOWN_DELAY": str(shutdown_delay_s),
+        }
         return running(self.data_dir, environ=environ, port=self.ports[name], log=f"{name}.log")
 
     def balancer(self) -> AbstractContextManager[None]:

@@ -16,7 +16,7 @@ import requests
 
 from tests.metadata.databases import PostgreSQL
 from tests.scaled.site import NAMES, Site, running_balancer, running_site
-from tests.servers import free_port
+from tests.servers import Server, free_port
 from tests.soak.processes import complaints, kill
 from tests.volumes import Voxels, write_precomputed
 
@@ -173,9 +173,10 @@ def test_a_killed_server_loses_no_request_that_may_be_sent_again(site: Site, noi
         clients = [pool.submit(load.run, n) for n in range(CLIENTS)]
         for n in range(kills):
             killed, index = NAMES[n % 2], BLOCKS[n % len(BLOCKS)]
-            if site.servers[killed].process.poll() is not None:
-                site.servers[killed] = stack.enter_context(site.server(killed))
-                wait_until_both_answer(site)
+            for name in NAMES:
+                if site.servers[name].process.poll() is not None:
+                    site.servers[name] = stack.enter_context(site.server(name))
+                    wait_until_both_answer(site)
             time.sleep(SHORT_S)
             kill(site.servers[killed])
             writers.append(acknowledged(site, uuid, index, block(noise, index)))
@@ -189,6 +190,40 @@ def test_a_killed_server_loses_no_request_that_may_be_sent_again(site: Site, noi
             assert site.get(raw(index).replace(UUID, uuid)).content == block(noise, index)
         assert complaints(site.servers[NAMES[kills % 2]]) == []
     print(f"balancer: {kills} kills, {load.good} requests answered, {load.broken} cut short, none lost")
+
+
+@pytest.mark.soak
+def test_a_server_that_is_stopped_loses_nothing_at_all(site: Site, noise: Voxels) -> None:
+    """Neither what is read nor what is written: it says first that it is not ready, then ends what it has."""
+    load = Load(site, noise)
+    uuid, _ = new_repository(site)
+    with ThreadPoolExecutor(CLIENTS + 1) as pool, ExitStack() as stack:
+
+        def begin(name: str) -> None:
+            site.servers[name] = stack.enter_context(site.server(name, shutdown_delay_s=3))
+            wait_until_both_answer(site)
+
+        for name in NAMES:
+            stop(site.servers[name])
+            begin(name)
+        stack.callback(load.stopping.set)
+        clients = [pool.submit(load.run, n) for n in range(CLIENTS)]
+        for name in NAMES:
+            stopped = pool.submit(stop, site.servers[name])
+            while not stopped.done():
+                index = BLOCKS[load.good % len(BLOCKS)]
+                assert by(written(site, uuid, index, block(noise, index))) in NAMES
+            begin(name)
+        load.stopping.set()
+        for client in clients:
+            client.result()
+    assert (load.lost, load.broken) == ([], 0)
+    print(f"balancer: {load.good} requests answered while servers were stopped, none lost")
+
+
+def stop(server: Server) -> None:
+    server.process.terminate()
+    server.process.wait(60)
 
 
 def acknowledged(site: Site, uuid: str, index: Sequence[int], voxels: bytes) -> str:

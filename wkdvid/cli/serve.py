@@ -5,33 +5,43 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import webbrowser
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.connection import Connection
 
     from wkdvid.config import Config
+    from wkdvid.core.entries import DatasetKey
     from wkdvid.workers import Plan
 
 NAME = "serve"
-HELP = "serve the datasets of a catalog"
+HELP = "serve the datasets of a catalog, or the volumes that are named"
 EXAMPLES = """\
+A SOURCE is a volume (a folder or file, or an http(s), gs or s3 URL), or a folder that holds some. What is named is
+served as long as the server runs, without a configuration; nothing is written beside it.
+
 Every other setting is a key of the configuration file, or a variable such as WKDVID_ACCESS__MODE=token; both are
 described in docs/configuration.md. An option goes before a variable, that before the file.
 
 examples:
+  wkdvid serve em.zarr --open
+  wkdvid serve /data/volumes gs://bucket/neurons
   wkdvid serve --port 9000
   wkdvid serve --data-dir /data --config /etc/wkdvid.toml
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="what to serve, instead of a catalog")
+    parser.add_argument("--open", action="store_true", help="open it in a browser")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="TOML file (default: config.toml in the data directory)"
     )
@@ -44,14 +54,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from wkdvid.config import load_config
-
     options = {name: getattr(args, name) for name in ("data_dir", "host", "port")}
     options |= {"datasets.path": args.datasets, "server.workers": args.workers}
-    return _serve(partial(load_config, args.config, os.environ, options), reload=args.reload)
+    return _serve_given(args, options) if args.sources else _serve_catalog(args, options)
 
 
-def _serve(load: Callable[[], Config], *, reload: bool) -> int:
+def _serve_catalog(args: argparse.Namespace, options: Mapping[str, object], shown: Sequence[DatasetKey] = ()) -> int:
+    """
+    Args:
+        shown: Datasets whose pages are announced; the first one's is opened, else the home page.
+    """
+    from wkdvid.config import load_config
+
+    load = partial(load_config, args.config, os.environ, options)
+    return _serve(load, shown, reload=args.reload, opens=args.open)
+
+
+def _serve_given(args: argparse.Namespace, options: Mapping[str, object]) -> int:
+    """What is named, from a data directory that goes with the server."""
+    import asyncio
+    from tempfile import TemporaryDirectory
+
+    from wkdvid.cli.given import settings_for, write_datasets
+    from wkdvid.errors import ConfigError
+
+    if args.data_dir or args.datasets:
+        raise ConfigError("what is named is served without a data directory and a catalog: leave these options out")
+    with TemporaryDirectory(prefix="wkdvid-") as folder:
+        keys = asyncio.run(write_datasets(args.sources, Path(folder)))
+        return _serve_catalog(args, {**options, "data_dir": folder, **settings_for(args.sources)}, keys)
+
+
+def _serve(load: Callable[[], Config], shown: Sequence[DatasetKey], *, reload: bool, opens: bool) -> int:
     begun = load()
     _check_files(begun)
     from wkdvid.core.run_folder import run_folder
@@ -71,7 +105,11 @@ def _serve(load: Callable[[], Config], *, reload: bool) -> int:
             _check_files(new)
             return _plan(_with_token(taken_over(begun, config, new)), listener, run)
 
-        return serve(_plan(config, listener, run), renew, "\n".join(announcement(config)), reload=reload)
+        pages = [f"{config.server.own_url}/datasets/{quote(key.organization)}/{quote(key.dataset)}" for key in shown]
+        if opens:
+            webbrowser.open(pages[0] if pages else config.server.own_url)  # which waits until a worker accepts
+        told = [*announcement(config), *(f"dataset               {page}" for page in pages)]
+        return serve(_plan(config, listener, run), renew, "\n".join(told), reload=reload)
 
 
 def _plan(config: Config, listener: socket.socket, run: Path) -> Plan:

@@ -7,6 +7,8 @@ a job outlives the cluster as it outlives the server. Dask gives a task of a wor
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 from wkdvid.cluster.task import Failure, Task, make_mark
 from wkdvid.cluster.worker import do_task
 from wkdvid.core.catalog import Catalog
+from wkdvid.core.concurrent import begin_shared
 from wkdvid.core.entries import Document, put_entry
 from wkdvid.core.geometry import Box
 from wkdvid.core.job_layers import key_of
@@ -42,9 +45,8 @@ class OnDask:
         self._scheduler = scheduler
         self._data_dir = data_dir
         self._catalog = catalog
-        self._client: Any = None
-        """A ``distributed.Client``, whose annotations are those of its blocking twin."""
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[Any] | None = None
+        """Results in a ``distributed.Client``, whose annotations are those of its blocking twin."""
 
     async def capacity(self) -> int:
         """Threads of all workers that are there now: those that come later count for the next batch."""
@@ -87,8 +89,9 @@ class OnDask:
         entry = self._catalog.find(key_of(job)).entry
         if not entry.is_configured:
             put_entry(document, entry)
-        put_away(document)
-        return document
+        sent = copy.deepcopy(document)
+        put_away(sent)
+        return sent
 
     def _mark(self) -> str:
         try:
@@ -97,28 +100,42 @@ class OnDask:
             raise JobFailed(f"the data directory cannot be written: {error.strerror}") from error
 
     async def _connected(self) -> Any:
-        """
+        """The client; one try to connect is that of all who wait for it.
+
         Raises:
             UpstreamUnavailable: the scheduler does not answer.
         """
+        if self._connecting is None or self._has_ended(self._connecting):
+            self._connecting = begin_shared(self._connect(self._connecting), "connect to the scheduler")
+        return await asyncio.shield(self._connecting)
+
+    def _has_ended(self, connecting: asyncio.Task[Any]) -> bool:
+        if not connecting.done():
+            return False
+        return connecting.cancelled() or connecting.exception() is not None or connecting.result().status != "running"
+
+    async def _connect(self, before: asyncio.Task[Any] | None) -> Any:
         import distributed
 
+        await _closed(before)
         make_client: Any = distributed.Client
-        async with self._connecting:
-            if self._client is None or self._client.status != "running":
-                await self.aclose()
-                try:
-                    self._client = await make_client(
-                        self._scheduler, asynchronous=True, set_as_default=False, name="wkdvid", timeout=CONNECT_S
-                    )
-                except (OSError, TimeoutError) as error:
-                    raise self._away(f"it does not answer ({type(error).__name__})") from error
-            return self._client
+        try:
+            return await make_client(
+                self._scheduler, asynchronous=True, set_as_default=False, name="wkdvid", timeout=CONNECT_S
+            )
+        except (OSError, TimeoutError) as error:
+            raise self._away(f"it does not answer ({type(error).__name__})") from error
 
     def _away(self, why: str) -> UpstreamUnavailable:
         return UpstreamUnavailable(f"jobs.scheduler: {self._scheduler}: {why}")
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close(timeout=CLOSE_S)
+        await _closed(self._connecting)
+        self._connecting = None
+
+
+async def _closed(connecting: asyncio.Task[Any] | None) -> None:
+    if connecting is not None:
+        connecting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, UpstreamUnavailable):
+            await (await connecting).close(timeout=CLOSE_S)

@@ -8,6 +8,7 @@ database. What it makes goes to the data directory, which it shares with the ser
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 
@@ -50,8 +51,8 @@ class _AtHand:
         if self._preparing is None or about != self._about or _has_failed(self._preparing):
             old, self._about = self._preparing, about
             self._preparing = begin_shared(_prepared(task), f"prepare job {task.job.id}")
-            if old is not None and not _has_failed(old):
-                await (await asyncio.shield(old)).aclose()
+            if old is not None:
+                begin_shared(_closed(old), "close another job's layer")
         return await asyncio.shield(self._preparing)
 
 
@@ -60,6 +61,11 @@ _at_hand = _AtHand()
 
 def _has_failed(preparing: asyncio.Task[Work]) -> bool:
     return preparing.done() and (preparing.cancelled() or preparing.exception() is not None)
+
+
+async def _closed(preparing: asyncio.Task[Work]) -> None:
+    with contextlib.suppress(WkdvidError):
+        await (await preparing).aclose()
 
 
 async def _prepared(task: Task) -> Work:

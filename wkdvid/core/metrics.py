@@ -15,10 +15,12 @@ Prometheus's (https://prometheus.io/docs/practices/naming).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import mmap
 import os
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -133,16 +135,16 @@ class Board:
 
     def __init__(self) -> None:
         self.values = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("d")
-        self._placed: dict[tuple[str, Labels], tuple[Family, Series]] = {}
-        self._slots: dict[tuple[str, Labels], int] = {}
+        self._placed: dict[tuple[Family, Labels], Series] = {}
+        self._slots: dict[tuple[Family, Labels], int] = {}
         self._used = SPARE
         self._names: int | None = None
         self._folder: Path | None = None
 
     def place(self, family: Family, labels: Labels, series: Series) -> None:
         """Find the slots of a series that is new in this process."""
-        key = family.name, labels
-        self._placed[key] = family, series
+        key = family, labels
+        self._placed[key] = series
         known = self._slots.get(key)
         if known is None and self._used + family.width > SLOTS:
             return
@@ -150,25 +152,30 @@ class Board:
             known = self._slots[key] = self._used
             self._used += family.width
             if self._names is not None:
-                os.write(self._names, _line(family, labels, known))
+                with contextlib.suppress(OSError):  # no room on the disk: a request must not fail with its count
+                    os.write(self._names, _line(family, labels, known))
         series.slot = known
 
     def share(self, folder: Path) -> None:
-        """Count where the other workers of the run see it, from now on and as long as this process lives."""
+        """Count where the other workers of the run see it, from now on and as long as this process lives.
+
+        Raises:
+            OSError: there is no room.
+        """
         number, file = _free_pair(folder)
-        os.ftruncate(file, SLOTS * 8)
+        os.posix_fallocate(file, 0, SLOTS * 8)  # a page that finds no room when it is first written ends the process
         names = folder / f"{number}.names"
         found = list(_named(names))
         self._names = os.open(names, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.ftruncate(self._names, sum(len(_line(*one)) for one in found))  # without what was half written
+        os.write(self._names, b"\n")  # the last line may be half written
         before, self.values = self.values, memoryview(mmap.mmap(file, SLOTS * 8)).cast("d")
-        self._slots = {(family.name, labels): slot for family, labels, slot in found}
+        self._slots = {(family, labels): slot for family, labels, slot in found}
         self._used = max((slot + family.width for family, _, slot in found), default=SPARE)
         self._folder = folder
         for family, _, slot in found:
             if family.kind == "gauge":
                 self.values[slot] = 0
-        for (_, labels), (family, series) in self._placed.items():
+        for (family, labels), series in self._placed.items():
             self._move(family, labels, series, before)
 
     def _move(self, family: Family, labels: Labels, series: Series, before: memoryview[float]) -> None:
@@ -182,7 +189,7 @@ class Board:
     def readings(self) -> tuple[int, list[Reading]]:
         """How many workers live, and what all have counted; gauges are those of the living, added."""
         if self._folder is None:
-            own = ((family, labels, series.slot) for (_, labels), (family, series) in self._placed.items())
+            own = ((family, labels, series.slot) for (family, labels), series in self._placed.items())
             return 1, _sum([(True, own, self.values)])
         boards = [_of_worker(path) for path in sorted(self._folder.glob("*.values"))]
         return sum(lives for lives, _, _ in boards), _sum(boards)
@@ -211,14 +218,14 @@ def _line(family: Family, labels: Labels, slot: int) -> bytes:
 
 
 def _named(path: Path) -> Iterator[Row]:
-    """What is written there; a line may be half written."""
-    text = path.read_bytes() if path.exists() else b""
-    for line in text[: text.rfind(b"\n") + 1].splitlines():
-        kind, name, text_of_it, labels, bounds, values, slot = orjson.loads(line)
-        yield Family(kind, name, text_of_it, tuple(labels), tuple(bounds)), tuple(values), slot
+    """What is written there. Lines that were half written are left out."""
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with contextlib.suppress(orjson.JSONDecodeError):
+            kind, name, text, labels, bounds, values, slot = orjson.loads(line)
+            yield Family(kind, name, text, tuple(labels), tuple(bounds)), tuple(values), slot
 
 
-def _of_worker(path: Path) -> tuple[bool, Iterable[Row], memoryview[float]]:
+def _of_worker(path: Path) -> tuple[bool, Iterable[Row], Sequence[float]]:
     """Whether it lives, its series, its slots."""
     with path.open("rb") as file:
         try:
@@ -226,24 +233,21 @@ def _of_worker(path: Path) -> tuple[bool, Iterable[Row], memoryview[float]]:
             lives = False
         except BlockingIOError:
             lives = True
-        return lives, list(_named(path.with_suffix(".names"))), memoryview(file.read()).cast("d")
+        return lives, list(_named(path.with_suffix(".names"))), array("d", file.read())  # none yet, if it is just begun
 
 
-def _sum(boards: Iterable[tuple[bool, Iterable[Row], memoryview[float]]]) -> list[Reading]:
+def _sum(boards: Iterable[tuple[bool, Iterable[Row], Sequence[float]]]) -> list[Reading]:
     """In order of their names and labels."""
-    sums: dict[tuple[str, Labels], tuple[Family, list[float]]] = {}
+    sums: dict[tuple[Family, Labels], list[float]] = {}
     for lives, rows, slots in boards:
         for family, labels, slot in rows:
             if slot + family.width > len(slots) or not (lives or family.kind != "gauge"):
                 continue
-            _, values = sums.setdefault((family.name, labels), (family, [0.0] * family.width))
+            values = sums.setdefault((family, labels), [0.0] * family.width)
             for i in range(family.width):
                 values[i] += slots[slot + i]
-    return [Reading(family, labels, values) for (_, labels), (family, values) in sorted(sums.items(), key=_key)]
-
-
-def _key(item: tuple[tuple[str, Labels], object]) -> tuple[str, Labels]:
-    return item[0]
+    readings = [Reading(family, labels, values) for (family, labels), values in sums.items()]
+    return sorted(readings, key=lambda reading: (reading.family.name, reading.labels))
 
 
 BOARD = Board()

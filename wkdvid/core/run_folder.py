@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from wkdvid.errors import ConfigError
+
 PREFIX = "run-"
 
 
@@ -18,8 +20,21 @@ def run_folder(state_dir: Path) -> Iterator[Path]:
     """A folder that nobody else may look into, removed at the end; and those of runs that were killed, at once.
 
     Raises:
-        OSError: it cannot be made.
+        ConfigError: it cannot be made.
     """
+    try:
+        made, lock = _made(state_dir)
+    except OSError as error:
+        raise ConfigError(f"{state_dir}: {error.strerror}") from error
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(lock)
+
+
+def _made(state_dir: Path) -> tuple[Path, int]:
+    """With the lock that tells that its server runs."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with _locked(state_dir / "runs.lock"):
         for left in state_dir.glob(f"{PREFIX}*"):
@@ -27,11 +42,7 @@ def run_folder(state_dir: Path) -> Iterator[Path]:
         made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
         lock = os.open(made / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-        os.close(lock)
+        return made, lock
 
 
 @contextlib.contextmanager

@@ -26,8 +26,6 @@ LIFE_S = 600
 """How long somebody may take to log in."""
 ANSWER_S = 10.0
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint")
-_AUDIENCE = "login"
-"""Of the cookie's token, so that it is good for nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,8 @@ class Login:
         self._verifier = verifier
         self._client_secret = client_secret
         self._signing_secret = signing_secret
+        self._audience = f"login {verifier.provider.issuers[0]}"
+        """Of the cookie's token, so that it is good for nothing else."""
         self._endpoints: Mapping[str, str] | None = None
 
     async def begin(self, callback: str, back_to: str) -> Begun:
@@ -65,7 +65,7 @@ class Login:
             address, state = session.create_authorization_url(
                 endpoints["authorization_endpoint"], code_verifier=verifier, nonce=nonce
             )
-        kept = {"state": state, "verifier": verifier, "nonce": nonce, "back": back_to, "aud": _AUDIENCE}
+        kept = {"state": state, "verifier": verifier, "nonce": nonce, "back": back_to, "aud": self._audience}
         kept["exp"] = int(time.time()) + LIFE_S
         return Begun(address, jwt.encode(kept, self._signing_secret, "HS256"))
 
@@ -76,16 +76,26 @@ class Login:
             Unauthorized: it has not been here before, took too long, or the provider refused.
             UpstreamUnavailable: the provider does not answer.
         """
-        try:
-            before = jwt.decode(kept or "", self._signing_secret, ["HS256"], audience=_AUDIENCE)
-        except jwt.PyJWTError as error:
-            raise Unauthorized("this login was not begun here, or has taken too long; begin anew") from error
+        before = self._begun(kept)
+        if before is None:
+            raise Unauthorized("this login was not begun here, or has taken too long; begin anew")
         if not secrets.compare_digest(query.get("state", ""), before["state"]):
             raise Unauthorized("this answer belongs to another login; begin anew")
         if "code" not in query:
             raise Unauthorized(f"the provider refused: {query.get('error', 'no code')[:80]}")
         token = await self._exchanged(callback, query["code"], before["verifier"])
         return await self._verifier.verify(token, before["nonce"]), before["back"]
+
+    def has_begun(self, kept: str | None) -> bool:
+        """Whether the browser was sent to this provider, and may still come back."""
+        return self._begun(kept) is not None
+
+    def _begun(self, kept: str | None) -> Mapping[str, Any] | None:
+        try:
+            begun: Mapping[str, Any] = jwt.decode(kept or "", self._signing_secret, ["HS256"], audience=self._audience)
+        except jwt.PyJWTError:
+            return None
+        return begun
 
     async def _exchanged(self, callback: str, code: str, verifier: str) -> str:
         endpoint = (await self._metadata())["token_endpoint"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from wkdvid.config import Config
@@ -30,8 +31,8 @@ ADMINISTRATOR = "administrator@localhost"
 """Who has the administrators' token of mode ``token``."""
 
 
-def open_identities(config: Config) -> tuple[Identities, Login | None]:
-    """Who sends requests; and how somebody logs in with a browser, if there is a way.
+def open_identities(config: Config) -> tuple[Identities, Mapping[str, Login]]:
+    """Who sends requests; and the ways to log in with a browser, by the name of the provider.
 
     Raises:
         ConfigError: the secret of tokens is too short, or cannot be read.
@@ -41,7 +42,7 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
     local = [ANYONE] if mode == "open" else [ADMINISTRATOR] if token else []
     secret = own_secret(config)
     verifiers = [_verifier(one) for one in clio.providers]
-    logins = [_login(one, secret) for one in verifiers if one.provider.client_id]
+    logins = {one.provider.name: _login(one, secret) for one in verifiers if one.provider.client_id}
     identities = Identities(
         SqlUsers(open_engine(config.metadata.database_url), SharedCounter(folder / COUNTER)),
         OwnTokens(secret),
@@ -50,7 +51,7 @@ def open_identities(config: Config) -> tuple[Identities, Login | None]:
         anyone=clio.test_user or (ANYONE if mode == "open" else None),
         tokens={token: ADMINISTRATOR} if token else {},
     )
-    return identities, logins[0] if logins else None
+    return identities, logins
 
 
 def _verifier(provider: Provider) -> OidcVerifier:

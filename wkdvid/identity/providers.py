@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from wkdvid.core.secrets import Reference
 from wkdvid.errors import ConfigError
@@ -38,6 +39,11 @@ class Provider:
     """Of this server at the provider, for logins in a browser."""
     client_secret: Reference | None = None
     """Of this server there; None for public clients."""
+
+    @property
+    def name(self) -> str:
+        """For people: its host."""
+        return self.provider or urlsplit(self.issuer).netloc or self.issuer
 
     @property
     def issuers(self) -> tuple[str, ...]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from wkdvid.clio_config import ANY_ORIGIN
 from wkdvid.core.users import READ
 from wkdvid.errors import InvalidRequest, UnsupportedRequest
 from wkdvid.frontends.clio import users
 from wkdvid.frontends.clio.calls import Access, Answer, Call, Route, Unprocessable, problem
-from wkdvid.frontends.http import cookie_header
+from wkdvid.frontends.http import HTML, cookie_header
 from wkdvid.identity.own import COOKIE, LIFE_S
 
 if TYPE_CHECKING:
@@ -30,20 +31,44 @@ async def login(call: Call) -> Answer:
     if "redirect" not in call.query:
         raise Unprocessable([problem(("query", "redirect"), "Field required", "missing")])
     back_to = _allowed(call, call.query["redirect"])
-    begun = await _login(call).begin(_callback(call), back_to)
+    login = _chosen(call)
+    if login is None:
+        return Answer(_choice(call, back_to), HTML, headers={"Content-Security-Policy": "default-src 'none'"})
+    begun = await login.begin(_callback(call), back_to)
     return _redirect(begun.address, {"Set-Cookie": cookie_header(call.base, BEGUN, begun.kept, BEGUN_S)})
 
 
 async def callback(call: Call) -> Answer:
-    identity, back_to = await _login(call).finish(_callback(call), call.query, call.cookies.get(BEGUN))
+    logins, kept = _logins(call), call.cookies.get(BEGUN)
+    login = next((one for one in logins.values() if one.has_begun(kept)), next(iter(logins.values())))
+    identity, back_to = await login.finish(_callback(call), call.query, kept)
     token = call.clio.identities.own.mint(identity.email, identity.claims)
     return _redirect(back_to, {"Set-Cookie": cookie_header(call.base, COOKIE, token, LIFE_S)})
 
 
-def _login(call: Call) -> Login:
-    if call.clio.login is None:
+def _logins(call: Call) -> Mapping[str, Login]:
+    """At least one."""
+    if not call.clio.logins:
         raise UnsupportedRequest("no provider of logins is configured: clio.providers, one with a client_id")
-    return call.clio.login
+    return call.clio.logins
+
+
+def _chosen(call: Call) -> Login | None:
+    """The one that ``provider`` names, or the only one; None: somebody has to choose."""
+    logins, name = _logins(call), call.query.get("provider")
+    if name is None:
+        return next(iter(logins.values())) if len(logins) == 1 else None
+    if name not in logins:
+        raise InvalidRequest(f"provider: expected one of {', '.join(logins)}")
+    return logins[name]
+
+
+def _choice(call: Call, back_to: str) -> bytes:
+    """A page that leads to each provider."""
+    where = f"{call.clio.config.url_prefix or ''}/login"
+    addresses = {name: f"{where}?{urlencode({'redirect': back_to, 'provider': name})}" for name in call.clio.logins}
+    links = (f'<li><a href="{escape(address)}">{escape(name)}</a>' for name, address in addresses.items())
+    return f'<!doctype html><html lang="en"><title>Log in</title><p>Log in with<ul>{"".join(links)}</ul>'.encode()
 
 
 def _callback(call: Call) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 class Clio:
     config: ClioConfig
     identities: Identities
-    login: Login | None
-    """None: no provider has this server as its client."""
+    logins: Mapping[str, Login]
+    """By name: of the providers that have this server as their client."""
     names: Names
     datasets: Datasets
     annotations: Points
@@ -58,12 +59,12 @@ class Clio:
         return self.identities.users
 
 
-def open_clio(config: Config, catalog: Catalog, identities: Identities, login: Login | None) -> Clio:
+def open_clio(config: Config, catalog: Catalog, identities: Identities, logins: Mapping[str, Login]) -> Clio:
     queries = Queries(open_engine(config.metadata.database_url))
     return Clio(
         config=config.clio,
         identities=identities,
-        login=login,
+        logins=logins,
         names=Names(catalog),
         datasets=open_datasets(config.metadata.database_url, config.state_dir),
         annotations=Points(queries, "v1"),

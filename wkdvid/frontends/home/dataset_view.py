@@ -19,6 +19,7 @@ from wkdvid.frontends.home.planes import PlaneView, planes
 from wkdvid.frontends.home.slices import AXES, whole_of
 from wkdvid.frontends.home.ways_in import WayIn
 
+NOTHING = "Wherever it was looked, all voxels are 0."
 NOT_YET = "The values are being counted; reload the page in a moment."
 
 
@@ -97,8 +98,8 @@ def view_of(
         has_contrast=info.category == "color",
         low=_short(tone.low),
         high=_short(tone.high),
-        plot=_plot(histogram, tone) if histogram is not None else None,
-        no_plot=str(values) if isinstance(values, BackendError) else NOT_YET,
+        plot=_plot(histogram, tone) if histogram is not None and histogram.voxels else None,
+        no_plot=str(values) if isinstance(values, BackendError) else NOT_YET if values is None else NOTHING,
         levels=level_rows(layer),
         computed=computed_mags(layer),
         viewer=_viewer(dataset, base, {info.name: tone}, over_dvid=False),

@@ -41,7 +41,7 @@ class Histogram:
 
 
 async def histogram_of(services: Services, layer: Layer) -> Histogram | None:
-    """None: not yet known, or nothing was found; segments have none.
+    """None: not yet known; segments have none.
 
     Raises:
         BackendError: the source cannot be read.
@@ -60,18 +60,18 @@ async def histogram_of(services: Services, layer: Layer) -> Histogram | None:
     except TimeoutError:
         return None
     told: dict[str, Any] = orjson.loads(body)
-    return Histogram(**{**told, "window": tuple(told["window"])}) if told else None
+    return Histogram(**{**told, "window": tuple(told["window"])})
 
 
 def count(voxels: Array, info: LayerInfo) -> dict[str, Any]:
-    """The members of a ``Histogram``; none, if there are no values.
+    """The members of a ``Histogram``.
 
     Args:
         voxels: (c, n).
     """
     values = voxels[np.isfinite(voxels)] if info.dtype.kind == "f" else voxels.ravel()
     if not values.size:
-        return {}
+        return {"counts": [], "low": 0, "high": 1, "window": [0, 0], "voxels": 0}
     low, black, white, high = (
         float(v) for v in np.percentile(values, (OUTLIERS, CLIPPED, 100 - CLIPPED, 100 - OUTLIERS))
     )

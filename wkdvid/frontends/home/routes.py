@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable
 from functools import partial
 
+import orjson
 from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse, empty, file, redirect
@@ -70,6 +72,7 @@ VIEWER_HEADERS = _viewer_headers("'wasm-unsafe-eval'")
 """Neuroglancer sets styles, and decodes by WebAssembly."""
 WORKER_HEADERS = _viewer_headers("'unsafe-eval'")
 """Workers heed those of their own file. In one its JPEG decoder makes functions of texts."""
+INSPECTED_S = 60.0
 KEPT_SHORTLY = {"Cache-Control": "private, max-age=300"}
 DATASET = "/datasets/<organization:str>/<name:str>"
 
@@ -144,9 +147,14 @@ async def _closed_page(request: Request, organization: str, name: str) -> HTTPRe
 
 
 async def source_page(request: Request, organization: str, name: str) -> HTTPResponse:
-    """What an inspection finds at the sources of a dataset."""
-    dataset = await _dataset(request, organization, name)
-    found = await services_of(request).inspect({"backend": dataset.entry.backend, **dataset.entry.options})
+    """What an inspection finds at the sources of a dataset: whoever may see it can ask for one a minute."""
+    services, dataset = services_of(request), await _dataset(request, organization, name)
+
+    async def look() -> Body:
+        return orjson.dumps(await services.inspect({"backend": dataset.entry.backend, **dataset.entry.options}))
+
+    key = ("source", dataset.key, dataset.generation, int(time.monotonic() // INSPECTED_S))
+    found = orjson.loads(await services.kept(key, look))
     return await page(request, "source.html", card=make_card(dataset, request.app.ctx.access_mode), found=found)
 
 

@@ -1,11 +1,11 @@
 """Slices of a layer as pictures: which voxels a plane shows, and what they look like.
 
-A plane is shown whole, at the finest scale at which it fits into a picture. Positions count voxels of mag 1.
+A plane is shown whole, at the finest level at which it fits into a picture. Positions count voxels of mag 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,15 +93,28 @@ def cut(layer: Layer, plane: Plane, at: int) -> Cut:
     first, stop = whole.start[plane.across], whole.stop[plane.across]
     if not first <= at < stop:
         raise InvalidRequest(f"at: expected {AXES[plane.across]} from {first} to {stop - 1}, got {at}")
-    scales = [layer.scales[mag] for mag in layer.mags]
-    scale = next((one for one in scales if _fits(one.extent, plane)), scales[-1])
+    scale = _scale_of(layer, plane)
     start, size = _middle_part(scale.extent, plane, (SIDE, SIDE))
     start[plane.across] = at // scale.mag[plane.across]
     return Cut(plane, scale, _one_deep(start, size))
 
 
-def _fits(extent: Box, plane: Plane) -> bool:
-    return max(extent.size[plane.right], extent.size[plane.down]) <= SIDE
+def _scale_of(layer: Layer, plane: Plane) -> Scale:
+    """The finest stored level at which the plane fits into a picture; else the coarsest, halved along the plane."""
+    stored = [layer.scales[level.mag] for level in layer.info.levels]
+    scale = next((one for one in stored if not _too_long(one, plane)), stored[-1])
+    while long := _too_long(scale, plane):
+        x, y, z = (2 * n if axis in long else n for axis, n in enumerate(scale.mag))
+        halved = layer.scale((x, y, z))
+        if halved is None:
+            break
+        scale = halved
+    return scale
+
+
+def _too_long(scale: Scale, plane: Plane) -> Sequence[int]:
+    """The plane's axes along which there are too many voxels for a picture."""
+    return [axis for axis in (plane.right, plane.down) if scale.extent.size[axis] > SIDE]
 
 
 def _middle_part(extent: Box, plane: Plane, largest: tuple[int, int]) -> tuple[list[int], list[int]]:

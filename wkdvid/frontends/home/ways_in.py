@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from wkdvid.core.catalog import Dataset
-from wkdvid.core.geometry import Vec3
+from wkdvid.core.geometry import Vec3, mag_text
 from wkdvid.core.layers import Layer
 from wkdvid.core.volume import LayerInfo
 from wkdvid.frontends.addresses import (
@@ -44,7 +44,7 @@ def ways_in(dataset: Dataset, layer: Layer, corner: Vec3, base: str, webknossos:
         *_precomputed(precomputed_address(dataset, info, base), corner),
         WayIn("OME-Zarr 0.5", f"{zarr}/", "zarr 3"),
         WayIn("OME-Zarr 0.4", f"{zarr2_address(dataset, info, base)}/", "zarr 2"),
-        WayIn("zarr-python", _zarr_python(zarr), "pip install 'zarr>=3' fsspec aiohttp"),
+        WayIn("zarr-python", _zarr_python(zarr, info), "pip install 'zarr>=3' fsspec aiohttp"),
         *_dvid(dataset, info, corner, base),
     ]
 
@@ -52,7 +52,7 @@ def ways_in(dataset: Dataset, layer: Layer, corner: Vec3, base: str, webknossos:
 def _webknossos(dataset: Dataset, webknossos: str | None, zarr: str) -> Sequence[WayIn]:
     package = (
         "import webknossos as wk\n"
-        f'dataset = wk.RemoteDataset.explore_and_add_remote("{zarr}/", "{dataset.key.dataset}", "/")'
+        f'dataset = wk.RemoteDataset.explore_and_add_remote("{zarr}/", "{dataset.key.dataset}")'
     )
     if webknossos is None:
         link = WayIn("webKnossos", f"{zarr}/", "Add dataset, remote")
@@ -85,8 +85,8 @@ def _precomputed(address: str | None, corner: Vec3) -> Sequence[WayIn]:
     ]
 
 
-def _zarr_python(zarr: str) -> str:
-    return f'import zarr\narray = zarr.open_group("{zarr}/", mode="r")["0"]'
+def _zarr_python(zarr: str, info: LayerInfo) -> str:
+    return f'import zarr\narray = zarr.open_group("{zarr}/", mode="r")["{mag_text(info.levels[0].mag)}"]'
 
 
 def _dvid(dataset: Dataset, info: LayerInfo, corner: Vec3, base: str) -> Sequence[WayIn]:

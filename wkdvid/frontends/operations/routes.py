@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping
 
 from sanic import Blueprint
@@ -79,12 +80,11 @@ def _is_of_this_machine(request: Request) -> bool:
 
 
 async def _checks(services: Services) -> Mapping[str, bool]:
-    try:
-        await services.catalog.catch_up()
-        catalog = services.catalog.reachable
-    except DatabaseUnavailable:
-        catalog = False
-    return {"catalog": catalog, "database": await services.database_answers()}
+    database = await services.database_answers()
+    if database:  # else it would be waited for
+        with contextlib.suppress(DatabaseUnavailable):
+            await services.catalog.catch_up()
+    return {"catalog": services.catalog.reachable, "database": database}
 
 
 def _counted() -> Iterator[Reading]:

@@ -74,7 +74,10 @@ _ROOT: Mapping[str, Operation] = {
         "Log in with a browser",
         "To the provider.",
         TEXT,
-        {"redirect": Parameter("where to go then: an allowed origin, or a path here", required=True)},
+        {
+            "redirect": Parameter("where to go then: an allowed origin, or a path here", required=True),
+            "provider": "which, where there are several; else a page asks",
+        },
         success=302,
         fails=(400, 422),
     ),
