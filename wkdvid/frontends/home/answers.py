@@ -112,7 +112,7 @@ async def account_of(request: Request) -> Account:
 def login_of(request: Request) -> str | None:
     """Where a login with a provider begins; None: there is no provider."""
     clio = request.app.ctx.clio
-    return None if clio.login is None else f"{clio.config.url_prefix or ''}/login"
+    return f"{clio.config.url_prefix or ''}/login" if clio.logins else None
 
 
 async def failed(request: Request, error: WkdvidError) -> HTTPResponse:
