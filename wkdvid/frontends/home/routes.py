@@ -155,7 +155,10 @@ async def source_page(request: Request, organization: str, name: str) -> HTTPRes
 
     key = ("source", dataset.key, dataset.generation, int(time.monotonic() // INSPECTED_S))
     found = orjson.loads(await services.kept(key, look))
-    return await page(request, "source.html", card=make_card(dataset, request.app.ctx.access_mode), found=found)
+    layers = [layer for layer in found["layers"] if layer["name"] in dataset.layers]  # that the caller may see
+    problems = found["problems"] if len(layers) == len(found["layers"]) else []
+    card = make_card(dataset, request.app.ctx.access_mode)
+    return await page(request, "source.html", card=card, layers=layers, problems=problems)
 
 
 async def _dataset(request: Request, organization: str, name: str) -> Dataset:
