@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +47,17 @@ def read_mark(data_dir: Path) -> str:
 
 
 def make_mark(data_dir: Path) -> str:
-    """The mark, made if there is none: two servers that make it at the same time make one.
+    """The mark, made if there is none: two servers that make it at the same time make one, which is never half there.
 
     Raises:
         OSError: nothing can be written there.
     """
-    try:
-        with (data_dir / MARK).open("x", encoding="ascii") as file:
-            file.write(secrets.token_hex(16))
-    except FileExistsError:
-        pass
+    if found := read_mark(data_dir):
+        return found
+    name = secrets.token_hex(16)
+    made = data_dir / f".{MARK}.{name}"
+    made.write_text(name, encoding="ascii")
+    with contextlib.suppress(FileExistsError):
+        (data_dir / MARK).hardlink_to(made)
+    made.unlink()
     return read_mark(data_dir)
