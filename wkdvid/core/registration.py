@@ -95,6 +95,7 @@ class Registrar:
             Conflict: it was changed meanwhile.
         """
         self._catalog.refuse_configured(key)
+        await self._catalog.look_again()
         entry = self._catalog.find(key).entry
 
         def refuse_stale(stored: Document, entries: Sequence[DatasetEntry]) -> None:
