@@ -27,7 +27,8 @@ from wkdvid.server import create_app
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-SCRIPTS = [*sorted((ROOT / "scripts").iterdir()), ROOT / "benchmarks" / "run_all.sh", ROOT / ".ci" / "run"]
+SHELL = sorted(path for path in (ROOT / "scripts").iterdir() if path.suffix != ".py")
+SCRIPTS = [*SHELL, ROOT / "benchmarks" / "run_all.sh", ROOT / ".ci" / "run"]
 COMPOSE = ROOT / "docker-compose.yml"
 
 
@@ -91,7 +92,7 @@ ELSEWHERE = {"webknossos"}
         ("export", ["parquet"]),
         ("testing", ["testing"]),
         ("transfer", ["clahe", "onnx"]),
-        ("../tests", ["clahe", "client", "codecs", "dev", "testing", "trace"]),
+        ("../tests", ["clahe", "client", "codecs", "dev", "testing", "trace", "viewer"]),
         ("../benchmarks", ["client", "dev", "testing"]),
     ],
 )
