@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from email.parser import Parser
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -299,6 +300,22 @@ def test_compose_file() -> None:
     server, dev = compose["services"]["wkdvid"], compose["services"]["dev"]
     assert (server["read_only"], server["tmpfs"], server["volumes"]) == (True, ["/tmp"], ["./data:/data"])
     assert dev["volumes"] == [".:/app"]
+
+
+def test_no_key_stands_twice_in_the_compose_file() -> None:
+    """Compose 2 refuses such a file; PyYAML and docker-compose 1 take the last one."""
+
+    def keys(node: yaml.Node) -> Iterator[list[str]]:
+        if isinstance(node, yaml.MappingNode):
+            yield [key.value for key, _ in node.value]
+            for _, value in node.value:
+                yield from keys(value)
+        elif isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                yield from keys(item)
+
+    for mapping in keys(yaml.compose(COMPOSE.read_text())):
+        assert len(mapping) == len(set(mapping)), mapping
 
 
 def _compose_command() -> list[str]:
