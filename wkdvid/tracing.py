@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from wkdvid.core.tracing import TRACES, Attributes
 from wkdvid.errors import ConfigError
+from wkdvid.extras import install
 
 if TYPE_CHECKING:
     from opentelemetry import trace
@@ -46,7 +47,7 @@ def check_tracing(environ: Mapping[str, str]) -> None:
         for module in MODULES:
             importlib.import_module(module)
     except ImportError:
-        raise ConfigError("traces, which the variables OTEL_... ask for, need: pip install 'wkdvid[trace]'") from None
+        raise ConfigError(f"traces, which the variables OTEL_... ask for, need: {install('trace')}") from None
     protocol = next((environ[name] for name in PROTOCOLS if environ.get(name)), PROTOCOL)
     if protocol != PROTOCOL:
         raise ConfigError(f"{PROTOCOLS[1]}: {protocol!r} is not offered; traces are sent by {PROTOCOL}")
