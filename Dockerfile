@@ -20,7 +20,7 @@ WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY wkdvid/__init__.py wkdvid/
 COPY scripts/setup scripts/
-RUN scripts/setup codecs,postgresql,trace
+RUN scripts/setup clio,codecs,meshes,postgres,tiff,trace,viewer
 
 # docker-compose mounts the source over /app.
 FROM dependencies AS dev

@@ -11,6 +11,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "wkdvid"
 RANKS = {
     "errors": 0,
+    "extras": 0,
     "logs": 0,
     "core.geometry": 0,
     "codecs": 1,
@@ -54,7 +55,7 @@ RANKS = {
 """A module may import its own rank and lower ones."""
 SHARED = {"http", "addresses", "files", "ranges", "request", "router"}
 """What all front ends may use beside their own modules."""
-CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors")
+CLIENT_USES = ("wkdvid.client", "wkdvid.codecs", "wkdvid.core.geometry", "wkdvid.errors", "wkdvid.extras")
 """What the client may import of this package: it is installed where there is no server."""
 SANIC_ALLOWED = (
     "server",

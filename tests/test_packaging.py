@@ -22,6 +22,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from wkdvid.codecs import surface
 from wkdvid.config import load_config
 from wkdvid.frontends.router import addresses
 from wkdvid.server import create_app
@@ -77,7 +78,12 @@ def _imported(folder: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"wkdvid", "tests", "benchmarks"}
 
 
-OTHERS = ("client", "cluster", "codecs", "export", "testing", "tracing.py", "transfer", "__pycache__")
+OTHERS = (
+    *("backends", "client", "cluster", "codecs", "export", "identity", "testing", "tracing.py", "transfer"),
+    "__pycache__",
+)
+SERVED = ("clio", "codecs", "distributed", "meshes", "postgres", "tiff", "trace", "transfer", "viewer")
+"""Extras that a server may want."""
 ELSEWHERE = {"webknossos"}
 """In an environment of its own: tests/clients/webknossos.txt."""
 
@@ -86,15 +92,17 @@ ELSEWHERE = {"webknossos"}
     ("folder", "extras"),
     [
         *((path.name, []) for path in (ROOT / "wkdvid").iterdir() if path.name not in OTHERS),
+        ("backends", ["tiff"]),
         ("tracing.py", ["trace"]),
         ("client", ["client"]),
         ("cluster", ["distributed"]),
-        ("codecs", ["codecs"]),
-        ("export", ["parquet"]),
+        ("codecs", ["codecs", "meshes"]),
+        ("export", ["clio"]),
+        ("identity", ["clio"]),
         ("testing", ["testing"]),
-        ("transfer", ["clahe", "onnx"]),
-        ("../tests", ["clahe", "client", "codecs", "dev", "testing", "trace", "viewer"]),
-        ("../benchmarks", ["client", "dev", "testing"]),
+        ("transfer", ["transfer"]),
+        ("../tests", [*SERVED, "client", "dev", "testing"]),
+        ("../benchmarks", ["client", "dev", "docs", "testing", "tiff"]),
     ],
 )
 def test_every_import_is_of_a_requirement_that_is_named(folder: str, extras: list[str]) -> None:
@@ -104,6 +112,24 @@ def test_every_import_is_of_a_requirement_that_is_named(folder: str, extras: lis
     imported = _imported(ROOT / "wkdvid" / folder) - ELSEWHERE
     unnamed = {module for module in imported if not named & brought_by.get(module, set())}
     assert not unnamed, f"{folder} imports what only other packages bring: {unnamed}"
+
+
+def test_the_extra_all_is_all_that_a_server_may_want() -> None:
+    assert PROJECT["optional-dependencies"]["all"] == [f"wkdvid[{','.join(SERVED)}]"]
+    assert {*PROJECT["optional-dependencies"]} - {"all", *SERVED} == {"client", "dev", "docs", "profile", "testing"}
+
+
+def test_every_extra_that_is_asked_for_is_there_and_is_described() -> None:
+    sources = [*(ROOT / "wkdvid").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    text = "\n".join(path.read_text() for path in sources)
+    brackets = {extra for names in re.findall(r"wkdvid\[([a-z,]+)\]", text) for extra in names.split(",")}
+    called = set(re.findall(r"""\binstall\(["'](\w+)["']\)""", text)) | {surface.EXTRA}
+    called |= set(re.findall(r"""\b(?:require|imported)\([^,()]+(?:\([^()]*\))?[^,()]*, "(\w+)",""", text))
+    assert {"client", "clio", "codecs", "distributed", "postgres", "profile", "tiff", "trace", "transfer"} <= called
+    assert brackets | called <= PROJECT["optional-dependencies"].keys()
+    page = (ROOT / "docs" / "installing.md").read_text()
+    extras = (*SERVED, "all", "client", "profile", "testing")
+    assert [extra for extra in extras if f"| `{extra}` |" not in page] == []
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +173,9 @@ def test_license_is_the_whole_apache_license() -> None:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_script_is_executable_and_parses(script: Path) -> None:
     assert script.stat().st_mode & stat.S_IXUSR
+    if script.read_text().startswith("#!/usr/bin/env python3\n"):
+        ast.parse(script.read_text())
+        return
     assert script.read_text().startswith("#!/usr/bin/env bash\n")
     assert "\nset -euo pipefail\n" in script.read_text()
     done = _run("bash", "-n", script)
@@ -305,7 +334,7 @@ def test_compose_file() -> None:
 def test_no_key_stands_twice_in_the_compose_file() -> None:
     """Compose 2 refuses such a file; PyYAML and docker-compose 1 take the last one."""
 
-    def keys(node: yaml.Node) -> Iterator[list[str]]:
+    def keys(node: yaml.Node | None) -> Iterator[list[str]]:
         if isinstance(node, yaml.MappingNode):
             yield [key.value for key, _ in node.value]
             for _, value in node.value:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from wkdvid.core.tracing import TRACES, Attributes
 from wkdvid.errors import ConfigError
+from wkdvid.extras import install
 
 if TYPE_CHECKING:
     from opentelemetry import trace
@@ -47,7 +48,7 @@ def check_tracing(environ: Mapping[str, str]) -> None:
     except ModuleNotFoundError:  # of a package that they are in
         is_there = False
     if not is_there:
-        raise ConfigError("traces, which the variables OTEL_... ask for, need: pip install 'wkdvid[trace]'")
+        raise ConfigError(f"traces, which the variables OTEL_... ask for, need: {install('trace')}")
     protocol = next((environ[name] for name in PROTOCOLS if environ.get(name)), PROTOCOL)
     if protocol != PROTOCOL:
         raise ConfigError(f"{PROTOCOLS[1]}: {protocol!r} is not offered; traces are sent by {PROTOCOL}")

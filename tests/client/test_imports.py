@@ -16,5 +16,5 @@ def test_importing_the_client_imports_no_server() -> None:
     assert "httpx" in imported
     assert not imported & (SERVER | LATER)
     ours = {".".join(name.split(".")[:2]) for name in done.stdout.split() if name.startswith("wkdvid.")}
-    assert ours == {"wkdvid.client", "wkdvid.codecs", "wkdvid.core", "wkdvid.errors"}
+    assert ours == {"wkdvid.client", "wkdvid.codecs", "wkdvid.core", "wkdvid.errors", "wkdvid.extras"}
     assert {name for name in done.stdout.split() if name.startswith("wkdvid.core.")} == {"wkdvid.core.geometry"}

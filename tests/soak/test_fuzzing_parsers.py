@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from tests.soak.requests_at_random import BODIES, ODD_TEXTS, SAMPLE, changed, damage
-from wkdvid.backends.apart import is_installed
 from wkdvid.backends.n5.metadata import parse_array
 from wkdvid.backends.precomputed.metadata import parse_info
 from wkdvid.backends.zarr.metadata import parse_v2, parse_v3
@@ -24,6 +23,7 @@ from wkdvid.core.catalog_store import parse_document
 from wkdvid.core.guard import Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.errors import WkdvidError
+from wkdvid.extras import is_installed
 from wkdvid.frontends.webknossos.composition import parse_composition
 from wkdvid.frontends.webknossos.parse import bucket_requests
 from wkdvid.testing.volume_suite import make_backends

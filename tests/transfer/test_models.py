@@ -183,7 +183,7 @@ def test_which_models_there_are(tmp_path: Path) -> None:
 def test_a_model_whose_package_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     monkeypatch.delitem(__import__("sys").modules, "wkdvid.transfer.clahe", raising=False)
-    with pytest.raises(UnsupportedRequest, match=r"needs wkdvid\[clahe\] installed"):
+    with pytest.raises(UnsupportedRequest, match=r"this model needs cv2: pip install 'wkdvid\[transfer\]'"):
         Models(tmp_path).load("clahe")
     loaded: Model = Models(tmp_path).load("identity")
     assert loaded.margin == (0, 0, 0)

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import IO, Any, Literal, cast
 
 import numpy as np
@@ -26,16 +25,10 @@ from wkdvid.codecs.decoder_child import DECODED, SIZE_BYTES
 from wkdvid.core.volume import Array
 from wkdvid.errors import CorruptChunk, UpstreamUnavailable
 
-INSTALL = "pip install 'wkdvid[codecs]'"
 PROCESSES = 2
 """Of one worker of the server; all workers together can use every core."""
 DECODING_S = 10.0
 """The longest that one chunk may take."""
-
-
-def is_installed(package: str) -> bool:
-    """Whether a package of the extra ``codecs`` is there."""
-    return find_spec(package) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ import sys
 import webbrowser
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -149,6 +148,7 @@ def _check_files(config: Config) -> None:
     from wkdvid.core.credentials import check_present
     from wkdvid.dvid_stores import document_of
     from wkdvid.errors import ConfigError
+    from wkdvid.extras import require
     from wkdvid.tracing import check_tracing
 
     try:
@@ -165,8 +165,10 @@ def _check_files(config: Config) -> None:
     check_present(config.sources.credentials, os.environ)
     check_tracing(os.environ)
     document_of(config.stores)
-    if config.jobs.scheduler is not None and find_spec("distributed") is None:
-        raise ConfigError("jobs.scheduler: needs Dask: pip install 'wkdvid[distributed]'")
+    if config.jobs.scheduler is not None:
+        require("distributed", "distributed", "jobs.scheduler: needs Dask", ConfigError)
+    if any(provider.client_id for provider in config.clio.providers):
+        require("authlib", "clio", "clio.providers: logging in with a browser needs Authlib", ConfigError)
 
 
 def _prepare_database(config: Config) -> None:

@@ -10,6 +10,7 @@ from wkdvid.client.decoding import Array
 from wkdvid.client.errors import InvalidArgument
 from wkdvid.client.slicing import Point, size_of
 from wkdvid.client.transport import Sync
+from wkdvid.extras import install
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -55,7 +56,7 @@ def as_dask(volume: VoxelsAccessor[Sync], start: Point, stop: Point, chunks: Any
     try:
         import dask.array as da  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise InvalidArgument("dask is not installed: pip install 'wkdvid[client]'") from error
+        raise InvalidArgument(f"dask is not installed: {install('client')}") from error
     box = _Box(volume, start, stop)
     meta = np.empty((0,) * box.ndim, box.dtype)
     array: da.Array = da.from_array(  # type: ignore[no-untyped-call]

@@ -19,6 +19,7 @@ import numpy as np
 from wkdvid.client.decoding import Array
 from wkdvid.client.errors import InvalidArgument
 from wkdvid.client.slicing import Point
+from wkdvid.extras import install
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def _open_zarr(target: Target, *, anew: bool) -> _Store:
     try:
         import zarr  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise InvalidArgument("zarr is not installed: pip install 'wkdvid[client]'") from error
+        raise InvalidArgument(f"zarr is not installed: {install('client')}") from error
     if not anew:
         return zarr.open_array(str(target.path), mode="r+")
     return zarr.create_array(

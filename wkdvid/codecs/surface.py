@@ -9,13 +9,17 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
-import DracoPy
 import numpy as np
 import numpy.typing as npt
-import zmesh
+
+from wkdvid.extras import imported
 
 Triangles = npt.NDArray[np.float32]
 
+EXTRA = "meshes"
+"""That brings zmesh and DracoPy."""
+DRACO = "meshes in Draco's form need DracoPy"
+"""Where that is not installed."""
 CELLS = 32
 """Along one axis of what is meshed at a time: in the worst case that makes 6 MB of triangles."""
 AT_A_TIME = 1 << 16
@@ -37,7 +41,7 @@ def surfaces(mask: npt.NDArray[np.bool_]) -> Iterator[Triangles]:
     Returns:
         Corners in voxels; a voxel's own position is its index.
     """
-    mesher = zmesh.Mesher((1, 1, 1))
+    mesher = imported("zmesh", EXTRA, "surfaces of voxels need zmesh").Mesher((1, 1, 1))
     for start in product(*(range(0, length - 1, CELLS) for length in mask.shape)):
         piece = mask[tuple(slice(a, a + CELLS + 1) for a in start)]
         if not piece.any() or piece.all():
@@ -109,6 +113,7 @@ def draco(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> bytes:
     """Empty where no triangle has an area: Draco knows no such mesh. Equal meshes give equal bytes."""
     if not len(faces):
         return b""
+    DracoPy = imported("DracoPy", EXTRA, DRACO)  # noqa: N806 - its name
     try:
         return bytes(DracoPy.encode(vertices, faces, quantization_bits=DRACO_BITS))
     except DracoPy.EncodingFailedException:

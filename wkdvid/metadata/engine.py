@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from wkdvid.errors import ConfigError, DatabaseUnavailable, InvalidRequest
+from wkdvid.extras import install
 from wkdvid.metadata.schema import FIRST_ROWS, REVISION, metadata
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def open_engine(database_url: str, setting: str = "metadata.database_url") -> sa
     except (ArgumentError, KeyError, ValueError) as error:
         raise ConfigError(f"{setting}: expected sqlite:///PATH or postgresql://USER@HOST/NAME") from error
     except (ImportError, NoSuchModuleError) as error:
-        raise ConfigError(f"{setting}: for PostgreSQL install wkdvid with its extra 'postgresql'") from error
+        raise ConfigError(f"{setting}: PostgreSQL needs its driver: {install('postgres')}") from error
     if engine.dialect.name == "sqlite":
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from wkdvid.core.geometry import ZERO, Vec3
 from wkdvid.core.volume import Array, LayerInfo
 from wkdvid.errors import UnsupportedRequest
+from wkdvid.extras import require
 
 BLOCK = 64
 """Voxels a side of what a model makes at a time."""
@@ -88,14 +89,12 @@ class Models:
         if name == IDENTITY:
             return Identity()
         if name == CLAHE:
-            clahe: Model = _module("clahe", "clahe").Clahe()
+            clahe: Model = _module("clahe", "cv2").Clahe()
             return clahe
-        onnx: Model = _module("onnx_model", "onnx").OnnxModel(self._folder / f"{name}{ONNX}")
+        onnx: Model = _module("onnx_model", "onnxruntime").OnnxModel(self._folder / f"{name}{ONNX}")
         return onnx
 
 
-def _module(name: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(f"wkdvid.transfer.{name}")
-    except ImportError:
-        raise UnsupportedRequest(f"this model needs wkdvid[{extra}] installed") from None
+def _module(name: str, package: str) -> Any:
+    require(package, "transfer", f"this model needs {package}")
+    return importlib.import_module(f"wkdvid.transfer.{name}")

@@ -29,6 +29,7 @@ from wkdvid.core.segments import Fragment, Meshes, MeshLevel, SegmentMesh, Soup
 from wkdvid.core.source import Source
 from wkdvid.core.volume import Array
 from wkdvid.errors import CorruptChunk, UpstreamUnavailable
+from wkdvid.extras import require
 
 ENCODINGS = 4
 """Fragments of a legacy mesh that are read and encoded at a time."""
@@ -65,6 +66,7 @@ class MultiLodMeshes:
         return await self._folder.read_there(key, part, self._limits.chunk_bytes)
 
     async def read_triangles(self, mesh: SegmentMesh, level: MeshLevel, fragment: Fragment) -> Soup:
+        require("DracoPy", surface.EXTRA, surface.DRACO)
         data = await self.read_draco(mesh, fragment)
         what = f"{self._folder.where(str(mesh.segment))}, fragment at byte {fragment.offset}"
         decoding = Decoding(

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wkdvid.backends.apart import INSTALL
 from wkdvid.backends.numbers import is_count, is_number, is_size
 from wkdvid.backends.quoting import plain
 from wkdvid.core.geometry import Box, Float3, Vec3
 from wkdvid.core.volume import Category
 from wkdvid.errors import InvalidRequest
+from wkdvid.extras import install
 
 READABLE = frozenset({"raw", "jpeg", "png", "compressed_segmentation"})
 """Encodings that TensorStore decodes."""
@@ -127,7 +127,7 @@ def hindrance(encoding: str, data_type: str, num_channels: int, is_installed: Ca
     if data_type not in foreign.data_types or num_channels not in foreign.channels:
         return f"{encoding}, which has no {num_channels} x {data_type}: convert it to raw"
     if not is_installed(foreign.package):
-        return f"{encoding}, which needs a package: {INSTALL}"
+        return f"{encoding}, which needs a package: {install('codecs')}"
     return None
 
 

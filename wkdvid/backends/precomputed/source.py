@@ -12,7 +12,6 @@ from weakref import WeakValueDictionary
 
 import tensorstore as ts
 
-from wkdvid.backends.apart import is_installed
 from wkdvid.backends.channels import split_channels
 from wkdvid.backends.failures import translate
 from wkdvid.backends.levels import level_mags
@@ -32,6 +31,7 @@ from wkdvid.core.geometry import Vec3, divide_up
 from wkdvid.core.source import Source
 from wkdvid.core.volume import LayerInfo, LevelInfo, Volume
 from wkdvid.errors import BackendError, InvalidRequest
+from wkdvid.extras import is_installed
 
 OPTIONS = frozenset({"source", "channel"})
 MARKERS = ("info",)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from tifffile import TiffFile, TiffPage
 
 from wkdvid.backends.tensorstore_volume import DTYPES
 from wkdvid.backends.tiff.encodings import ENCODINGS, PREDICTORS
@@ -18,6 +17,10 @@ from wkdvid.core.geometry import ceil_div
 from wkdvid.core.limits import Limits
 from wkdvid.core.volume import Array
 from wkdvid.errors import CorruptChunk, InvalidRequest
+from wkdvid.extras import imported
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
 
 Decode: TypeAlias = Callable[..., tuple[Array | None, tuple[int, ...], tuple[int, ...]]]
 """tifffile's ``TiffPage.decode``: from bytes and index of a tile to its samples (depth, y, x, sample), where they lie
@@ -85,8 +88,14 @@ class Page:
 
 
 def open_directory(file: RangeFile) -> TiffFile:
-    """Without what tifffile does for other formats that use TIFF's structure."""
-    return TiffFile(cast("IO[bytes]", file), size=SIZE, is_lsm=False, is_ndpi=False, is_scanimage=False)
+    """Without what tifffile does for other formats that use TIFF's structure.
+
+    Raises:
+        InvalidRequest: tifffile is not installed.
+    """
+    tifffile = imported("tifffile", "tiff", "TIFF needs tifffile", InvalidRequest)
+    opened: TiffFile = tifffile.TiffFile(file, size=SIZE, is_lsm=False, is_ndpi=False, is_scanimage=False)
+    return opened
 
 
 def read_page(page: TiffPage, limits: Limits, what: str, alike: Layout | None = None) -> Page:

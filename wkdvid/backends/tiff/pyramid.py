@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from tifffile import TiffFile, TiffPage
 
 from wkdvid.backends.numbers import is_size
 from wkdvid.backends.tiff.directory import Layout, Page, open_directory, read_page, resolution_of, sub_pages
@@ -25,6 +24,9 @@ from wkdvid.backends.tiff.planes import (
 from wkdvid.backends.tiff.range_file import RangeFile
 from wkdvid.core.limits import Limits
 from wkdvid.errors import BackendError, CorruptChunk, InvalidRequest
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
 
 NM_PER_RESOLUTION_UNIT: Mapping[int, float] = {2: 25.4e6, 3: 1e7}
 """Inch and centimetre."""

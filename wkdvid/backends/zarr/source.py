@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wkdvid.backends.apart import INSTALL, is_installed
 from wkdvid.backends.array_layer import SIZE_NOTE, UNKNOWN_SIZE, ArrayLayer, ArrayLevel, make_volumes
 from wkdvid.backends.axes import SLOWEST_FIRST, choose_axes
 from wkdvid.backends.opening import Opener
@@ -17,6 +16,7 @@ from wkdvid.backends.zarr.ome import OmeLevel, dataset_paths, named_axes, parse_
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.volume import Volume
 from wkdvid.errors import InvalidRequest
+from wkdvid.extras import install, is_installed
 
 OPTIONS = frozenset({"source", "axes", "channel", "t", "box"})
 MARKERS = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
@@ -100,7 +100,7 @@ async def _open(opener: Opener, node: Node, axes: str, place: OmeLevel) -> Array
     elif is_installed("zarr"):
         store, fill_value = await open_foreign(opener, node)
     else:
-        raise InvalidRequest(f"{node.source.name}: codec {foreign!r} needs a package: {INSTALL}")
+        raise InvalidRequest(f"{node.source.name}: codec {foreign!r} needs a package: {install('codecs')}")
     files = await open_files(opener, node.source, "zarr2" if node.version == 2 else "zarr3", axes)
     return ArrayLevel(
         store=store,

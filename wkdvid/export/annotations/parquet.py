@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from wkdvid.core.annotations import Annotation
-from wkdvid.errors import UnsupportedRequest
 from wkdvid.export.annotations.rows import COLUMNS, CORNERS, texts
+from wkdvid.extras import imported
 
 CONTENT_TYPE = "application/vnd.apache.parquet"
 
@@ -18,10 +18,7 @@ def write(pages: Iterable[Sequence[Annotation]], file: IO[bytes]) -> None:
     Raises:
         UnsupportedRequest: the library is not installed.
     """
-    try:
-        from arro3 import core, io  # noqa: PLC0415 - of an extra
-    except ImportError as error:
-        raise UnsupportedRequest("Parquet needs wkdvid installed with its extra 'parquet'") from error
+    core, io = (imported(f"arro3.{name}", "clio", "Parquet needs arro3") for name in ("core", "io"))
     types = {name: core.DataType.int64() if name in CORNERS else core.DataType.string() for name in COLUMNS}
     schema = core.Schema([core.Field(name, kind) for name, kind in types.items()])
 

@@ -18,6 +18,7 @@ from wkdvid.core.catalog import Dataset
 from wkdvid.core.layers import Layer
 from wkdvid.core.services import SETTLE_S
 from wkdvid.errors import BackendError, NotFound, UnsupportedRequest, UpstreamUnavailable, WkdvidError
+from wkdvid.extras import install
 from wkdvid.frontends.home.answers import HEADERS, PRIVATE, failed, page
 from wkdvid.frontends.home.assets import ASSETS, KEPT, SVG, caching
 from wkdvid.frontends.home.dataset_view import view_of
@@ -199,7 +200,7 @@ async def viewer(request: Request) -> HTTPResponse:
         return redirect(f"{request.path.rpartition('/')[2]}/")  # what the page loads is named relative to it
     client = built_client()
     if client is None:
-        raise UnsupportedRequest("Neuroglancer is not installed on this server: pip install 'wkdvid[viewer]'")
+        raise UnsupportedRequest(f"Neuroglancer is not installed on this server: {install('viewer')}")
     return HTTPResponse(render("viewer.html", request.path, client=client), 200, VIEWER_HEADERS, HTML)
 
 

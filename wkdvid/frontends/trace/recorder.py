@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from wkdvid.errors import NotFound, WkdvidError
+from wkdvid.extras import install
 
 MARGIN_S = 30.0
 """That py-spy may take beside what it records."""
@@ -39,7 +40,7 @@ def find_py_spy() -> str:
     """
     found = shutil.which("py-spy", path=sysconfig.get_path("scripts"))
     if found is None:
-        raise NotInstalled("flame graphs need py-spy: pip install 'wkdvid[profile]'")
+        raise NotInstalled(f"flame graphs need py-spy: {install('profile')}")
     return found
 
 
