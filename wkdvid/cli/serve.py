@@ -8,7 +8,6 @@ import sys
 import webbrowser
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -145,6 +144,7 @@ def _check_files(config: Config) -> None:
         ConfigError: the catalog cannot be read, the data directory not be written, a secret or a package is not
             there, or a DVID's store has a name that none can have.
     """
+    from wkdvid.cluster.presence import check_dask
     from wkdvid.core.catalog_store import read_document
     from wkdvid.core.credentials import check_present
     from wkdvid.dvid_stores import document_of
@@ -165,8 +165,7 @@ def _check_files(config: Config) -> None:
     check_present(config.sources.credentials, os.environ)
     check_tracing(os.environ)
     document_of(config.stores)
-    if config.jobs.scheduler is not None and find_spec("distributed") is None:
-        raise ConfigError("jobs.scheduler: needs Dask: pip install 'wkdvid[distributed]'")
+    check_dask(config.jobs.scheduler)
 
 
 def _prepare_database(config: Config) -> None:
