@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
@@ -120,3 +122,27 @@ def test_workers_that_cannot_begin_end_the_server(signals: None, caplog: pytest.
     plan = Plan(work=cast("Callable[[Connection], None]", sys.exit), number=2)
     assert Workers(plan, lambda: plan).run() == 1
     assert "a worker ended with status 1 as it began" in caplog.text
+
+
+SERVES_ONCE = """
+import sys
+
+def work(mark, post):
+    if not mark.exists():
+        mark.touch()
+        post.send("serving")
+    sys.exit(3)
+"""
+"""Fails, but for the first time only when it has told that it serves."""
+
+
+def test_who_has_served_is_replaced_and_who_never_does_ends_the_server(
+    signals: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "serves_once.py").write_text(SERVES_ONCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    plan = Plan(work=partial(import_module("serves_once").work, tmp_path / "mark"), number=1)
+    assert Workers(plan, lambda: plan).run() == 1
+    replaced, ended = (record.getMessage() for record in caplog.records)
+    assert replaced == "a worker ended with status 3; another one takes its place"
+    assert ended == "a worker ended with status 3 as it began"

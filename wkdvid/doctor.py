@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import sqlalchemy as sa
 
 from wkdvid.backends.registry import Backends
+from wkdvid.cluster.presence import check_dask, check_scheduler
 from wkdvid.config import Config
 from wkdvid.core.catalog import configured_entries
 from wkdvid.core.catalog_store import read_document
@@ -111,6 +112,31 @@ def _database(config: Config) -> str:
     return f"{shown}, {'up to date' if found is Standing.CURRENT else 'empty'}"
 
 
+def _disk_cache(config: Config) -> str:
+    folder, most = config.sources.disk_cache_path, config.sources.disk_cache_bytes
+    if folder is None:
+        return "none: what sources send is not kept"
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        raise NotWell(f"{there} is no folder that this user may write", "correct sources.disk_cache_path, or give it")
+    used = sum(path.stat().st_size for path in folder.glob("sources.sqlite*"))
+    if used + shutil.disk_usage(there).free < most:
+        raise NotWell(
+            f"{folder} may take {most >> 20} MiB, more than its disk has left",
+            "make room, or less sources.disk_cache_bytes",
+        )
+    return f"{folder}, {used >> 20} of {most >> 20} MiB used"
+
+
+def _jobs(config: Config) -> str:
+    scheduler = config.jobs.scheduler
+    if scheduler is None:
+        return "done by the server itself"
+    check_dask(scheduler)
+    check_scheduler(scheduler, ANSWER_S)
+    return f"handed to the workers of {scheduler}"
+
+
 def _port(config: Config) -> str:
     host, port = config.server.address
     try:
@@ -140,12 +166,15 @@ CHECKS: Mapping[str, Callable[[Config], str]] = {
     "file roots": _roots,
     "credentials": _credentials,
     "database": _database,
+    "disk cache": _disk_cache,
+    "jobs": _jobs,
     "port": _port,
     "traces": _traces,
 }
 ADVICE: Mapping[str, str] = {
     "credentials": "set the variable or write the file in the server's own environment",
     "database": "see metadata.database_url; is the database up, and may this user reach it?",
+    "jobs": "install the extra, start the scheduler, or correct jobs.scheduler",
     "port": "end what listens there, or choose another one (--port)",
     "catalog": "correct the file, or take it from a backup",
 }

@@ -28,8 +28,6 @@ END_S = 15.0
 """For the ending of all; a worker gives its last answers ten seconds."""
 AGAIN_S = 1.0
 """Between two requests to end: a worker that is just starting may not heed the first."""
-BEGINNING_S = 5.0
-"""A worker that fails so soon would do so again; one that was killed would not."""
 READY_S = 120.0
 """For workers with a new configuration to begin to serve."""
 
@@ -127,7 +125,8 @@ class _Worker:
 
     @property
     def failed_as_it_began(self) -> bool:
-        return (self.process.exitcode or 0) > 0 and self.age_s < BEGINNING_S
+        """It would do so again, however long that took: one that was killed, or has served, would not."""
+        return (self.process.exitcode or 0) > 0 and not self.serves
 
     @property
     def age_s(self) -> float:

@@ -17,7 +17,18 @@ from wkdvid.config import load_config
 from wkdvid.doctor import Finding, examine
 from wkdvid.metadata.engine import migrate
 
-SUBJECTS = ["configuration", "data directory", "file roots", "credentials", "database", "port", "traces", "catalog"]
+SUBJECTS = [
+    "configuration",
+    "data directory",
+    "file roots",
+    "credentials",
+    "database",
+    "disk cache",
+    "jobs",
+    "port",
+    "traces",
+    "catalog",
+]
 
 
 @pytest.fixture
@@ -64,17 +75,37 @@ async def test_each_problem_is_named_with_what_to_do(folder: Path, taken: int, m
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     toml = '[sources]\nfile_roots = ["/nowhere"]\nsecrets = {"$NOT_SET" = ["https://host/"]}\n'
+    toml += f'disk_cache_path = "{folder / "data" / "wkdvid.db" / "kept"}"\n[jobs]\nscheduler = "tcp://127.0.0.1:9"\n'
     findings = await found(folder, toml, WKDVID_SERVER__HTTP_ADDRESS=f"127.0.0.1:{taken}")
     wrong = {finding.subject: finding for finding in findings.values() if not finding.is_well}
     assert [*wrong] == [*SUBJECTS[2:], "dataset lab/gone"]
     assert "/nowhere is no folder" in wrong["file roots"].text
     assert "$NOT_SET" in wrong["credentials"].text
     assert "not a database" in wrong["database"].text
+    assert f"{folder / 'data' / 'wkdvid.db'} is no folder" in wrong["disk cache"].text
+    assert "tcp://127.0.0.1:9 does not answer" in wrong["jobs"].text
     assert f"port {taken}: Address already in use" in wrong["port"].text
     assert "'grpc' is not offered" in wrong["traces"].text
     assert "sauce" in wrong["catalog"].text
     assert all(finding.advice for subject, finding in wrong.items() if subject != "traces")
     assert findings["dataset lab/well"].is_well
+
+
+async def test_the_disk_cache_needs_its_room(folder: Path) -> None:
+    toml = '[sources]\ndisk_cache_path = "{}"\ndisk_cache_bytes = "{}"\n'
+    assert (await found(folder, toml.format(folder / "kept", "16MiB")))["disk cache"].is_well
+    assert (
+        "more than its disk has left"
+        in (await found(folder, toml.format(folder / "kept", "9000TiB")))["disk cache"].text
+    )
+    assert not (folder / "kept").exists()
+
+
+async def test_a_scheduler_that_listens_is_well(folder: Path, taken: int) -> None:
+    toml = f'[jobs]\nscheduler = "tcp://127.0.0.1:{taken}"\n'
+    assert (await found(folder, toml))["jobs"] == Finding(
+        "jobs", is_well=True, text=f"handed to the workers of tcp://127.0.0.1:{taken}"
+    )
 
 
 async def test_databases_of_other_versions(folder: Path) -> None:

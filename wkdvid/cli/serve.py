@@ -144,6 +144,7 @@ def _check_files(config: Config) -> None:
         ConfigError: the catalog cannot be read, the data directory not be written, a secret or a package is not
             there, or a DVID's store has a name that none can have.
     """
+    from wkdvid.cluster.presence import check_dask
     from wkdvid.core.catalog_store import read_document
     from wkdvid.core.credentials import check_present
     from wkdvid.dvid_stores import document_of
@@ -165,8 +166,7 @@ def _check_files(config: Config) -> None:
     check_present(config.sources.credentials, os.environ)
     check_tracing(os.environ)
     document_of(config.stores)
-    if config.jobs.scheduler is not None:
-        require("distributed", "distributed", "jobs.scheduler: needs Dask", ConfigError)
+    check_dask(config.jobs.scheduler)
     if any(provider.client_id for provider in config.clio.providers):
         require("authlib", "clio", "clio.providers: logging in with a browser needs Authlib", ConfigError)
 
