@@ -23,6 +23,7 @@ VERBS = (
     "list",
     "remove",
     "reload",
+    "backup",
     "link",
     "pyramid",
     "index",

@@ -22,6 +22,7 @@ MODULES = (
     "listing",
     "remove",
     "reload",
+    "backup",
     "link",
     "pyramid",
     "index",
