@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wkdvid.config import Config
 
 NAME = "backup"
-HELP = "copy the database, the catalog and the secrets of a data directory while its server runs"
+HELP = "copy the database, the catalog and the secrets while the server runs"
 EXAMPLES = """\
 FOLDER becomes a data directory like the one that is copied, without the voxels: which folders are to be copied besides,
 and what is PostgreSQL's, is printed. It holds secrets; only this user may look into it.
