@@ -24,6 +24,7 @@ VERBS = (
     "edit",
     "remove",
     "reload",
+    "backup",
     "link",
     "pyramid",
     "index",

@@ -23,6 +23,7 @@ MODULES = (
     "edit",
     "remove",
     "reload",
+    "backup",
     "link",
     "pyramid",
     "index",
