@@ -160,6 +160,11 @@ def test_a_link_to_a_layer_shows_that_one_alone(server: Server, layer: Mapping[s
         assert hidden.status_code == missing.status_code in {400, 404}
         same = hidden.text.replace("hidden_layer", "missing_lay")
         assert same.partition("requestId")[0] == missing.text.partition("requestId")[0]
+    page = f"{below}/datasets/my%20lab/brain"
+    assert "hidden_layer" not in server.get(page).text
+    assert f"{page}/source" not in server.get(page).text
+    assert server.get(f"{page}/source").status_code == 404  # an inspection names all layers
+    assert "brain" not in server.get(f"{below}/?q=hidden_layer").text
     assert server.get(f"{below}/v2/datasets/brain").status_code == 401  # clio's API is about whole datasets
 
 

@@ -68,6 +68,7 @@ def test_one_recording_at_a_time(server: Server) -> None:
 def test_the_page_records_under_its_own_address(server: Server, path: str) -> None:
     page = server.get(f"{path}?token=t")
     assert (page.status_code, '<form method="post">' in page.text) == (200, True)
+    assert page.headers["Referrer-Policy"] == "same-origin"  # with "no-referrer" a browser sends "Origin: null"
 
 
 @pytest.mark.parametrize("seconds", ["0", "61", "1.5", "x", "-1", "%31%30%30"])

@@ -87,7 +87,7 @@ async def test_a_volume_on_the_web_without_leave(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "nowhere"),
+        (["nowhere"], "nowhere: No such file or directory"),
         (["."], "no precomputed, zarr, n5 or wkw volume is there"),
         ([".", "--data-dir", "d"], "leave these options out"),
         ([".", "--datasets", "d.json"], "leave these options out"),

@@ -97,6 +97,15 @@ def test_changes_take_a_role(clio: Clio, method: str, uri: str) -> None:
     assert (clio.server.data_dir / "datasets.json").read_bytes() == before
 
 
+def test_bytes_that_are_no_text_are_nobodys_token(clio: Clio) -> None:
+    odd = b"\xff\xfe"
+    cookie = f"{COOKIE}=".encode() + odd
+    for headers in ({"X-Auth-Token": odd}, {"Authorization": b"Bearer " + odd}, {"Cookie": cookie}):
+        for path, status in (("/", 200), ("/data/datasets/org/hidden", 403), ("/v2/users", 401)):
+            answer = requests.get(clio.server.base + path, headers=headers, timeout=60)
+            assert answer.status_code == status, path
+
+
 def link(clio: Clio, user: str, dataset: str) -> Mapping[str, str]:
     return {"X-Auth-Token": clio.told(user, "POST", "/api/links", {"dataset": dataset})["token"]}
 

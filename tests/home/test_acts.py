@@ -23,6 +23,7 @@ from wkdvid.testing.faulty import Answer, FileServer, none
 
 TOKEN = "administrator's-secret"
 LONG_MS = 60_000
+LONG_NM = 40.123456789
 """For a job to be taken up, behind what another test has begun."""
 BOXES = 3
 """Of a pyramid of ``wide``."""
@@ -210,8 +211,15 @@ def test_an_entry_is_edited_where_nobody_was_faster(server: Server, visitor: Vis
     for rest in ("", "[]", "{", '{"note": "twice"}'):
         assert [*Forms(visitor.send(path, {**form, "rest": rest}).text).errors] == ["rest"]
     del form["public"]
-    assert visitor.send(path, {**form, "voxel_size": "4,4,40.5", "note": "N"}).status_code == 303
-    options = {"layers": {"em": {"source": far.url + "em"}}, "note": "N", "public": False, "voxel_size": [4, 4, 40.5]}
+    answer = visitor.send(path, {**form, "voxel_size": f"4,4,{LONG_NM}", "note": "N"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (303, "text/plain; charset=utf-8")
+    options = {
+        "layers": {"em": {"source": far.url + "em"}},
+        "note": "N",
+        "public": False,
+        "voxel_size": [4, 4, LONG_NM],
+    }
+    assert Forms(visitor.get(path).text).forms[-1]["voxel_size"] == f"4, 4, {LONG_NM}"
     assert stored(server) == {"precomputed": {"lab": {"brain": options}}}
     late = visitor.send(path, {**form, "note": "late"})
     assert late.status_code == 400

@@ -183,7 +183,7 @@ def test_pages_load_only_what_the_server_itself_has(server: Server, path: str) -
         assert answer.status_code == 200
         if "/assets/" in whole:
             assert answer.headers["content-type"].split(";")[0] in ("text/css", "text/javascript", "image/svg+xml")
-            assert "immutable" in answer.headers["Cache-Control"]
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
             assert "no-cache" in requests.get(whole.partition("?")[0] + "?v=old", timeout=30).headers["Cache-Control"]
     assert page.inline == []
 
@@ -264,6 +264,6 @@ def test_the_viewer_is_kept_by_browsers(server: Server) -> None:
     for name in scripts:
         answer = server.get(f"/neuroglancer/v/view/{name}")
         assert answer.status_code == 200
-        assert "immutable" in answer.headers["Cache-Control"]
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     for name in ("index.html", "main.js", "..%2f__init__.py", scripts[0] + ".map"):
         assert server.get(f"/neuroglancer/v/view/{name}").status_code == 404

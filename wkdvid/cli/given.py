@@ -23,7 +23,7 @@ async def write_datasets(sources: Sequence[str], data_dir: Path) -> Sequence[Dat
     """Find out what the sources are, and write the data directory's datasets.json.
 
     Raises:
-        ConfigError: one of them is no volume that can be read, and no folder with any.
+        ConfigError: one of them is not there, or no volume that can be read, and no folder with any.
     """
     from wkdvid.inspection.given import document_of, keys_of
 
@@ -71,4 +71,13 @@ def settings_for(sources: Sequence[str]) -> dict[str, object]:
 
 
 def _absolute(source: str) -> str:
-    return source if "://" in source else str(Path(source).resolve())
+    """
+    Raises:
+        ConfigError: there is none.
+    """
+    if "://" in source:
+        return source
+    try:
+        return str(Path(source).resolve(strict=True))
+    except OSError as error:
+        raise ConfigError(f"{source}: {error.strerror or error}") from error

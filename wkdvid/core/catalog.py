@@ -148,7 +148,8 @@ class Dataset:
 
     def with_only(self, layers: Collection[str]) -> Dataset:
         """As it is now, with no other layers than these. Why it is unavailable is not told: that may name others."""
-        return replace(self, layers={name: self.layers[name] for name in layers if name in self.layers}, reason="")
+        shown = {name: self.layers[name] for name in layers if name in self.layers}
+        return replace(self, entry=self.entry.with_only(layers), layers=shown, reason="")
 
 
 class Catalog(InStep):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -119,6 +119,13 @@ class DatasetEntry:
     """Whether it stands in the server's configuration, as a DVID's store, and not in the catalog's document."""
     problems: tuple[str, ...] = ()
     """Why it cannot be served, each with its path. A file may hold such entries; a registration may not."""
+
+    def with_only(self, layers: Collection[str]) -> DatasetEntry:
+        """As it is where it lists no other layers than these."""
+        options = dict(self.options)
+        if isinstance(listed := options.get("layers"), dict):
+            options["layers"] = {name: layer for name, layer in listed.items() if name in layers}
+        return replace(self, layers=tuple(layer for layer in self.layers if layer.name in layers), options=options)
 
 
 def default_uuid(key: DatasetKey) -> str:

@@ -143,6 +143,13 @@ class Links:
             return dataset.with_only(())
         return dataset if link.layer is None else dataset.with_only((link.layer,))
 
+    def shows_part(self, token: str | None) -> bool:
+        """Whether the token shows less of a dataset than there is."""
+        if token is None or not is_link(token):
+            return False
+        link = self.find(token)
+        return link is None or link.layer is not None
+
     async def opened(self, opening: Awaitable[Dataset], dataset: DatasetKey, token: str | None) -> Dataset:
         """What is opened, as the token shows it.
 

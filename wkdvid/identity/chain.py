@@ -182,7 +182,7 @@ def _issuer(token: str) -> str | None:
 
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, UnicodeEncodeError):  # a header may hold any bytes
         return None
     issuer = claims.get("iss")
     return issuer if isinstance(issuer, str) else ""

@@ -15,7 +15,7 @@ from wkdvid.core.links import is_link
 from wkdvid.errors import Conflict, Forbidden, NotFound, RequestError, Unauthorized, WkdvidError
 from wkdvid.frontends.home.account import ADMINISTRATOR, Account, name_in, sign_in_address
 from wkdvid.frontends.home.pages import render, root_of
-from wkdvid.frontends.http import HTML, base_of, services_of, session_token, token_of
+from wkdvid.frontends.http import HTML, TEXT, base_of, services_of, session_token, token_of
 
 log = logging.getLogger("wkdvid.home")
 
@@ -83,7 +83,8 @@ def see(request: Request, address: str, done: str = "", cookie: str | None = Non
         cookie: ``Set-Cookie``.
     """
     location = f"./{root_of(request.path)}{address}{f'?done={done}' if done else ''}"
-    return HTTPResponse("", 303, {"Location": location, **PRIVATE, **({"Set-Cookie": cookie} if cookie else {})})
+    headers = {"Location": location, **PRIVATE, **({"Set-Cookie": cookie} if cookie else {})}
+    return HTTPResponse("", 303, headers, TEXT)
 
 
 async def account_of(request: Request) -> Account:

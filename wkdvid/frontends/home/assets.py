@@ -26,9 +26,11 @@ ASSETS: Mapping[str, tuple[Path, str]] = {
     "swagger-ui.css": (Path(str(swagger_ui_path)) / "swagger-ui.css", CSS),
     "swagger-ui-bundle.js": (Path(str(swagger_ui_path)) / "swagger-ui-bundle.js", JAVASCRIPT),
 }
-KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
-"""Of a file that was asked for with its hash: another one has another address."""
-ASKED_ANEW = {"Cache-Control": "no-cache"}
+KEPT = {"cache-control": "public, max-age=31536000, immutable"}
+"""Of a file that was asked for with its hash: another one has another address. Sanic's ``file`` adds a ``no-cache``
+where this is not spelled as there.
+"""
+ASKED_ANEW = {"cache-control": "no-cache"}
 
 
 @cache

@@ -123,8 +123,9 @@ async def dataset_page(request: Request, organization: str, name: str) -> HTTPRe
     ways = ways_in(dataset, layer, middle_of(whole_of(layer)), base, request.app.ctx.webknossos_url)
     view = view_of(dataset, layer, look, values, ways, base)
     card, acts = make_card(dataset, request.app.ctx.access_mode), await _administrates(request, dataset)
-    has_viewer = built_client() is not None
-    return await page(request, "dataset.html", card=card, view=view, has_viewer=has_viewer, administrates=acts)
+    has_viewer, has_source = built_client() is not None, not services.links.shows_part(token_of(request))
+    shown = {"card": card, "view": view, "has_viewer": has_viewer, "has_source": has_source, "administrates": acts}
+    return await page(request, "dataset.html", 200, None, **shown)
 
 
 async def _administrates(request: Request, dataset: Dataset) -> bool:
@@ -148,8 +149,14 @@ async def _closed_page(request: Request, organization: str, name: str) -> HTTPRe
 
 
 async def source_page(request: Request, organization: str, name: str) -> HTTPResponse:
-    """What an inspection finds at the sources of a dataset: whoever may see it can ask for one a minute."""
+    """What an inspection finds at the sources of a dataset: whoever may see it can ask for one a minute.
+
+    Raises:
+        NotFound: as ``Services.dataset``, or the caller sees one layer, and an inspection is of all.
+    """
     services, dataset = services_of(request), await _dataset(request, organization, name)
+    if services.links.shows_part(token_of(request)):
+        raise NotFound(f"this link shows a layer of {dataset.key}, not the dataset's source")
 
     async def look() -> Body:
         return orjson.dumps(await services.inspect({"backend": dataset.entry.backend, **dataset.entry.options}))

@@ -27,6 +27,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>wkdvid: tr
 <p>Records the worker that answers for 20 seconds (or <code>?seconds=</code> 1 to 60) and shows a flame graph.</p>
 <form method="post"><button>Record</button></form></html>"""
 """The form posts to the page's own address, with the token in it."""
+PAGE_HEADERS = {"Referrer-Policy": "same-origin"}
+"""Otherwise a browser would not say from which page the form is sent, and it would be refused."""
 
 
 def blueprint() -> Blueprint:
@@ -43,7 +45,7 @@ def blueprint() -> Blueprint:
 async def show_page(request: Request) -> HTTPResponse:
     await require_administration(request, token_of(request))
     find_py_spy()
-    return reply(PAGE, HTML)
+    return reply(PAGE, HTML, 200, PAGE_HEADERS)
 
 
 async def record(request: Request) -> HTTPResponse:

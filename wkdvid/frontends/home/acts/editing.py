@@ -23,7 +23,7 @@ def form_of(entry: EntryText) -> Form:
     values = {name: str(options.get(name) or "") for name in TEXTS}
     size = options.get(SIZE)
     if is_size(size):
-        values[SIZE] = ", ".join(f"{n:g}" for n in size)
+        values[SIZE] = ", ".join(map(str, size))  # in full: what is not touched is stored as it was
     if options.get("public", True) is True:
         values["public"] = "yes"
     rest = {name: value for name, value in options.items() if not _has_field(name, value)}
