@@ -124,7 +124,7 @@ def test_a_refusal_is_the_state_of_the_dataset(far: tuple[Server, FileServer], v
     assert state == "credentials"
     assert reason is not None
     assert "the source refuses to be read" in reason
-    assert 'class="credentials"' in server.get("/").text
+    assert 'class="state credentials"' in server.get("/").text
     source.fault = none
     server.post("/data/triggers/reload/org/far")
     assert server.buckets(LAYER, bucket(64, 64, 64)).headers["MISSING-BUCKETS"] == "[]"

@@ -92,7 +92,7 @@ def test_the_listings_say_so(started: tuple[Server, FileServer]) -> None:
     (listed,) = server.get("/data/datasets").json()
     assert listed["state"] == "stale"
     assert "its source does not answer" in listed["reason"]
-    assert ">stale</td>" in server.get("/").text
+    assert 'class="state stale"' in server.get("/").text
     with requests.Session() as session:  # one connection: its next answer is about no dataset
         assert STALE in session.get(f"{server.base}/api/repo/{UUID}/info", timeout=60).headers
         assert STALE not in session.get(f"{server.base}/data/health", timeout=60).headers

@@ -180,7 +180,7 @@ def test_the_server_knows_its_public_name(site: tuple[requests.Session, str, Ser
         (dataset,) = listed.json()
         assert dataset["addresses"]["webknossos"] == f"{public}/data/datasets/my%20lab/ds"
         assert dataset["addresses"]["neuroglancer"] == [f"dvid://{public}/abcd/em"]
-    assert f"dvid://{public}/abcd/em" in session.get(f"{public}/").text
+    assert f"dvid://{public}/abcd/em" in session.get(f"{public}/datasets/my%20lab/ds").text
     reload = f"{public}/data/triggers/reload/my%20lab/ds"
     assert session.post(reload, headers={"Origin": public}).status_code == 200
     assert session.post(reload, headers={"Origin": "https://evil.example"}).status_code == 403
