@@ -223,6 +223,11 @@ def test_a_link_to_a_layer_does_not_tell_what_is_wrong_with_others(server: Serve
         assert answer.status_code == (503 if shown.startswith(path) else 200)
         assert "breaking" in answer.text
         assert "hidden_layer" not in answer.text
+    page = "/datasets/my%20lab/breaking/links"
+    assert link["token"] in server.get(page, headers=ADMIN).text
+    revoked = server.post(f"{page}/{link['id']}/revoke", headers=ADMIN, allow_redirects=False)
+    assert revoked.status_code == 303
+    assert server.get(f"/shared/{link['token']}{path}").status_code == 404
 
 
 def test_links_go_with_their_dataset(server: Server) -> None:

@@ -19,6 +19,8 @@ from wkdvid.cli import main
 
 PAGE = "https://clio.lab.example"
 """An allowed origin."""
+HOME = "https://em.lab.example"
+"""Of pages that may change state on all front ends."""
 COOKIE = "dsg_token"
 
 
@@ -44,6 +46,8 @@ def clio(provider: Provider, offline: Provider, tmp_path_factory: pytest.TempPat
     (folder / "keys.json").write_text(json.dumps(offline.published()))
     (folder / "config.toml").write_text(
         f"""
+[server]
+corsDomains = ["{HOME}"]
 [clio]
 allowed_origins = ["{PAGE}"]
 [[clio.providers]]
@@ -283,6 +287,7 @@ ORIGINS = [
     ({"Content-Type": "text/plain"}, 403),
     ({}, 403),
     ({"Content-Type": "text/plain", "Origin": PAGE}, 200),
+    ({"Content-Type": "application/json", "Origin": HOME}, 200),
     ({"Content-Type": "text/plain", "Origin": "https://evil.example"}, 403),
     ({"Content-Type": "application/json", "Origin": "https://evil.example"}, 403),
     ({"Content-Type": "text/plain", "Origin": "null"}, 403),

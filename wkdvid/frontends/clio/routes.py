@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from urllib.parse import unquote
 
@@ -91,7 +91,7 @@ async def handle(route: Route, request: Request, **parts: str) -> HTTPResponse |
     caller = None if caller is None else clio.names.holder(caller)
     if request.method not in ("GET", "HEAD") and caller is not None:
         if by_cookie:
-            _refuse_foreign(request, clio.config)
+            _refuse_foreign(request, {*clio.config.allowed_origins, *request.app.ctx.origins.origins})
         elif clio.identities.needs_no_token:
             request.app.ctx.origins.check(request)
     call = Call(
@@ -158,17 +158,19 @@ def _token(request: Request) -> tuple[str | None, bool]:
     return (cookie, True) if cookie else (request.args.get(COOKIE), False)
 
 
-def _refuse_foreign(request: Request, config: ClioConfig) -> None:
+def _refuse_foreign(request: Request, trusted: Container[str]) -> None:
     """A browser sends the cookie with whatever a page of anybody makes it send.
 
+    Args:
+        trusted: Origins of pages that may, besides those of the address that the request came to.
     Raises:
         Forbidden: the request may come from such a page.
     """
     origin = request.headers.get("origin")
-    is_own = origin == f"{request.scheme}://{request.headers.get('host', '')}" or origin in config.allowed_origins
+    is_own = origin == f"{request.scheme}://{request.headers.get('host', '')}" or origin in trusted
     is_json = request.headers.get("content-type", "").partition(";")[0].strip() == JSON
     if not (is_own if origin is not None else is_json):
-        raise Forbidden("changes by a login's cookie are not accepted from this page; see clio.allowed_origins")
+        raise Forbidden("changes by a login's cookie are not accepted from this page; see server.corsDomains")
 
 
 def cors(request: Request) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from sanic.response import HTTPResponse
 
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.links import DAYS
-from wkdvid.errors import NotFound
+from wkdvid.errors import NotFound, UpstreamUnavailable
 from wkdvid.frontends.home.answers import page, see
 from wkdvid.frontends.home.facts import address_of
 from wkdvid.frontends.home.forms import Form, read_form
@@ -57,7 +57,8 @@ async def revoke_link(request: Request, organization: str, name: str, link: str)
 
 
 async def _administrated(request: Request, organization: str, name: str) -> Dataset:
-    """The dataset, which the caller may administrate.
+    """The dataset, which the caller may administrate; where its source cannot be read now, without its layers: links
+    are revoked all the same.
 
     Raises:
         Unauthorized, Forbidden: they may not, or the request may come from a foreign page.
@@ -67,7 +68,12 @@ async def _administrated(request: Request, organization: str, name: str) -> Data
     await services.catalog.catch_up()
     known = services.catalog.by_key.get((organization, name))
     await require_administration(request, token_of(request), known)
-    return await services.dataset((organization, name), token_of(request))
+    try:
+        return await services.dataset((organization, name), token_of(request))
+    except UpstreamUnavailable:
+        if known is None:
+            raise
+        return known
 
 
 async def _page(request: Request, dataset: Dataset, form: Form) -> HTTPResponse:
