@@ -146,3 +146,46 @@ def test_who_has_served_is_replaced_and_who_never_does_ends_the_server(
     replaced, ended = (record.getMessage() for record in caplog.records)
     assert replaced == "a worker ended with status 3; another one takes its place"
     assert ended == "a worker ended with status 3 as it began"
+
+
+ONE_FAILS = """
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from wkdvid import workers
+from wkdvid.logs import configure_logging
+
+def work(folder, post):
+    try:
+        (folder / "first").mkdir()
+    except FileExistsError:
+        if not (folder / "mended").exists():
+            while not (folder / "serving").exists():
+                time.sleep(0.05)
+            sys.exit(3)
+        (folder / "again").touch()
+    post.send("serving")
+    (folder / "serving").touch()
+    post.recv()
+
+if __name__ == "__main__":
+    configure_logging()
+    workers.PAUSE_S = 0.1
+    plan = workers.Plan(work=partial(work, Path(sys.argv[1])), number=2)
+    sys.exit(workers.Workers(plan, lambda: plan).run())
+"""
+"""The second worker fails as it begins, until a file is there."""
+
+
+def test_one_that_cannot_begin_is_tried_again_while_others_serve(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(ONE_FAILS)
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(), text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().endswith("a worker ended with status 3 as it began\n")
+        assert process.stderr.readline().endswith("a worker ended with status 3; another one takes its place\n")
+        (tmp_path / "mended").touch()
+        come_to((tmp_path / "again").exists)
+        process.terminate()
+        assert process.wait(WITHIN_S) == 0

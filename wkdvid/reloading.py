@@ -13,19 +13,14 @@ def taken_over(begun: Config, running: Config, new: Config) -> Config:
 
     Args:
         begun: As it was read when the server was started.
-        running: The same, with what was chosen then: a free port, a token.
+        running: The same, with what was chosen then: a free port.
     Raises:
         ConfigError: it differs in what all workers share as long as the server runs.
     """
     changed = [name for name, value in _fixed(begun).items() if _fixed(new)[name] != value]
     if changed:
         raise ConfigError(f"{', '.join(changed)}: cannot change while the server runs; stop it and start it anew")
-    made_token = begun.access.admin_token is None and new.access.admin_token is None
-    return replace(
-        new,
-        server=replace(new.server, http_address=running.server.http_address),
-        access=replace(new.access, admin_token=running.access.admin_token) if made_token else new.access,
-    )
+    return replace(new, server=replace(new.server, http_address=running.server.http_address))
 
 
 def _fixed(config: Config) -> dict[str, object]:

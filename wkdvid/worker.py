@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +24,7 @@ from sanic.server import AsyncioServer
 
 from wkdvid.config import Config
 from wkdvid.core.metrics import BOARD
+from wkdvid.errors import WkdvidError
 from wkdvid.logs import configure_logging
 from wkdvid.protocol import MeteredProtocol
 from wkdvid.server import App, create_app
@@ -55,10 +57,14 @@ def work(config: Config, listener: socket.socket, run: Path, post: Connection) -
         BOARD.share(run)
     except OSError as error:
         log.warning("what this worker counts is seen by itself alone: %s", error.strerror)
-    with traced(os.environ):
-        worker = Worker(create_app(config), post)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(worker.serve(listener))
+    try:
+        with traced(os.environ):
+            worker = Worker(create_app(config), post)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(worker.serve(listener))
+    except WkdvidError as error:  # in a file that has changed since the main process looked at it
+        log.error("cannot begin: %s", error)
+        sys.exit(1)
 
 
 def _request_id() -> str | None:

@@ -28,6 +28,8 @@ END_S = 15.0
 """For the ending of all; a worker gives its last answers ten seconds."""
 AGAIN_S = 1.0
 """Between two requests to end: a worker that is just starting may not heed the first."""
+PAUSE_S = 10.0
+"""Until another one takes the place of a worker that failed as it began."""
 READY_S = 120.0
 """For workers with a new configuration to begin to serve."""
 
@@ -118,6 +120,8 @@ class _Worker:
         theirs.close()
         self._began = time.monotonic()
         self._serves = False
+        self.replaced_from: float | None = None
+        """``time.monotonic()`` from which on another one takes its place: it failed as it began. None: at once."""
 
     @property
     def alive(self) -> bool:
@@ -170,7 +174,7 @@ class Workers:
         """Run the workers until a signal says to stop.
 
         Returns:
-            The exit status: 1 if a worker ended as it began, else 0.
+            The exit status: 1 if a worker ended as it began while none served, else 0.
         """
         try:
             return self._keep()
@@ -196,15 +200,19 @@ class Workers:
                 return 1
 
     def _replace_dead(self) -> bool:
-        """False: one failed as it began."""
+        """False: one failed as it began, and none serves."""
         self._leaving = [worker for worker in self._leaving if worker.alive]
         for index, worker in enumerate(self._serving):
-            if worker.alive:
+            if worker.alive or time.monotonic() < (worker.replaced_from or 0):
                 continue
-            if worker.failed_as_it_began:
-                log.error("a worker ended with status %s as it began", worker.process.exitcode)
-                return False
-            log.error("a worker ended with status %s; another one takes its place", worker.process.exitcode)
+            status = worker.process.exitcode
+            if worker.failed_as_it_began and worker.replaced_from is None:
+                log.error("a worker ended with status %s as it began", status)
+                if not any(other.alive and other.serves for other in self._serving):
+                    return False
+                worker.replaced_from = time.monotonic() + PAUSE_S
+                continue
+            log.error("a worker ended with status %s; another one takes its place", status)
             self._serving[index] = _Worker(self._plan)
         return True
 
@@ -264,9 +272,10 @@ class Workers:
 
     def _told(self) -> int | None:
         """A signal that came; waits for one, for the end of a worker, or to look at what changes by itself."""
-        sentinels = [worker.process.sentinel for worker in self._all]
+        sentinels = [worker.process.sentinel for worker in self._all if worker.replaced_from is None]
         coming = [] if self._next is None else [worker.post for worker in self._next[1] if not worker.serves]
-        ready = wait([self._signals, *sentinels, *coming], AGAIN_S if self._watched or self._next else None)
+        looks = self._watched or self._next or any(worker.replaced_from for worker in self._serving)
+        ready = wait([self._signals, *sentinels, *coming], AGAIN_S if looks else None)
         return self._signals.recv() if self._signals in ready else None
 
     def _drain(self, seconds: float) -> None:

@@ -21,6 +21,7 @@ from tests.volumes import write_precomputed
 from wkdvid.testing.faulty import Answer, FileServer, on
 
 WITHIN_S = 60.0
+MADE = "Administrators' token for this run"
 PATHS = ("/data/health", "/data/datasets", "/health/live", "/")
 
 
@@ -103,6 +104,9 @@ def test_no_request_fails_while_it_changes_over_and_stops(
         renew(server, "[datasets]\npath = 'elsewhere.json'\n", "datasets.path: cannot change while the server runs")
         assert server.log.count("the configuration stays as it was") == 2
         assert status_of_jobs(server) == 200
+        write(server.folder, "[access]\nmode = 'token'\n")
+        server.process.send_signal(signal.SIGHUP)  # and once more while its workers begin
+        come_to(lambda: MADE in server.output)
         for time_of in range(1, times + 1):
             renew(server, "[access]\nmode = 'token'\n", "the new configuration is in use, by 1 workers", time_of)
         come_to(lambda: status_of_jobs(server) == 401)
@@ -115,6 +119,7 @@ def test_no_request_fails_while_it_changes_over_and_stops(
         server.process.terminate()
         told_not_ready(server)
         assert [client.failure for client in clients] == [None] * len(clients)
+        assert server.output.count(MADE) == 1, "a token that was made holds as long as the server runs"
     finally:
         for client in clients:
             client.stopped = True

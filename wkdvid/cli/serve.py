@@ -7,7 +7,7 @@ import os
 import sys
 import webbrowser
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -95,14 +95,15 @@ def _serve(load: Callable[[], Config], shown: Sequence[DatasetKey], *, reload: b
     _prepare_database(begun)
     host, port = begun.server.address
     with listen(host, port) as listener, run_folder(begun.state_dir) as run:
-        config = _with_token(_with_port(begun, listener.getsockname()[1]))
+        token_of_run = cache(_made_token)
+        config = _with_token(_with_port(begun, listener.getsockname()[1]), token_of_run)
         _name_what_is_left_out(config)
         configure_logging(config.log.format)
 
         def renew() -> Plan:
             new = load()
             _check_files(new)
-            return _plan(_with_token(taken_over(begun, config, new)), listener, run)
+            return _plan(_with_token(taken_over(begun, config, new), token_of_run), listener, run)
 
         pages = [f"{config.server.own_url}/datasets/{quote(key.organization)}/{quote(key.dataset)}" for key in shown]
         if opens:
@@ -197,15 +198,19 @@ def _with_port(config: Config, port: int) -> Config:
     return replace(config, server=replace(config.server, http_address=f"{host}:{port}"))
 
 
-def _with_token(config: Config) -> Config:
-    """In mode ``token`` without a token: one that holds until the server stops."""
+def _with_token(config: Config, token_of_run: Callable[[], str]) -> Config:
+    """In mode ``token`` without a token: one that holds until the server stops, however often this is read again."""
     if config.access.mode != "token" or config.access.admin_token:
         return config
+    return replace(config, access=replace(config.access, admin_token=token_of_run()))
+
+
+def _made_token() -> str:
     import secrets
 
     token = secrets.token_urlsafe(32)
-    print(f"Administrators' token for this run (WKDVID_ADMIN_TOKEN sets a lasting one): {token}")
-    return replace(config, access=replace(config.access, admin_token=token))
+    print(f"Administrators' token for this run (WKDVID_ADMIN_TOKEN sets a lasting one): {token}", flush=True)
+    return token
 
 
 def announcement(config: Config) -> list[str]:
