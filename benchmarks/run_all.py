@@ -2,13 +2,14 @@
 
 The server has one worker on the first core that may be used, the load is on the last; nginx runs on the server's core.
 
-    python -m benchmarks.run_all [--medulla medulla.npz] [--seconds 3] [--only PATTERN] [--json FILE]
+    python -m benchmarks.run_all [--medulla medulla.npz] [--seconds 3] [--only PATTERN] [--json FILE] [--plot [FILE]]
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import sys
@@ -44,6 +45,7 @@ from wkdvid.core.geometry import Box
 from wkdvid.testing.faulty import FileServer
 
 WORK = Path(__file__).parent / ".work"
+DOCS = Path(__file__).parents[1] / "docs"
 BESIDE_CACHE_MB = 250
 """What a worker may take besides its share of ``cache_bytes``."""
 MIB = 2**20
@@ -311,6 +313,9 @@ def run_all(run: Run, medulla: Path | None, signature_count: int) -> None:
 
 def main() -> int:
     options = parse(sys.argv[1:])
+    if isinstance(options.plot, Path):
+        plotted(options.plot.read_text(), options.plot_folder)
+        return 0
     options.work.mkdir(parents=True, exist_ok=True)
     cores, busy = sorted(os.sched_getaffinity(0)), os.getloadavg()[0]
     print(f"load average of the machine before: {busy:.1f}; where it is not near 0, compare processor times only\n")
@@ -321,9 +326,20 @@ def main() -> int:
         bench = Bench(volume, options.work, options.seconds, cores[0], cores[-1], nginx)
         run = Run(bench, options.only)
         run_all(run, options.medulla, options.signatures)
+    document = table.as_json(run.results, {"seconds": options.seconds, "load_before": busy})
     if options.json is not None:
-        options.json.write_text(table.as_json(run.results, {"seconds": options.seconds, "load_before": busy}))
+        options.json.write_text(document)
+    if options.plot:
+        plotted(document, options.plot_folder)
     return int(any(isinstance(result, Problem) for result in run.results))
+
+
+def plotted(document: str, folder: Path) -> None:
+    """Draw the results of ``table.as_json``."""
+    from benchmarks import plot  # noqa: PLC0415 - what it draws with is slow to import
+
+    for path in plot.draw(json.loads(document)["results"], folder):
+        print(path)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -332,6 +348,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="of load for each server of each case")
     parser.add_argument("--only", type=_pattern, default=_pattern(""), help="cases whose name has this (a regexp)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
+    parser.add_argument(
+        "--plot", nargs="?", const=True, type=Path, metavar="FILE", help="draw the results, or what --json wrote before"
+    )
+    parser.add_argument("--plot-folder", type=Path, metavar="DIR", default=DOCS, help="where the pictures go")
     parser.add_argument("--side", type=int, default=SIDE, help="voxels on each axis of the volume, a multiple of 64")
     parser.add_argument("--signatures", type=int, default=signatures.COUNT, help="how many are searched in")
     parser.add_argument("--work", type=Path, default=WORK, help="folder that keeps the volume between runs")

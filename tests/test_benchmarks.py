@@ -20,6 +20,7 @@ from benchmarks import (
     kept,
     label_index,
     pictures,
+    plot,
     scaled,
     servers,
     signatures,
@@ -29,7 +30,7 @@ from benchmarks import (
 from benchmarks.backends import FORMATS, Format, measure
 from benchmarks.cases import Case
 from benchmarks.load import Ask, Load
-from benchmarks.run_all import parse
+from benchmarks.run_all import parse, plotted
 from benchmarks.volumes import CHUNK, ENCODINGS, Volume, prepare
 from wkdvid.backends.registry import BUILT_IN
 from wkdvid.codecs import blosc_frame, jpeg, label_block, payload, segmentation
@@ -167,6 +168,33 @@ def test_the_table_says_which_targets_are_met() -> None:
     )
     listed = json.loads(table.as_json(results, {"seconds": 3}))
     assert [result["kind"] for result in listed["results"]] == ["row", "row", "row", "cold", "figure", "problem"]
+
+
+def test_results_are_drawn_beside_their_peers(tmp_path: Path) -> None:
+    results: list[table.Result] = [
+        row(),
+        row(case="two peers", tensorstore_share=2.0),
+        table.Cold(case="cold", requests=100, seconds=2.0, cpu_s=1.0, tensorstore_s=1.0, tensorstore_cpu_s=0.5),
+        table.Versus(case="n5: read", library="z5py", ours_us=(200.0, 10.0), theirs_us=(100.0, 40.0)),
+        table.Posted(case="POST raw", ours_mb_s=3.0, tensorstore_mb_s=2.0, zarr_mb_s=1.0),
+        table.Figure(case="memory", value=900.0, unit="MB"),
+        table.Problem(case="broken", text="404"),
+    ]
+    listed = json.loads(table.as_json(results, {}))["results"]
+    assert [plot.CHARTS[one["kind"]].ratios(one) for one in listed[1:5]] == [
+        {"nginx, sending as many bytes": 0.2, "TensorStore in one process": 2.0},
+        {"TensorStore in one process": 0.5},
+        {"cold": 0.5, "warm": 4.0},
+        {"TensorStore": 1.5, "zarr-python": 3.0},
+    ]
+    (tmp_path / "results.json").write_text(table.as_json(results, {}))
+    options = parse(["--plot", str(tmp_path / "results.json"), "--plot-folder", str(tmp_path)])
+    plotted(options.plot.read_text(), options.plot_folder)
+    drawn = {path.name: path.read_text() for path in tmp_path.glob("*.svg")}
+    assert sorted(drawn) == [f"benchmarks-{name}.svg" for name in ("cold", "libraries", "load", "writes")]
+    assert "two peers" in drawn["benchmarks-load.svg"] and "broken" not in "".join(drawn.values())  # noqa: PT018
+    plotted(options.plot.read_text(), tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.svg")} == drawn
 
 
 def test_without_the_real_volume_the_tissue_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import doctest
 import json
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from wkdvid.backends.registry import ALIASES, load_backends
 from wkdvid.core.entries import DATASET_OPTIONS, LAYER_OPTIONS, EntryParser
@@ -23,6 +27,16 @@ _CODE = re.compile(r"^```.*?^```$|^    .*?$|`[^`\n]*`", re.DOTALL | re.MULTILINE
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _FENCED = re.compile(r"^```json\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+READERS: Mapping[str, Callable[[str], object]] = {
+    "json": json.loads,
+    "pycon": doctest.DocTestParser().get_examples,
+    "python": lambda text: compile(text, "page", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT),
+    "toml": tomllib.loads,
+    "yaml": yaml.safe_load,
+    **dict.fromkeys(("console", "ini", "nginx", "sh", "sql"), str),
+}
+"""By the language of a block, what refuses a text that is not in it; some only tests of the page itself can read."""
 _POSTED = re.compile(r"-d\s+'(.*?)'|-d\s+\"([^\"]*)\"", re.DOTALL)
 
 
@@ -82,6 +96,29 @@ def test_every_page_is_linked_from_the_readme_or_another_page() -> None:
 def test_json_is_json(page: Path) -> None:
     for text in json_texts(page):
         json.loads(text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_code_is_code(page: Path) -> None:
+    for language, text in _BLOCK.findall(page.read_text()):
+        assert language in READERS, f"nothing here reads {language}"
+        READERS[language](text)
+
+
+def pages_of(nav: list[Any] | dict[str, Any] | str) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for part in nav.values() if isinstance(nav, dict) else nav:
+            yield from pages_of(part)
+
+
+def test_the_site_has_every_page_once() -> None:
+    """``scripts/docs`` builds it; README and changelog become pages of it."""
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    named = list(pages_of(site["nav"]))
+    assert sorted(named) == sorted(["index.md", "CHANGELOG.md", *(str(page.relative_to(DOCS)) for page in PAGES[1:])])
+    assert site["theme"]["font"] is False, "fonts would come from another host"
 
 
 @pytest.mark.parametrize(("page", "document"), [pytest.param(*found, id=found[0]) for found in datasets()])

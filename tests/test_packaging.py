@@ -102,7 +102,7 @@ ELSEWHERE = {"webknossos"}
         ("testing", ["testing"]),
         ("transfer", ["transfer"]),
         ("../tests", [*SERVED, "client", "dev", "testing"]),
-        ("../benchmarks", ["client", "dev", "docs", "testing", "tiff"]),
+        ("../benchmarks", ["client", "dev", "testing", "tiff"]),
     ],
 )
 def test_every_import_is_of_a_requirement_that_is_named(folder: str, extras: list[str]) -> None:

@@ -101,7 +101,8 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         """The box as a dask array that reads its chunks when it is computed; it may be sent to other processes.
 
         Args:
-            start, stop: All voxels by default. Index 0 of the array is ``start``.
+            start: The first voxel by default. Index 0 of the array is it.
+            stop: All voxels by default.
             chunks: As dask takes them; by default whole blocks of up to 16 MiB.
         """
         from wkdvid.client.dask_array import as_dask  # noqa: PLC0415 - dask is an extra
@@ -124,7 +125,8 @@ class VoxelsAccessor(BlockOperations[E], SliceOperations[E]):
         If it is interrupted, the same call goes on where it was: ``PATH.progress`` says which pieces are there.
 
         Args:
-            start, stop: All voxels by default. Index 0 of the array is ``start``.
+            start: The first voxel by default. Index 0 of the array is it.
+            stop: All voxels by default.
         Raises:
             InvalidArgument: another suffix, or ``path`` holds something else.
         """
