@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -225,6 +226,19 @@ def test_an_entry_is_edited_where_nobody_was_faster(server: Server, visitor: Vis
     assert late.status_code == 400
     assert "was changed meanwhile" in late.text
     assert stored(server) == {"precomputed": {"lab": {"brain": options}}}
+
+
+def test_a_source_is_looked_at_once_for_all_who_ask(server: Server, visitor: Visitor, far: FileServer) -> None:
+    add(visitor, far, "em")
+    asked, many = far.count("em/info"), 12
+    far.fault = lambda path: Answer(delay_s=0.2) if path == "em/info" else None
+    try:
+        with ThreadPoolExecutor(many) as pool:
+            answers = list(pool.map(lambda _: server.get("/datasets/lab/brain/source").status_code, range(many)))
+    finally:
+        far.fault = none
+    assert answers == [200] * many
+    assert 0 < far.count("em/info") - asked < many  # of two inspections, where a minute ends meanwhile
 
 
 @pytest.mark.parametrize("path", ["/datasets/lab/none/edit", "/datasets/lab/none/remove", "/datasets/lab/none/jobs"])

@@ -10,7 +10,7 @@ from cachebox import LRUCache, VTTLCache
 
 from wkdvid.core.main_server import DatasetName
 from wkdvid.main_server.client import Client, Json, MainServerUnavailable
-from wkdvid.main_server.single_flight import SingleFlight
+from wkdvid.core.single_flight import SingleFlight
 
 KEPT_S = 600.0
 UNKNOWN_S = 10.0

@@ -17,6 +17,7 @@ from wkdvid.core.body_cache import Body
 from wkdvid.core.catalog import Dataset
 from wkdvid.core.layers import Layer
 from wkdvid.core.services import SETTLE_S
+from wkdvid.core.single_flight import SingleFlight
 from wkdvid.errors import BackendError, NotFound, UnsupportedRequest, UpstreamUnavailable, WkdvidError
 from wkdvid.extras import install
 from wkdvid.frontends.home.answers import HEADERS, PRIVATE, failed, page
@@ -83,11 +84,12 @@ def blueprint() -> Blueprint:
     bp.add_route(index, "/", methods=READING, ctx_access="read")
     for handler, path in (
         (dataset_page, ""),
-        (source_page, "/source"),
         (picture, "/picture"),
         (plane_picture, "/layers/<layer:str>/slices/<plane:str>"),
     ):
         bp.add_route(handler, DATASET + path, methods=READING, unquote=True, ctx_access="read")
+    looked_at = partial(source_page, SingleFlight())
+    bp.add_route(looked_at, f"{DATASET}/source", methods=READING, name="source", unquote=True, ctx_access="read")
     bp.add_route(viewer, f"/{PAGE}", methods=READING, ctx_access="public")
     bp.add_route(viewer_file, f"/{PAGE}<name>", methods=READING, ctx_access="public")
     bp.add_route(partial(docs, "docs.js"), "/docs", methods=READING, name="docs", ctx_access="public")
@@ -148,9 +150,11 @@ async def _closed_page(request: Request, organization: str, name: str) -> HTTPRe
     return await page(request, "closed.html", 503, None, card=card, administrates=acts)
 
 
-async def source_page(request: Request, organization: str, name: str) -> HTTPResponse:
+async def source_page(looking: SingleFlight[Body], request: Request, organization: str, name: str) -> HTTPResponse:
     """What an inspection finds at the sources of a dataset: whoever may see it can ask for one a minute.
 
+    Args:
+        looking: Those who ask at the same time wait for one inspection.
     Raises:
         NotFound: as ``Services.dataset``, or the caller sees one layer, and an inspection is of all.
     """
@@ -162,7 +166,7 @@ async def source_page(request: Request, organization: str, name: str) -> HTTPRes
         return orjson.dumps(await services.inspect({"backend": dataset.entry.backend, **dataset.entry.options}))
 
     key = ("source", dataset.key, dataset.generation, int(time.monotonic() // INSPECTED_S))
-    found = orjson.loads(await services.kept(key, look))
+    found = orjson.loads(await looking.ask(key, lambda: services.kept(key, look)))
     layers = [layer for layer in found["layers"] if layer["name"] in dataset.layers]  # that the caller may see
     problems = found["problems"] if len(layers) == len(found["layers"]) else []
     card = make_card(dataset, request.app.ctx.access_mode)

@@ -22,7 +22,7 @@ class SingleFlight(Generic[Result]):
         """
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = asyncio.create_task(question(), name="ask the main server")
+            asking = self._asking[key] = asyncio.create_task(question(), name="ask once")
             asking.add_done_callback(lambda done: self._end(key, done))
         return await asyncio.shield(asking)
 
