@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,16 @@ def test_an_address_is_answered_by_one_server_whoever_asks(site: Site, noise: Vo
     for index, name in served.items():
         answer = site.get(f"{raw(index)}?token={name}")
         assert (by(answer), answer.content) == (name, block(noise, index))
+
+
+def test_a_share_link_that_one_has_made_is_shown_by_both(site: Site, noise: Voxels) -> None:
+    made = site.post("/api/links", json={"dataset": "lab/brain"})
+    assert made.status_code in (200, 201), made.text
+    token = re.search(r"link-\w+-\w+", made.text)
+    assert token
+    for port in site.ports.values():
+        answer = requests.get(f"http://127.0.0.1:{port}/shared/{token[0]}{raw(BLOCKS[0])}", timeout=60)
+        assert (answer.status_code, answer.content) == (200, block(noise, BLOCKS[0]))
 
 
 def test_what_is_added_through_one_is_served_by_the_other(site: Site) -> None:
