@@ -21,6 +21,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from sanic import Sanic
 
 from wkdvid.codecs import surface
 from wkdvid.config import load_config
@@ -402,6 +403,7 @@ def test_the_balancer_repeats_no_post_that_changes_anything() -> None:
     text = (ROOT / "deploy" / "haproxy.cfg").read_text()
     (reading,) = re.findall(r"method POST \} \{ path_reg (\S+) \}", text)
     app = create_app(load_config(None, {}, {"data_dir": ROOT / "data"}))
+    Sanic.unregister_app(app)  # other tests make one of the same name
     posts = [route for route in app.router.routes if "POST" in route.methods]
     repeated = {
         address: route.ctx.access for route in posts for address in addresses(route) if re.match(reading, address)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from wkdvid.errors import ConfigError
+from wkdvid.extras import require
 
 
 def check_dask(scheduler: str | None) -> None:
@@ -16,8 +16,8 @@ def check_dask(scheduler: str | None) -> None:
     Raises:
         ConfigError: one is named, and its package is not there.
     """
-    if scheduler is not None and find_spec("distributed") is None:
-        raise ConfigError("jobs.scheduler: needs Dask: pip install 'wkdvid[distributed]'")
+    if scheduler is not None:
+        require("distributed", "distributed", "jobs.scheduler: needs Dask", ConfigError)
 
 
 def check_scheduler(scheduler: str, timeout_s: float) -> None:
