@@ -12,9 +12,9 @@ from cachebox import LRUCache
 
 from wkdvid.core.access import Action, Protected
 from wkdvid.core.notice import Notice
+from wkdvid.core.single_flight import SingleFlight
 from wkdvid.main_server.client import IS_PAGE, PAGE, URL_HINT, Answer, Client, MainServerUnavailable, log
 from wkdvid.main_server.dataset_ids import DatasetIds
-from wkdvid.core.single_flight import SingleFlight
 
 KEPT_S = 120.0
 GRACE_S = 60.0

@@ -9,8 +9,8 @@ from http import HTTPStatus
 from cachebox import LRUCache, VTTLCache
 
 from wkdvid.core.main_server import DatasetName
-from wkdvid.main_server.client import Client, Json, MainServerUnavailable
 from wkdvid.core.single_flight import SingleFlight
+from wkdvid.main_server.client import Client, Json, MainServerUnavailable
 
 KEPT_S = 600.0
 UNKNOWN_S = 10.0
