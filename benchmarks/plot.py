@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Ratios: TypeAlias = Mapping[str, float]
 """Our speed by that of each peer: above 1 we are the faster one."""
@@ -23,6 +23,8 @@ GREY = "#767676"
 """Its contrast is 4.5 with white and 4.6 with black (WCAG 2 asks for 4.5)."""
 MARKS = (("#1f83c6", "o"), ("#d1681e", "D"))
 """Colour and form, so that who sees no colours tells them apart."""
+NARROW = 300
+"""A wider chart has no room for the numbers between the powers of ten."""
 LIKE_A_PAGE: dict[Any, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "wkdvid",
@@ -92,6 +94,12 @@ def _label(result: Result) -> str:
     return f"{result['case']} ({result['library']})" if "library" in result else str(result["case"])
 
 
+def _spread(cases: Sequence[tuple[str, Ratios]]) -> float:
+    """The largest ratio by the smallest one, 1 among them."""
+    ratios = [1, *(ratio for _, found in cases for ratio in found.values())]
+    return max(ratios) / min(ratios)
+
+
 def _draw_one(title: str, cases: Sequence[tuple[str, Ratios]], path: Path) -> None:
     with rc_context(LIKE_A_PAGE):
         figure = Figure(figsize=(8, 1.1 + 0.26 * len(cases)), layout="constrained")
@@ -102,6 +110,8 @@ def _draw_one(title: str, cases: Sequence[tuple[str, Ratios]], path: Path) -> No
             axes.plot(*zip(*places, strict=True), form, color=color, label=peer, linestyle="none")
         axes.axvline(1, color=GREY, linewidth=1)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if _spread(cases) < NARROW else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g} x"))
         axes.set_yticks(range(len(cases)), [label for label, _ in cases])
         axes.invert_yaxis()

@@ -26,6 +26,7 @@ Decode: TypeAlias = Callable[..., tuple[Array | None, tuple[int, ...], tuple[int
 """tifffile's ``TiffPage.decode``: from bytes and index of a tile to its samples (depth, y, x, sample), where they lie
 in the page (sample, depth, y, x, 0), and their shape."""
 
+NEEDS = "TIFF needs tifffile"
 UNTILED_PIXELS = 20_000_000
 """As webknossos-connect had it: all of a page is read at a time."""
 GRAY_INVERTED, GRAY, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
@@ -93,7 +94,7 @@ def open_directory(file: RangeFile) -> TiffFile:
     Raises:
         InvalidRequest: tifffile is not installed.
     """
-    tifffile = imported("tifffile", "tiff", "TIFF needs tifffile", InvalidRequest)
+    tifffile = imported("tifffile", "tiff", NEEDS, InvalidRequest)
     opened: TiffFile = tifffile.TiffFile(file, size=SIZE, is_lsm=False, is_ndpi=False, is_scanimage=False)
     return opened
 

@@ -19,6 +19,7 @@ from wkdvid.backends.numbers import is_size
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.stored_objects import StoredFile, open_objects
 from wkdvid.backends.tensorstore_volume import TensorStoreVolume
+from wkdvid.backends.tiff.directory import NEEDS
 from wkdvid.backends.tiff.pyramid import TiffImage, TiffLevel, read_image
 from wkdvid.backends.tiff.range_file import RangeFile
 from wkdvid.backends.tiff.tiles import TileReader
@@ -27,6 +28,7 @@ from wkdvid.core.geometry import ZERO, Box, Float3
 from wkdvid.core.guard import check_name
 from wkdvid.core.volume import Category, LayerInfo, LevelInfo, Volume
 from wkdvid.errors import InvalidRequest, UpstreamUnavailable
+from wkdvid.extras import require
 
 OPTIONS = frozenset({"source", "path", "scale", "channel", "t"})
 PATHS = re.compile(r".*\.tiff?/?", re.IGNORECASE)
@@ -41,9 +43,11 @@ async def find_layers(entry: LayerEntry, opener: Opener) -> Sequence[LayerEntry]
     """A layer for each TIFF in the dataset's folder, named as the file; ``segmentation*`` are segmentations.
 
     Raises:
-        InvalidRequest: the folder is not on disk, or has no TIFF, or one whose name is no layer's; or a wrong scale.
+        InvalidRequest: the folder is not on disk, or has no TIFF, or one whose name is no layer's; or a wrong scale; or
+            tifffile is not installed.
         BackendError: it cannot be read.
     """
+    require("tifffile", "tiff", NEEDS, InvalidRequest)
     _voxel_size(entry)  # what is wrong with it is to be said once, not of each file
     folder = entry.options.get("path", entry.options.get("source", f"binary/{entry.dataset}"))
     source = await opener.source(folder)
