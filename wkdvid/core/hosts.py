@@ -85,7 +85,9 @@ async def serves_ranges(url: str, what: str, headers: Mapping[str, str] = NO_HEA
 async def _head(url: str, what: str, headers: Mapping[str, str]) -> tuple[int, str | None]:
     """Status and Location of the answer to a GET."""
     for pause_s in (0.0, *PAUSES_S):
-        await asyncio.sleep(pause_s)
+        if pause_s:
+            again(url)
+            await asyncio.sleep(pause_s)
         async with _answer(url, what, {**headers, **FIRST_BYTE}, TIMEOUT_S) as response:
             if response.status not in PASSING:
                 return response.status, response.headers.get("Location")
