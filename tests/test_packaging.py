@@ -304,7 +304,7 @@ def test_compose_file() -> None:
 def test_no_key_stands_twice_in_the_compose_file() -> None:
     """Compose 2 refuses such a file; PyYAML and docker-compose 1 take the last one."""
 
-    def keys(node: yaml.Node) -> Iterator[list[str]]:
+    def keys(node: yaml.Node | None) -> Iterator[list[str]]:
         if isinstance(node, yaml.MappingNode):
             yield [key.value for key, _ in node.value]
             for _, value in node.value:
