@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,14 @@ def running(
     environ: Mapping[str, str] | None = None,
     port: int | None = None,
     log: str = "server.log",
+    program: Sequence[str] = (sys.executable, "-m", "wkdvid"),
 ) -> Iterator[Server]:
     """A server over ``data_dir``, with ``datasets`` as its datasets.json; stopped by SIGTERM at the end.
 
     Args:
         port: None: a free one.
         log: Name of a file in the data directory.
+        program: Of another environment.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     if datasets is not None:
@@ -70,7 +72,7 @@ def running(
     arguments = ["serve", "--data-dir", str(data_dir), "--port", str(port), "--workers", str(workers)]
     with logged.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "wkdvid", *arguments],
+            [*program, *arguments],
             env={**os.environ, "WKDVID_LOG__FORMAT": "text", **(environ or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
