@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Awaitable, Callable
 
 import numpy as np
@@ -111,6 +112,27 @@ async def test_what_the_function_raises_is_raised_and_not_cached(error: BackendE
     assert isinstance(bad, type(error))
     chunks.instead = None
     np.testing.assert_array_equal(await volume.read(0, LEVEL.extent), VOXELS)
+
+
+class CannotBePickled(Exception):
+    def __reduce__(self) -> str:
+        raise TypeError("cannot be pickled")
+
+
+async def test_a_failure_stays_what_it_is_whatever_its_cause() -> None:
+    """Dask, once imported, has exceptions pickled with their causes, and TensorStore pickles what functions raise."""
+    importlib.import_module("distributed")
+    chunks = Chunks()
+
+    async def fail(_: Box) -> Array:
+        try:
+            raise CannotBePickled
+        except CannotBePickled as error:
+            raise CorruptChunk("this block is bad") from error
+
+    chunks.instead = fail
+    with pytest.raises(CorruptChunk, match="this block is bad"):
+        await make_volume(chunks.read).read(0, LEVEL.extent)
 
 
 @pytest.mark.parametrize("wrong", [VOXELS[:, :1, :1, :1], cut(LEVEL.extent).astype(np.uint8)])

@@ -83,7 +83,7 @@ def array_store(
 ) -> ts.TensorStore:
     """An array of any dimensions, as ``ArrayLevel`` takes it; otherwise as ``chunk_store``."""
 
-    async def read(part: ts.IndexDomain, out: Array, _: object) -> None:
+    async def fill(part: ts.IndexDomain, out: Array) -> None:
         start = tuple(part.inclusive_min)
         try:
             async with asyncio.timeout(deadline_s):
@@ -98,6 +98,15 @@ def array_store(
                 f"chunk at {start} has {voxels.shape} voxels of {voxels.dtype}, expected {out.shape} of {out.dtype}"
             )
         out[...] = voxels
+
+    async def read(part: ts.IndexDomain, out: Array, _: object) -> None:
+        try:
+            await fill(part, out)
+        except BackendError as error:
+            bare = type(error)(*error.args)
+        else:
+            return
+        raise bare  # TensorStore pickles it; where Dask is imported, that takes its cause too, which may not let itself
 
     return ts.virtual_chunked(
         lambda part, out, parameters: _Unbegun(lambda: read(part, out, parameters)),
