@@ -64,6 +64,7 @@ def folders(data_dir: Path) -> list[Path]:
     return [*(data_dir / "indexes").glob("org/data/seg/*")]
 
 
+@pytest.mark.soak  # test_going_on.py kills a server during another job
 def test_a_killed_server_goes_on_where_it_was(data_dir: Path, noise: Voxels) -> None:
     with running(data_dir, ENTRY, workers=2) as server:
         job = submit(server)
