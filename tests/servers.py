@@ -55,14 +55,14 @@ def running(
     environ: Mapping[str, str] | None = None,
     port: int | None = None,
     log: str = "server.log",
-    program: Sequence[str] = (sys.executable, "-m", "wkdvid"),
+    program: Sequence[str] | None = None,
 ) -> Iterator[Server]:
     """A server over ``data_dir``, with ``datasets`` as its datasets.json; stopped by SIGTERM at the end.
 
     Args:
         port: None: a free one.
         log: Name of a file in the data directory.
-        program: Of another environment.
+        program: Of another environment; None: of this one.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     if datasets is not None:
@@ -72,7 +72,7 @@ def running(
     arguments = ["serve", "--data-dir", str(data_dir), "--port", str(port), "--workers", str(workers)]
     with logged.open("wb") as output:
         process = subprocess.Popen(
-            [*program, *arguments],
+            [*(program or (sys.executable, "-m", "wkdvid")), *arguments],
             env={**os.environ, "WKDVID_LOG__FORMAT": "text", **(environ or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
