@@ -246,6 +246,7 @@ def test_pictures_are_measured_beside_a_script(name: str, volume: Volume) -> Non
     assert pictures.LIBRARY in table.line(found)
 
 
+@pytest.mark.soak
 def test_writes_are_measured_beside_libraries(volume: Volume, tmp_path: Path) -> None:
     core = min(os.sched_getaffinity(0))
     environ = {"WKDVID_ACCESS__MODE": "open"}
@@ -255,6 +256,7 @@ def test_writes_are_measured_beside_libraries(volume: Volume, tmp_path: Path) ->
     assert "POST raw labels" in table.line(found)
 
 
+@pytest.mark.soak
 def test_the_client_is_measured_beside_a_loop(volume: Volume, tmp_path: Path) -> None:
     core = sorted(os.sched_getaffinity(0))[0]
     found = cases.datasets(lambda name: str(volume.folder / name))
@@ -266,6 +268,7 @@ def test_the_client_is_measured_beside_a_loop(volume: Volume, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", label_index.NAMES)
+@pytest.mark.soak
 def test_the_label_index_is_measured_beside_a_script(name: str, volume: Volume) -> None:
     found = label_index.measure(name, volume, SIDE)
     assert min(*found.ours_us, *found.theirs_us) > 0

@@ -184,6 +184,7 @@ def test_nothing_of_this_is_a_mistake_of_the_server(hosts: tuple[Server, Server]
     assert [complaints(server) for server in hosts] == [[], []]
 
 
+@pytest.mark.soak
 def test_what_was_acknowledged_survives_a_kill(hosts: tuple[Server, Server], url: str) -> None:
     """The second server is killed while it registers and removes; its file stays out of it when it runs again."""
     one, two = hosts
