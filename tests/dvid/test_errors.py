@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import requests
 
@@ -122,6 +124,10 @@ def test_neuroglancer_is_offered_what_it_shows(shelf: Shelf) -> None:
     listed = next(dataset for dataset in shelf.server.get("/data/datasets").json() if dataset["uuid"] == UUID)
     names = {address.rpartition("/")[2] for address in listed["addresses"]["neuroglancer"]}
     assert names == {"ramp", "jpeg", "plain", "said_jpeg", "moved", *SEGMENTATIONS}
+    page = f"/datasets/{listed['organization']}/{listed['name']}"
+    layers = [layer["name"] for layer in listed["layers"]]
+    shown = {name: shelf.server.get(page, params={"layer": name}).text for name in layers}
+    assert {name for name, text in shown.items() if re.search(rf">dvid://http://[^/]+/{UUID}/{name}<", text)} == names
 
 
 @pytest.mark.parametrize(

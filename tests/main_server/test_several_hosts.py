@@ -22,7 +22,7 @@ ADMINISTRATOR = {"X-Auth-Token": "boss"}
 def host(folder: Path, main: MainServer, url: str) -> AbstractContextManager[Server]:
     write_precomputed(folder / "v", [((1, 1, 1), np.full((32, 32, 32), 5, np.uint8))])
     environ = {**main.environ, "WKDVID_METADATA__DATABASE_URL": url}
-    return running(folder, entries("old"), environ=environ)
+    return running(folder, entries("old"), workers=2, environ=environ)
 
 
 def entries(name: str) -> dict[str, object]:
