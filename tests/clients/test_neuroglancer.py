@@ -9,10 +9,12 @@ from which it is read back.
 from __future__ import annotations
 
 import io
+import json
 import queue
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +24,12 @@ import numpy as np
 import pytest
 import simplejpeg
 import tensorstore as ts
+from cloudvolume import Mesh, Skeleton
 from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.clients.visit import Visit
+from tests.mesh_files import add_to_info
 from tests.servers import Server, running
 from tests.volumes import Voxels, write_precomputed
 from wkdvid.core.geometry import Float3, Vec3, divide_down
@@ -44,6 +48,12 @@ MOVED: Vec3 = (-62, 20, 6)
 """Where a third one of these voxels begins."""
 TREES = {"precomputed": "precomputed", "zarr": "zarr3", "zarr2": "zarr2"}
 """What is exported, with Neuroglancer's name for it."""
+BODY = 10**12 + 7
+"""Has a mesh and a skeleton."""
+CUBOID = ((30, 110), (60, 200), (20, 90))
+"""What the mesh encloses: x, y and z in voxels, from and to."""
+BENT = ((20.5, 40.5, 90), (180.5, 40.5, 150), (180.5, 220.5, 60))
+"""Points that the skeleton connects, (x, y, z) in voxels."""
 VOXEL_NM: Mapping[str, tuple[int, int, int]] = {CUBE: (10, 10, 10), FLAT: (4, 4, 40)}
 
 
@@ -61,6 +71,28 @@ def write(folder: Path, levels: list[Voxels], encoding: str, kind: str, start: V
     write_precomputed(folder, stored, voxel_size_nm=size, encoding=encoding, kind=kind, offsets=offsets)
 
 
+def write_bodies(volume: Path) -> None:
+    """By cloud-volume: a cuboid as a body's mesh, a bent line as its skeleton."""
+    corners = np.arange(8).reshape(2, 2, 2)
+    sides = [np.take(corners, end, axis).ravel() for axis in range(3) for end in (0, 1)]
+    triangles = np.array([three for side in sides for three in (side[:3], side[1:])], np.uint32)
+    mesh = Mesh(np.array(list(product(*CUBOID)), np.float32) * VOXEL_NM[CUBE], triangles)
+    line = Skeleton(np.array(BENT, np.float32) * VOXEL_NM[CUBE], np.array([(0, 1), (1, 2)], np.uint32))
+    files = {
+        "mesh/info": json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode(),
+        f"mesh/{BODY}:0": json.dumps({"fragments": ["whole"]}).encode(),
+        "mesh/whole": mesh.to_precomputed(),
+        "skeletons/info": json.dumps(
+            {"@type": "neuroglancer_skeletons", "vertex_attributes": line.extra_attributes}
+        ).encode(),
+        f"skeletons/{BODY}": line.to_precomputed(),
+    }
+    for name, data in files.items():
+        (volume / name).parent.mkdir(exist_ok=True)
+        (volume / name).write_bytes(data)
+    add_to_info(volume, mesh="mesh", skeletons="skeletons")
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, arrays: Mapping[str, list[Voxels]]) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("neuroglancer")
@@ -68,6 +100,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, arrays: Mapping[str, list[V
     write(folder / "grey", arrays["grey"], "raw", "image")
     write(folder / "stored", stored, "jpeg", "image")
     write(folder / "seg", arrays["seg"], "compressed_segmentation", "segmentation")
+    write_bodies(folder / "seg")
     write(folder / "moved_grey", arrays["grey"], "raw", "image", MOVED)
     write(folder / "moved_seg", arrays["seg"], "compressed_segmentation", "segmentation", MOVED)
     layers = {name: {"source": name} for name in ("grey", "stored", "seg")}
@@ -126,19 +159,30 @@ class Screen:
 
     def draw(self, layer: Any, view: View, voxel_nm: tuple[int, int, int]) -> Voxels:
         """Pixels (row, column, RGBA), once all that belongs to the view has come and is drawn."""
-        dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=voxel_nm)
         with self.viewer.txn() as state:
-            state.dimensions, state.position = dimensions, view.position()
-            state.layout, state.cross_section_scale = view.layout, 2**view.level
+            state.dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=voxel_nm)
+            state.position, state.layout, state.cross_section_scale = view.position(), view.layout, 2**view.level
+        return self._drawn(layer, view.side)
+
+    def draw_bodies(self, layer: Any, voxel_nm: tuple[int, int, int]) -> Voxels:
+        """The pixels that show a body in space (row, column) = (y, x), seen along z from afar; one a voxel."""
+        with self.viewer.txn() as state:
+            state.dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=voxel_nm)
+            state.position, state.projection_scale, state.show_slices = [SIDE / 2] * 3, SIDE, False
+            state.layout = neuroglancer.DataPanelLayout("3d", orthographic_projection=True)
+        return self._drawn(layer, SIDE)[..., :3].any(axis=2)
+
+    def _drawn(self, layer: Any, side: int) -> Voxels:
+        with self.viewer.txn() as state:
             state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
-            state.cross_section_background_color = "#000000"
+            state.cross_section_background_color = state.projection_background_color = "#000000"
             state.layers.clear()
             state.layers["layer"] = layer
         with self.viewer.config_state.txn() as config:
             config.show_ui_controls = config.show_panel_borders = False
-            config.viewer_size = [view.side, view.side]
+            config.viewer_size = [side, side]
         began = time.monotonic()
-        while (pixels := self.picture()).shape[:2] != (view.side, view.side):
+        while (pixels := self.picture()).shape[:2] != (side, side):
             assert time.monotonic() - began < DRAWN_WITHIN_S, "the viewer did not take the view's size"
         self.visit.page.evaluate("0")  # gives Playwright its turn, so that the visit knows of every request
         return pixels
@@ -228,6 +272,27 @@ def test_labels_are_exact(
     )
     red, green, blue = np.moveaxis(screen.draw(layer, view, VOXEL_NM[uuid])[..., :3].astype(int), 2, 0)
     assert np.array_equal(labels[red << 16 | green << 8 | blue], view.of(arrays["seg"]))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "rows_and_columns"),
+    [
+        ("meshes", f"{BODY}.ngmesh", [np.s_[60:200, 30:110]]),
+        ("skeletons", f"{BODY}_swc", [np.s_[40, 20:181], np.s_[40:221, 180]]),
+    ],
+)
+def test_meshes_and_skeletons_are_where_they_belong(
+    server: Server, screen: Screen, part: str, key: str, rows_and_columns: list[Any]
+) -> None:
+    parts = {"default": True, part: True}
+    url = f"dvid://{server.base}/{CUBE}/seg"
+    source = neuroglancer.LayerDataSource(url=url, enable_default_subsources=False, subsources=parts)
+    drawn = screen.draw_bodies(neuroglancer.SegmentationLayer(source=source, segments=[BODY]), VOXEL_NM[CUBE])
+    shown = np.zeros((SIDE, SIDE), bool)
+    for pixels in rows_and_columns:
+        shown[pixels] = True
+    assert np.array_equal(drawn, shown)
+    assert f"/api/node/{CUBE}/seg_{part}/key/{key}?app=Neuroglancer" in screen.visit.paths
 
 
 def test_a_share_link_is_followed(

@@ -171,7 +171,7 @@ def server(tmp_path: Path, far: FileServer) -> Iterator[Server]:
 
 @pytest.mark.parametrize(
     ("seconds", "share"),
-    [pytest.param(2, 0.05, id="short"), pytest.param(300, 0.01, id="long", marks=pytest.mark.soak)],
+    [pytest.param(2, 0.3, id="short"), pytest.param(300, 0.01, id="long", marks=pytest.mark.soak)],
 )
 async def test_nothing_wrong_is_ever_shown(server: Server, far: FileServer, seconds: float, share: float) -> None:
     """In the short form more fails, so that enough does."""
