@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.parser import Parser
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,12 @@ def test_constraints_pin_and_satisfy_every_requirement() -> None:
         assert requirement.specifier.contains(pinned), f"{requirement} but pinned to {pinned}"
 
 
+@cache
+def _brought_by() -> Mapping[str, set[str]]:
+    """The installed packages that each top-level module comes from."""
+    return {module: set(map(canonicalize_name, names)) for module, names in packages_distributions().items()}
+
+
 def _imported(folder: Path) -> set[str]:
     """Top-level names that a module, or the modules under a folder, import, wherever in them."""
     paths = folder.rglob("*.py") if folder.is_dir() else [folder]
@@ -109,9 +116,8 @@ ELSEWHERE = {"webknossos"}
 def test_every_import_is_of_a_requirement_that_is_named(folder: str, extras: list[str]) -> None:
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
     named = {canonicalize_name(Requirement(line).name) for line in lines}
-    brought_by = {module: set(map(canonicalize_name, names)) for module, names in packages_distributions().items()}
     imported = _imported(ROOT / "wkdvid" / folder) - ELSEWHERE
-    unnamed = {module for module in imported if not named & brought_by.get(module, set())}
+    unnamed = {module for module in imported if not named & _brought_by().get(module, set())}
     assert not unnamed, f"{folder} imports what only other packages bring: {unnamed}"
 
 

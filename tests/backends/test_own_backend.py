@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends.arrays import noise
+from wkdvid.backends.registry import third_parties
 from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends" / "own.md"
@@ -29,8 +30,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: chunkfiles\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("[{}]\n{}".format(*announced).replace('"', ""))
     sys.path.insert(0, str(folder))
+    third_parties.cache_clear()
     yield
     sys.path.remove(str(folder))
+    third_parties.cache_clear()
     sys.modules.pop("chunkfiles", None)
 
 

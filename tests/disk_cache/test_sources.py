@@ -207,6 +207,7 @@ async def test_changes_are_seen(tmp_path: Path, server: FileServer, array: Array
         assert np.array_equal(await two.voxels("precomputed", layer_of(server)), array)
         await one.cache.renew([KEY])
         assert np.array_equal(await one.voxels("precomputed", layer_of(server)), changed)
+        await one.cache.used_bytes()  # after all that it has still to write
         assert np.array_equal(await two.voxels("precomputed", layer_of(server)), changed)
 
 

@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TypeAlias
 
@@ -81,9 +82,13 @@ def load_backends() -> dict[str, Backend]:
     Raises:
         ConfigError: a backend of a third party that cannot be imported.
     """
-    modules = dict(BUILT_IN)
-    modules.update({point.name: point.value for point in entry_points(group="wkdvid.backends")})
-    return {name: _load(name, module) for name, module in modules.items()}
+    return {name: _load(name, module) for name, module in {**BUILT_IN, **third_parties()}.items()}
+
+
+@cache
+def third_parties() -> Mapping[str, str]:
+    """Modules by the names of backends. To look through all that is installed takes as long as to open a volume."""
+    return {point.name: point.value for point in entry_points(group="wkdvid.backends")}
 
 
 def _load(name: str, module_name: str) -> Backend:
