@@ -5,4 +5,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/setup dev
 export PATH="${WKDVID_VENV:-$PWD/.venv}/bin:$PATH"
-exec mypy "$@"
+exec mypy --num-workers=auto "$@"

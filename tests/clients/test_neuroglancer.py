@@ -170,7 +170,7 @@ class Screen:
             state.dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=voxel_nm)
             state.position, state.projection_scale, state.show_slices = [SIDE / 2] * 3, SIDE, False
             state.layout = neuroglancer.DataPanelLayout("3d", orthographic_projection=True)
-        return self._drawn(layer, SIDE)[..., :3].any(axis=2)
+        return np.asarray(self._drawn(layer, SIDE)[..., :3].any(axis=2))
 
     def _drawn(self, layer: Any, side: int) -> Voxels:
         with self.viewer.txn() as state:
