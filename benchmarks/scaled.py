@@ -1,6 +1,7 @@
 """The load balancer of deploy/ before one server and before two: what a second server brings.
 
-With two cores nothing can double: the second server has the core on which the balancer and the load run too.
+With two cores nothing can double: the second server has the core on which the balancer and the load run too. The more
+a server has to do for each request, the less that matters.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import servers
-from benchmarks.cases import BUCKET, Case, Check, datasets, is_decoded, is_voxels, raw
+from benchmarks.cases import BUCKET, Case, Check, datasets, is_decoded, is_gzipped_segmentation, is_voxels, raw
 from benchmarks.load import Ask, fetch, run_wrk
 from benchmarks.measure import ROUNDS, check
 from benchmarks.table import Figure
@@ -26,11 +27,22 @@ class Kind:
     side: int
     cache_mib: int
     is_right: Callable[[Volume], Check]
+    query: str = ""
 
+
+ZIPPED = "?compression=googlegzip"
 
 KINDS = (
     Kind("behind the balancer: raw 32^3, cached", "grey", BUCKET, 1024, partial(is_voxels, source="grey")),
     Kind("behind the balancer: raw 64^3 of jpeg, not cached", "greyjpeg", CHUNK, 1, is_decoded),
+    Kind(
+        "behind the balancer: raw 64^3 of labels as gzip, not cached",
+        "seg",
+        CHUNK,
+        1,
+        partial(is_gzipped_segmentation, source="seg"),
+        ZIPPED,
+    ),
 )
 
 
@@ -42,7 +54,7 @@ def figures(kind: Kind, volume: Volume, seconds: float, cores: tuple[int, int], 
     Raises:
         WrongAnswer: not the voxels, or a status from 400 on.
     """
-    asks = [raw(kind.source, box) for box in volume.grid((kind.side, kind.side, kind.side))]
+    asks = [raw(kind.source, box, kind.query) for box in volume.grid((kind.side, kind.side, kind.side))]
     case = Case(name=kind.name, source=kind.source, asks=asks, is_right=kind.is_right(volume))
     catalog = datasets(lambda name: str(volume.folder / name))
     with ExitStack() as stack:
