@@ -1,23 +1,25 @@
 """HTTP/1.1 as Sanic has it, and what it lacks: a request's id in its answer, each request counted.
 
-Middleware would take ten times as long.
+Middleware would take ten times as long. Plain answers, which most are, are sent in one step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
+from sanic.exceptions import RequestCancelled
 from sanic.http import Http, Stage
 from sanic.request import Request
 from sanic.response import BaseHTTPResponse
 from sanic.server import HttpProtocol
 
 from wkdvid.access_log import AccessLog, Answered
+from wkdvid.core.body_cache import Body
 from wkdvid.core.tracing import TRACES, Tracer
-from wkdvid.frontends.http import token_of
+from wkdvid.frontends.http import Reply, token_of
 from wkdvid.frontends.request import URL_BYTES
 from wkdvid.metering import known_method, meter_of
 
@@ -31,8 +33,20 @@ class MeteredHttp(Http):
     """One connection."""
 
     def http1_response_header(self, data: bytes, end_stream: bool) -> Coroutine[Any, Any, None]:
-        self.response.headers["x-request-id"] = self.request.id
+        reply = self.response
+        is_special = data or self.head_only or self.expecting_continue or not self.keep_alive
+        if type(reply) is Reply and reply.is_plain and not is_special:
+            return self._send_whole(reply)
+        reply.headers["x-request-id"] = self.request.id
         return super().http1_response_header(data, end_stream)  # awaiting it here would take longer than all the rest
+
+    async def _send_whole(self, reply: Reply) -> None:
+        """As Sanic would, in one step where it takes five."""
+        protocol: Any = self.protocol
+        self.response_size = reply.size
+        self.response_func = None  # type: ignore[assignment]  # so Sanic marks an answer that has ended
+        await protocol.send_both(reply.head(str(self.request.id)), reply.body)
+        self.stage = Stage.IDLE
 
     async def http1_response_normal(self, data: bytes, end_stream: bool) -> None:
         await super().http1_response_normal(data, end_stream)
@@ -76,6 +90,19 @@ def _answered(request: Request, route: str, status: int | str, seconds: float, s
 
 class MeteredProtocol(HttpProtocol):
     HTTP_CLASS = MeteredHttp
+
+    async def send_both(self, head: bytes, body: Body) -> None:
+        """As ``send``, without joining them: that would copy the body.
+
+        Raises:
+            RequestCancelled: the connection is closed.
+        """
+        transport: Any = self.transport  # uvloop's is no asyncio.Transport
+        await self._can_write.wait()
+        if transport.is_closing():
+            raise RequestCancelled
+        transport.writelines((head, body))
+        self._time = monotonic()
 
     def _setup(self) -> None:
         super()._setup()  # type: ignore[no-untyped-call]

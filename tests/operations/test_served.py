@@ -165,6 +165,25 @@ def test_every_answer_names_its_request(server: Server, given: str | None) -> No
             assert answer.json()["requestId"] == told
 
 
+@pytest.mark.parametrize("path", ["/data/health", "/data/datasets", "/docs", "/static/none"])
+def test_an_answer_is_the_same_however_it_is_sent(server: Server, path: str) -> None:
+    """Plain ones go out in one step: on a connection that stays open, of another method than HEAD, to who waits."""
+
+    def ask(method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        sent = {**SHOWN, "X-Request-ID": "one", **headers}
+        answer = requests.request(method, server.base + path, headers=sent, timeout=60)
+        told = {name.lower(): value for name, value in answer.headers.items()}
+        told.pop("alt-svc", None)  # Sanic's is empty
+        return answer.status_code, told, answer.content
+
+    status, told, body = ask()
+    assert int(told["content-length"]) == len(body) > 0
+    assert told["connection"] == "keep-alive"
+    assert ask(Expect="100-continue") == (status, told, body)
+    assert ask(Connection="close") == (status, {**told, "connection": "close"}, body)
+    assert ask("HEAD")[2] == b""
+
+
 def lines(server: Server, request_id: str) -> list[dict[str, Any]]:
     """Of the log, those of one request."""
     text = (server.data_dir / "server.log").read_text()
