@@ -120,6 +120,7 @@ def test_shared_caches_keep_what_anybody_may_read(guarded: Server) -> None:
         for path in (f"precomputed/org/{dataset}/image/info", f"zarr/org/{dataset}/image/1/zarr.json"):
             answer = guarded.get(f"/{path}", headers={"X-Auth-Token": TOKEN})
             assert answer.headers["Cache-Control"] == f"{kept}, max-age=60"
+            assert ("X-Auth-Token" in answer.headers.get("Vary", "")) == (kept == "private")
 
 
 FOREIGN = [

@@ -45,6 +45,9 @@ TREES: Mapping[str, Find] = {
 }
 FRESH_S = 60
 """How long nobody asks again for what they have."""
+KEPT_BY_ALL = {"Cache-Control": f"public, max-age={FRESH_S}"}
+KEPT_BY_READER = {"Cache-Control": f"private, max-age={FRESH_S}", "Vary": "Authorization, Cookie, X-Auth-Token"}
+"""Not by who has signed in after them in the same browser."""
 _PROCESS = secrets.token_hex(8)
 """Ids of scales begin anew in each process."""
 
@@ -133,7 +136,7 @@ def _headers(request: Request, dataset: Dataset, layer: Layer) -> Mapping[str, s
         **RANGES,
         "Access-Control-Expose-Headers": EXPOSED,
         "ETag": f'"{_PROCESS}-{_generation(layer):x}"',
-        "Cache-Control": f"{'public' if is_open else 'private'}, max-age={FRESH_S}",
+        **(KEPT_BY_ALL if is_open else KEPT_BY_READER),
     }
 
 

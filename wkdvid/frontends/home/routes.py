@@ -75,7 +75,7 @@ VIEWER_HEADERS = _viewer_headers("'wasm-unsafe-eval'")
 WORKER_HEADERS = _viewer_headers("'unsafe-eval'")
 """Workers heed those of their own file. In one its JPEG decoder makes functions of texts."""
 INSPECTED_S = 60.0
-KEPT_SHORTLY = {"Cache-Control": "private, max-age=300"}
+KEPT_SHORTLY = {"Cache-Control": "private, max-age=300", "Vary": "Cookie"}
 DATASET = "/datasets/<organization:str>/<name:str>"
 
 
