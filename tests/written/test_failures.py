@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -19,6 +21,7 @@ from tests.backends.s3 import s3_server
 from tests.volumes import Voxels
 from tests.written.test_volumes import B, check_labels, most_frequent, noise
 from tests.written.workers import Worker, files, workers
+from wkdvid.backends.written import arrays
 from wkdvid.backends.written.arrays import place_of_volumes
 from wkdvid.backends.written.journal import Note
 from wkdvid.core.credentials import Credential, Credentials, anonymous_access
@@ -251,6 +254,35 @@ async def test_volumes_in_a_bucket(bucket: Source, tmp_path: Path) -> None:
         assert np.array_equal(await one.read(child, (0, 0, 0), (B, B, B), 1), most_frequent(expected))
         assert np.array_equal(await one.read(root, (0, 0, 0), LABELS.shape), LABELS)
     assert not (tmp_path / "voxels").exists()
+
+
+async def test_a_bucket_that_is_not_there_is_told(bucket: Source, tmp_path: Path) -> None:
+    """It may be misspelt, or removed later. TensorStore itself would try to make an array there for ever."""
+    gone = replace(bucket, authority="gone")
+    with workers(tmp_path, 1, gone) as (one,):
+        root = await one.make("labelmap", max_scale=1)
+        async with asyncio.timeout(20):
+            with pytest.raises(BackendError, match="gone"):
+                await one.write(root, (0, 0, 0), LABELS)
+            with pytest.raises(BackendError, match="gone"):
+                await one.read(root, (0, 0, 0), (B, B, B))
+
+
+async def test_a_bucket_that_goes_is_not_shown_as_empty(bucket: Source, tmp_path: Path) -> None:
+    with workers(tmp_path, 1, bucket) as (one,), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "LOOK_S", 0.0)
+        root = await one.make("labelmap")
+        await one.write(root, (0, 0, 0), LABELS)
+        assert np.array_equal(await one.read(root, (0, 0, 0), LABELS.shape), LABELS)
+        remove_bucket("lab")
+        with pytest.raises(BackendError, match="lab"):
+            await one.read(root, (0, 0, 0), LABELS.shape)
+
+
+def remove_bucket(name: str) -> None:
+    s3 = boto3.resource("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    s3.Bucket(name).objects.all().delete()
+    s3.Bucket(name).delete()
 
 
 def test_a_google_bucket_without_credentials_cannot_be_written_to(tmp_path: Path) -> None:

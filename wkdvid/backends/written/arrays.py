@@ -6,12 +6,15 @@ middle, so that negative ones are there and it never has to grow; only chunks th
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import tensorstore as ts
 from cachebox import LRUCache
 
@@ -21,6 +24,7 @@ from wkdvid.backends.outcomes import FAILURES, finished
 from wkdvid.backends.tensorstore_volume import arrange
 from wkdvid.core.credentials import Credentials
 from wkdvid.core.geometry import Box, ceil_div
+from wkdvid.core.single_flight import SingleFlight
 from wkdvid.core.source import Source, file_source, read_source
 from wkdvid.core.volume import Array
 from wkdvid.core.written_volumes import VoxelSettings
@@ -31,6 +35,8 @@ FOLDER = "volumes/repos"
 METADATA = "zarr.json"
 OPEN = 1024
 """Arrays that a worker has open for writing."""
+LOOK_S = 10.0
+"""So long a bucket that was there is taken to be there."""
 LARGEST = 2**31
 """Coordinates of DVID's API have 32 bits."""
 NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
@@ -62,11 +68,33 @@ class Arrays:
         self._root = root
         self._opener = opener
         self._written: LRUCache[Place, ts.TensorStore] = LRUCache(OPEN)
+        self._looking: SingleFlight[None] = SingleFlight()
+        self._look_again = 0.0
 
     @property
     def deadline_s(self) -> float:
         """For one read."""
         return self._opener.deadline_s
+
+    async def check_bucket(self) -> None:
+        """Without its bucket every block looks as if nobody had ever written it.
+
+        Raises:
+            BackendError: it is not there, or cannot be asked now.
+        """
+        if self._root.scheme != "file" and time.monotonic() >= self._look_again:
+            await self._looking.ask(self._root.url, self._look)
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                folder = await finished(ts.KvStore.open(self._root.kvstore, context=self._opener.context))
+                await finished(folder.list(ts.KvStore.KeyRange(METADATA, f"{METADATA}\0")))
+        except TimeoutError as error:
+            raise UpstreamUnavailable(f"{self._root.name}: no answer within {self.deadline_s:g} s") from error
+        except FAILURES as error:
+            raise translate(error, self._root.name) from error
+        self._look_again = time.monotonic() + LOOK_S
 
     async def exists(self, place: Place) -> bool:
         """Whether anything was ever written there.
@@ -99,13 +127,30 @@ class Arrays:
             BackendError: it could not be stored; each block is old or new.
         """
         if place not in self._written:
-            self._written[place] = await self._open(place, settings, {"create": True})
+            self._written[place] = await self._to_write(place, settings)
         (x0, y0, z0), (x1, y1, z1) = box.start, box.stop
         part = self._written[place][:, x0:x1, y0:y1, z0:z1]
         try:
             await finished(part.write(array, can_reference_source_data_indefinitely=True).commit)
         except FAILURES as error:
             raise unwritten(error, f"{self._root.name}{place.key}") from error
+
+    async def _to_write(self, place: Place, settings: VoxelSettings) -> ts.TensorStore:
+        """An array, made where there is none.
+
+        TensorStore would make it if it is not there yet: where there is no bucket, 404 is to it another writer's being
+        faster, and it tries again, for ever. Whoever makes it here writes the same.
+        """
+        if await self.exists(place):
+            return await self._open(place, settings, {})
+        source = self._source(place)
+        document = {"zarr_format": 3, "node_type": "array", **metadata(settings)}
+        try:
+            folder = await finished(ts.KvStore.open(source.kvstore, context=self._opener.context))
+            await finished(folder.write(METADATA, orjson.dumps(document)))
+        except FAILURES as error:
+            raise unwritten(error, f"{source.name}{METADATA}") from error
+        return await self._open(place, settings, {"assume_metadata": True})
 
     async def _open(self, place: Place, settings: VoxelSettings, options: Mapping[str, Any]) -> ts.TensorStore:
         source = self._source(place)
@@ -156,6 +201,7 @@ def metadata(settings: VoxelSettings) -> dict[str, Any]:
         "data_type": settings.dtype,
         "fill_value": 0,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        "chunk_key_encoding": {"name": "default"},
         "codecs": list(_codecs(settings)),
         "dimension_names": ["c", "z", "y", "x"],
     }

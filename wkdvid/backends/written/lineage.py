@@ -44,9 +44,21 @@ class LineageVolume(TensorStoreVolume):
     one that has it; a box of which only the root has anything is read from there at once.
     """
 
-    def __init__(self, info: LayerInfo, open_lineage: OpenLineage, what: str, deadline_s: float) -> None:
+    def __init__(
+        self,
+        info: LayerInfo,
+        open_lineage: OpenLineage,
+        check_bucket: Callable[[], Awaitable[None]],
+        what: str,
+        deadline_s: float,
+    ) -> None:
+        """
+        Args:
+            check_bucket: Raises BackendError where that a block is not there does not mean that nobody has written it.
+        """
         super().__init__(info, (), what, deadline_s)
         self._open = open_lineage
+        self._check_bucket = check_bucket
         self._lineages: dict[int, Lineage] = {}
 
     async def never_written(self, level: int, boxes: Sequence[Box]) -> Sequence[bool]:
@@ -60,6 +72,7 @@ class LineageVolume(TensorStoreVolume):
         return [box not in found for box in boxes]
 
     async def _lineage(self, level: int) -> Lineage:
+        await self._check_bucket()
         if level not in self._lineages:
             self._lineages[level] = await self._open(level)
         return self._lineages[level]

@@ -79,7 +79,8 @@ class Volumes:
     def _opened(self, target: Target) -> Layer:
         info = layer_info(target)
         what = f"data {target.instance.name!r}"
-        volume = LineageVolume(info, partial(self._lineage, target), what, self._arrays.deadline_s)
+        arrays = self._arrays
+        volume = LineageVolume(info, partial(self._lineage, target), arrays.check_bucket, what, arrays.deadline_s)
         planned = [plan_scale(info.levels, level.mag) for level in info.levels]
         by_mag = {scale.mag: scale for scale in planned if scale is not None}
         return Layer(info, volume, None, None, by_mag, tuple(by_mag), tuple(by_mag.values()), target.lasting)
