@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import sqlalchemy as sa
 
 from wkdvid.backends.registry import Backends
+from wkdvid.backends.written.arrays import Arrays, place_of_volumes
 from wkdvid.cluster.presence import check_dask, check_scheduler
 from wkdvid.config import Config
 from wkdvid.core.catalog import configured_entries
@@ -27,7 +28,7 @@ from wkdvid.dvid_stores import document_of
 from wkdvid.errors import ConfigError, InvalidEntry, WkdvidError
 from wkdvid.metadata.catalog import open_catalog
 from wkdvid.metadata.engine import Standing, standing
-from wkdvid.openers import make_opener
+from wkdvid.openers import make_credentials, make_opener
 from wkdvid.tracing import check_tracing, is_asked_for
 from wkdvid.workers import listen
 
@@ -59,6 +60,8 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
     yield Finding("configuration", is_well=True, text=str(config.file or "no file: environment and defaults"))
     for subject, check in CHECKS.items():
         yield _finding(subject, check, config)
+    if config.volumes.url is not None:
+        yield await _bucket(config, config.volumes.url)
     async for finding in _datasets(config):
         yield finding
 
@@ -178,7 +181,18 @@ ADVICE: Mapping[str, str] = {
     "port": "end what listens there, or choose another one (--port)",
     "catalog": "correct the file, or take it from a backup",
 }
+BUCKET_ADVICE = "make the bucket, correct volumes.url, or give credentials that allow reading, writing and listing it"
 SOURCE_ADVICE = "wkdvid inspect says more of a source"
+
+
+async def _bucket(config: Config, url: str) -> Finding:
+    """Of what clients write."""
+    opener = make_opener(config, POOL_BYTES, config.sources.deadline_s)
+    try:
+        await Arrays(place_of_volumes(config.data_dir, url, make_credentials(config)), opener).check_bucket()
+    except WkdvidError as error:
+        return Finding("volumes", is_well=False, text=str(error), advice=BUCKET_ADVICE)
+    return Finding("volumes", is_well=True, text=url)
 
 
 async def _datasets(config: Config) -> AsyncIterator[Finding]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from tests.backends.s3 import s3_server
 from tests.volumes import write_precomputed
 from wkdvid.cli import main
 from wkdvid.config import load_config
@@ -99,6 +100,19 @@ async def test_the_disk_cache_needs_its_room(folder: Path) -> None:
         in (await found(folder, toml.format(folder / "kept", "9000TiB")))["disk cache"].text
     )
     assert not (folder / "kept").exists()
+
+
+async def test_the_bucket_of_what_clients_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with s3_server() as (endpoint, client):
+        client.create_bucket(Bucket="lab")
+        toml = '[volumes]\nurl = "s3://{}/volumes"\n[[sources.credentials]]\nprefix = "s3://{}/"\nenvironment = true\n'
+        toml += f'endpoint = "{endpoint}"\nregion = "us-east-1"\n'
+        well = (await found(folder, toml.format("lab", "lab")))["volumes"]
+        assert well == Finding("volumes", is_well=True, text="s3://lab/volumes")
+        ill = (await found(folder, toml.format("none", "none")))["volumes"]
+        assert (ill.is_well, "s3://none/volumes" in ill.text, "make the bucket" in ill.advice) == (False, True, True)
 
 
 async def test_a_scheduler_that_listens_is_well(folder: Path, taken: int) -> None:
