@@ -243,9 +243,8 @@ class VolumeSuite(ReadingSuite):
     async def test_identical_reads_are_one_at_the_source(self, stored: StoredVolume) -> None:
         """F29: many readers at a time ask the source for what one does; what is broken off is asked for again."""
         with FileServer(stored.folder) as server:
-            one = await self._asked(stored, server, 1)
             for _ in range(TRIES):
-                many = await self._asked(stored, server, READERS)
+                one, many = [await self._asked(stored, server, readers) for readers in (1, READERS)]
                 if many == one:
                     break
         assert one.total() >= 1
