@@ -9,22 +9,11 @@ import numpy as np
 import pytest
 import requests
 
+from tests.access.links import check_link, check_no_link_was_told
+from tests.access.routes import BUCKET, CHANGING, KEYS, LAYERS, LISTING, READING, UNVERSIONED, ask, told
 from tests.clio.accounts import DATASET, OWNER, SECRET, Clio
 from tests.clio.test_routes import ROUTES, path_of
 from tests.servers import running
-from tests.test_access import (
-    BUCKET,
-    CHANGING,
-    KEYS,
-    LAYERS,
-    LISTING,
-    READING,
-    UNVERSIONED,
-    ask,
-    check_link,
-    check_no_link_was_told,
-    told,
-)
 from tests.volumes import write_precomputed
 from wkdvid.core.entries import default_uuid
 from wkdvid.core.repositories import ORGANIZATION
