@@ -11,7 +11,7 @@ import pytest
 import time_machine
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.backends.test_credentials import account_key
+from tests.credentials.closed import account_key
 from tests.doors import Door, door
 from wkdvid.core import service_account
 from wkdvid.core.catalog_store import SharedCounter
