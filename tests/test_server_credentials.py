@@ -12,8 +12,8 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.backends.test_credentials import account_key
 from tests.cli.program import wkdvid
+from tests.credentials.closed import account_key
 from tests.doors import Door, door
 from tests.servers import Server, running
 from tests.volumes import write_precomputed
