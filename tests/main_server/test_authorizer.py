@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.main_server.datastores import KEY, calls, datastore, write_volumes
+from tests.main_server.datastores import KEY, calls, datastore
 from wkdvid.core.access import Action
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.services import Services
@@ -26,13 +26,6 @@ from wkdvid.testing.webknossos.requests import json_reply
 
 BRAIN = DatasetKey("lab", "brain")
 UNLISTED = DatasetKey("elsewhere", "brain")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("datastore")
-    write_volumes(folder)
-    return folder
 
 
 @pytest.fixture

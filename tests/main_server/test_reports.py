@@ -11,20 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.main_server.datastores import KEY, calls, comes_true, datastore, write_volumes
+from tests.main_server.datastores import KEY, calls, comes_true, datastore
 from wkdvid.core.services import Services
 from wkdvid.main_server import client as client_module
 from wkdvid.main_server import reporter as reporter_module
 from wkdvid.main_server.client import MainServerUnavailable
 from wkdvid.main_server.reporter import MainServerRefused
 from wkdvid.testing.webknossos import Generation, MainServer
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("datastore")
-    write_volumes(folder)
-    return folder
 
 
 @pytest.fixture

@@ -26,17 +26,6 @@ SECRET = "a secret of more than thirty-two bytes"
 BRAIN = DatasetKey("lab", "brain")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/wkdvid.db"
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        url = server.new_database()
-    migrate(url)
-    return url
-
-
 @contextlib.contextmanager
 def worker(url: str, host: Path, secret: str = SECRET) -> Iterator[Links]:
     """Of a host, with connections and knowledge of its own."""

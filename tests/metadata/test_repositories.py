@@ -22,17 +22,6 @@ from wkdvid.metadata.shared_state import SharedState
 WORKERS = 4
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/wkdvid.db"
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        url = server.new_database()
-    migrate(url)
-    return url
-
-
 @pytest.fixture
 def workers(url: str, tmp_path: Path) -> Iterator[Sequence[SqlRepositories]]:
     """Of one host, each with connections and knowledge of its own."""

@@ -20,9 +20,8 @@ import numpy as np
 import pytest
 
 from tests.servers import Server, running
+from tests.soak.failing_source import CLIENTS, GREY, GROWTH, MIB, SIDE, buckets, count, failing
 from tests.soak.processes import complaints, processes, resident_bytes
-from tests.soak.test_load import CLIENTS, GREY, GROWTH, LEVELS, MIB, SIDE, buckets, count, failing
-from tests.volumes import write_precomputed
 from tests.webknossos.acceptance import take
 from wkdvid.core.entries import DatasetKey, default_uuid
 from wkdvid.core.geometry import Vec3
@@ -152,13 +151,6 @@ def kill_a_worker(server: Server, after_s: float) -> float:
     while len(processes(server)) < len(before):
         time.sleep(0.05)
     return killed
-
-
-@pytest.fixture
-def far(tmp_path: Path) -> Iterator[FileServer]:
-    write_precomputed(tmp_path / "em", list(LEVELS.items()))
-    with FileServer(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture
