@@ -10,13 +10,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import requests
 
 START_S = 60.0
+COME_S = 60.0
+
+
+def come_to(expected: Callable[[], bool]) -> None:
+    """Wait until something is as expected.
+
+    Raises:
+        AssertionError: it does not come to that.
+    """
+    end = time.monotonic() + COME_S
+    while not expected():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def free_port() -> int:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
@@ -20,6 +19,7 @@ import requests
 import wkdvid
 from tests.cli.program import environment
 from tests.cli.test_serve import Started, serving
+from tests.servers import come_to
 from wkdvid.workers import STOPPING, Plan, Workers
 
 WITHIN_S = 30.0
@@ -45,13 +45,6 @@ def _is_worker(path: Path, server: Started) -> bool:
         return int(parent) == server.process.pid and b"spawn_main" in (path / "cmdline").read_bytes()
     except OSError:  # ended meanwhile
         return False
-
-
-def come_to(expected: Callable[[], bool]) -> None:
-    end = time.monotonic() + WITHIN_S
-    while not expected():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:

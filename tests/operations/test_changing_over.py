@@ -7,7 +7,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from tests.cli.test_serve import Started, serving
+from tests.servers import come_to
 from tests.volumes import write_precomputed
 from wkdvid.testing.faulty import Answer, FileServer, on
 
@@ -79,13 +80,6 @@ def renew(server: Started, config: str, said: str, times: int = 1) -> None:
     write(server.folder, config)
     server.process.send_signal(signal.SIGHUP)
     come_to(lambda: server.log.count(said) == times)
-
-
-def come_to(expected: Callable[[], bool]) -> None:
-    end = time.monotonic() + WITHIN_S
-    while not expected():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

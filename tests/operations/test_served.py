@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.operations.collector import Collector
-from tests.servers import Server, running
+from tests.servers import Server, come_to, running
 from tests.volumes import write_precomputed
 from wkdvid.testing.faulty import Answer, FileServer, none, on
 
@@ -25,7 +24,6 @@ BUCKET = {"position": [0, 0, 0], "mag": [1, 1, 1], "cubeSize": 32}
 TOKEN = "administrator's-secret"
 SHOWN = {"X-Auth-Token": TOKEN}
 BUCKETS = "/data/datasets/<organization>/<name>/layers/<layer>/data"
-WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +64,6 @@ def counted(server: Server) -> dict[tuple[str, ...], float]:
     families = text_string_to_metric_families(server.get("/metrics").text)
     samples = (sample for family in families for sample in family.samples)
     return {(one.name, *(value for _, value in sorted(one.labels.items()))): one.value for one in samples}
-
-
-def come_to(expected: Callable[[], bool]) -> None:
-    end = time.monotonic() + WITHIN_S
-    while not expected():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_probes_need_no_token(server: Server) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.servers import Server, running
+from tests.servers import Server, come_to, running
 from tests.soak.processes import complaints, open_files, processes, resident_bytes
 from wkdvid.sample import write_sample
 
@@ -51,6 +51,7 @@ PATHS = (
 def server(tmp_path: Path) -> Iterator[Server]:
     write_sample(tmp_path / "sample", 128)
     with running(tmp_path, DATASETS, workers=2, environ=SETTINGS) as started:
+        come_to(lambda: 'wkdvid_datasets{state="open"} 2.0' in started.get("/metrics").text)  # one in either worker
         yield started
 
 
