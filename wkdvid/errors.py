@@ -16,6 +16,7 @@ WkdvidError
 │   └── InvalidEntry            a datasets.json entry that cannot be registered; ``problems`` lists each with its path
 └── BackendError                the source's fault; never shown as data, never cached
     ├── UpstreamUnavailable     a passing failure: refused, timed out, 5xx
+    │   └── SourceGone          it was there, and is not any more
     ├── CorruptChunk            bytes that cannot be what their metadata says
     └── AuthRejected            the source refuses to be read, or our credentials
         └── AccessDenied        it says 403, which is also what some stores say of what they lack
@@ -99,6 +100,10 @@ class BackendError(WkdvidError):
 
 class UpstreamUnavailable(BackendError):
     code = "upstream_unavailable"
+
+
+class SourceGone(UpstreamUnavailable):
+    """With the code of its base: clients do the same."""
 
 
 class CorruptChunk(BackendError):

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[tuple[str, Any]]:
-    """Its endpoint, and a client that may do everything."""
+    """Its endpoint, and a client that may do everything. All servers of a process have the same buckets."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

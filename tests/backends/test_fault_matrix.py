@@ -22,7 +22,7 @@ from zarr.codecs import Crc32cCodec, GzipCodec
 from tests.backends import test_n5, test_precomputed, test_zarr
 from tests.backends.arrays import Array, grey, labels, noise
 from wkdvid.core.geometry import Box, Vec3
-from wkdvid.core.volume import StoresChunks, TellsRefusal, Volume
+from wkdvid.core.volume import StoresChunks, TellsTrouble, Volume
 from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
 from wkdvid.testing.faulty import Answer, FileServer, flipped, on
 from wkdvid.testing.volume_suite import StoredLevel, check, make_backends, open_layers, open_with
@@ -89,9 +89,10 @@ async def test_where_a_hole_is_refused(tmp_path: Path, kind: str) -> None:
         (opened,) = await backends.open_layers(parsed)
         volume = opened.volume
         server.fault = on(str(chunk), 401)
-        assert isinstance(volume, TellsRefusal)
+        assert isinstance(volume, TellsTrouble)
         assert [type(one) for one in await volume.read_all(0, [whole.extent])] == [AuthRejected]
-        assert "refuses" in volume.refusal
+        assert isinstance(volume.trouble, AuthRejected)
+        assert "refuses" in str(volume.trouble)
         server.fault = on(str(chunk), 403)
         for box in (whole.extent, Box.at((30, 2, -1), (4, 5, 6)), Box.at((-1, -1, -1), (5, 5, 5))):
             check(await volume.read(0, box), StoredLevel(array=holed).cut(box))

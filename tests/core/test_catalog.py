@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from tests.volumes import write_precomputed
+from wkdvid.backends import presence
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import Backends
+from wkdvid.core import catalog as catalog_module
 from wkdvid.core.catalog import TOKEN_S, Catalog, State
 from wkdvid.core.catalog_store import FileCatalogStore
 from wkdvid.core.entries import DatasetEntry, DatasetKey, Document, put_entry, remove_entry
@@ -17,7 +23,9 @@ from wkdvid.core.guard import Guard
 from wkdvid.core.layers import Opened
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.core.service_account import LEAST_LEFT
+from wkdvid.errors import SourceGone
 
+VOXELS = np.arange(1, 8 * 8 * 8 + 1, dtype=np.uint16).reshape(8, 8, 8)
 DOCUMENT = {"precomputed": {"org": {name: {"layers": {"em": {"source": name}}} for name in ("a", "b")}}}
 
 
@@ -55,6 +63,47 @@ async def test_tokens_of_a_datasets_own_last_until_it_is_opened_again(tmp_path: 
         dataset.state = State.OPEN
     assert [catalog._is_due(dataset, TOKEN_S) for dataset in catalog.datasets()] == [True, False]
     assert LEAST_LEFT.total_seconds() > TOKEN_S
+
+
+async def test_a_source_that_goes_is_told_and_opened_again_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F9: what was open is not read again, since absent chunks are remembered."""
+    monkeypatch.setattr(presence, "LOOK_S", 0.0)
+    monkeypatch.setattr(catalog_module, "RETRY_S", 0.0)
+    folder, away = tmp_path / "a", tmp_path / "away"
+    write_precomputed(folder, [((1, 1, 1), VOXELS)])
+    entry = {"layers": {"em": {"source": str(folder)}}}
+    (tmp_path / "datasets.json").write_text(json.dumps({"precomputed": {"org": {"a": entry}}}))
+    backends = Backends(Opener(Guard((tmp_path,), frozenset()), Limits(), pool_bytes=MIB, deadline_s=1))
+    store = FileCatalogStore(tmp_path / "datasets.json", tmp_path / "state")
+    catalog = Catalog(store, backends.parse, backends.open_layers, 600)
+    await catalog.catch_up()
+    await catalog.settle(10)
+    (dataset,) = catalog.datasets()
+    before = dataset.layer("em").volume
+    folder.rename(away)
+    with pytest.raises(SourceGone, match="info is not there any more"):
+        await before.read(0, before.info.levels[0].extent)
+    assert dataset.status[0] == "gone"
+
+    watching = asyncio.create_task(catalog.watch())
+    await comes_to(lambda: dataset.status[0] == "unavailable")
+    assert "no info file" in dataset.reason
+    away.rename(folder)
+    await comes_to(lambda: dataset.status == ("open", ""))
+    after = dataset.layer("em").volume
+    np.testing.assert_array_equal((await after.read(0, after.info.levels[0].extent))[0], VOXELS)
+    watching.cancel()
+    await catalog.aclose()
+
+
+async def comes_to(expected: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if expected():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it does not come to that")
 
 
 def remove_a(document: Document) -> None:

@@ -311,11 +311,11 @@ async def test_what_a_token_has_fetched_is_its_datasets_alone(tmp_path: Path) ->
 async def test_a_bucket(tmp_path: Path, array: Array) -> None:
     """S3: metadata, chunks and what is listed, after the server has gone."""
     test_precomputed.write(tmp_path / "v", array)
-    layer = {"source": "s3://lab/v"}
+    layer = {"source": "s3://published/v"}
     with s3_server() as (endpoint, client):
-        client.create_bucket(Bucket="lab", ACL="public-read")
+        client.create_bucket(Bucket="published", ACL="public-read")
         for file in filter(Path.is_file, (tmp_path / "v").rglob("*")):
-            client.upload_file(str(file), "lab", f"v/{file.relative_to(tmp_path / 'v')}", {"ACL": "public-read"})
+            client.upload_file(str(file), "published", f"v/{file.relative_to(tmp_path / 'v')}", {"ACL": "public-read"})
         s3 = {"endpoint": endpoint, "aws_region": "us-east-1", "aws_credentials": {"type": "anonymous"}}
         async with reading(tmp_path / "cache", "", **s3) as one:
             assert np.array_equal(await one.voxels("precomputed", layer), array)

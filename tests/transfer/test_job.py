@@ -141,7 +141,7 @@ async def test_it_goes_on_where_it_was(data_dir: Path) -> None:
     (making,) = (data_dir / "transfers").iterdir()
     assert making.name.startswith(".")
     assert name_of(before) is None
-    kept = {path: path.stat().st_mtime_ns for path in making.rglob("*-*_*-*_*-*")}
+    kept = {path: path.stat().st_mtime_ns for path in making.rglob("*-*_*-*_*-*[0-9]")}  # whole
     os.utime(making, (1e9, 1e9))
     async with at_work(data_dir) as here:
         job = await here.ended("transfer", "em", {**BOX, "model": "slow"})

@@ -18,6 +18,7 @@ from wkdvid.backends.beginnings import read_start
 from wkdvid.backends.contexts import context_spec
 from wkdvid.backends.failures import translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
+from wkdvid.backends.presence import Presence
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.guard import Guard
 from wkdvid.core.hosts import serves_ranges
@@ -69,6 +70,8 @@ class Opener:
         self.context = ts.Context(context_spec(pool_bytes))
         self.shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """What a backend shares between its layers, for as long as one of them holds it."""
+        self.presence: Presence | None = None
+        """Of the source of the entry that this is ``of``."""
         self._cache = cache
         self._accounts = OwnAccounts(secrets, variables, guard.check_token_address, keys)
 
@@ -83,6 +86,7 @@ class Opener:
             InvalidRequest: the key of its account is not there.
         """
         own = copy.copy(self)
+        own.presence = Presence(self.context)
         if entry.credentials is not None:
             own.guard = own.guard.with_own(self._accounts.of(entry.dataset, entry.credentials))
         if self._cache is not None and entry.disk_cache:
@@ -152,11 +156,14 @@ class Opener:
         """
         try:
             async with asyncio.timeout(self.deadline_s):
-                return await read_start(source, key, length, self.context)
+                found = await read_start(source, key, length, self.context)
         except TimeoutError as error:
             raise UpstreamUnavailable(f"{source.name} ({key}): no answer within {self.deadline_s:g} s") from error
         except FAILURES as error:
             raise translate_of(error, source, key) from error
+        if found is not None and self.presence is not None:
+            self.presence.note(source, key)
+        return found
 
     async def read_json(self, source: Source, key: str) -> dict[str, Any] | None:
         """One JSON object of metadata, or None if the source has no such key.

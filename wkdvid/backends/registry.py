@@ -69,8 +69,9 @@ class Backend:
                 through.doubt()
             raise
         for volume in volumes:
-            if through is not None and isinstance(volume, TensorStoreVolume):
-                volume.doubt = through.doubt
+            if isinstance(volume, TensorStoreVolume):
+                volume.presence = opener.presence
+                volume.doubt = None if through is None else through.doubt
         return [with_refused_holes(volume) for volume in volumes] if entry.refused_holes else volumes
 
     def opener_of(self, entry: LayerEntry, opener: Opener) -> Opener:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from wkdvid.backends.opening import Opener
@@ -40,13 +40,13 @@ class Files:
         self._keys = keys
 
     async def length(self, key: str) -> int | None:
-        return await self._within(self._objects.length(key)) if self._is_ours(key) else None
+        return await self._of(key, lambda: self._objects.length(key))
 
     async def read(self, key: str, start: int, stop: int) -> bytes | None:
-        return await self._within(self._objects.read_range(key, start, stop)) if self._is_ours(key) else None
+        return await self._of(key, lambda: self._objects.read_range(key, start, stop))
 
     async def read_whole(self, key: str, limit: int) -> bytes | None:
-        return await self._within(self._objects.read_small(key, limit)) if self._is_ours(key) else None
+        return await self._of(key, lambda: self._objects.read_small(key, limit))
 
     def _is_ours(self, key: str) -> bool:
         source = self._objects.source
@@ -59,13 +59,18 @@ class Files:
                 return False
         return True
 
-    async def _within(self, reading: Awaitable[Value]) -> Value:
+    async def _of(self, key: str, read: Callable[[], Awaitable[Value | None]]) -> Value | None:
+        if not self._is_ours(key):
+            return None
         try:
             async with asyncio.timeout(self._opener.deadline_s):
-                return await reading
+                found = await read()
         except TimeoutError as error:
             what = f"{self._objects.source.name}: no answer within {self._opener.deadline_s:g} s"
             raise UpstreamUnavailable(what) from error
+        if found is None and self._opener.presence is not None:
+            await self._opener.presence.check()
+        return found
 
 
 class LevelFiles(Files):

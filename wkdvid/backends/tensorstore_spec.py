@@ -24,6 +24,7 @@ from wkdvid.errors import InvalidRequest
 
 OPTIONS = frozenset({"source", "axes", "channel", "t", "mags"})
 PRECOMPUTED = "neuroglancer_precomputed"
+INFO = "info"
 ZARR_VERSIONS: Mapping[str, int] = {"zarr": 2, "zarr2": 2, "zarr3": 3}
 
 
@@ -77,7 +78,7 @@ async def open_layer(entry: LayerEntry, opener: Opener) -> Sequence[Volume]:
 async def _admit(opener: Opener, spec: Mapping[str, Any]) -> Place:
     source = opener.guard.spec_source(spec)
     driver = spec["driver"]
-    probe = DOCUMENT if driver == "n5" else "info" if driver == PRECOMPUTED else PROBES[ZARR_VERSIONS[driver]]
+    probe = DOCUMENT if driver == "n5" else INFO if driver == PRECOMPUTED else PROBES[ZARR_VERSIONS[driver]]
     source = await opener.guard.follow_redirects(source, probe)
     return Place(source, {**opener.guard.check_spec(spec), "kvstore": source.kvstore})
 
@@ -105,6 +106,8 @@ async def _readable(opener: Opener, place: Place) -> Mapping[str, Any]:
             array = parse_array(attributes, place.source.name)
             _check_codec("lz4" if array.is_lz4 else None, "n5", place)
             return await opener.overlay(place.source, DOCUMENT, {**attributes, **array.document})
+    if place.driver == PRECOMPUTED:
+        await opener.read_start(place.source, INFO, 1)  # that it is there (``Opener.presence``); TensorStore reads it
     return place.source.kvstore
 
 

@@ -11,10 +11,11 @@ import tensorstore as ts
 
 from wkdvid.backends.failures import status_of, translate
 from wkdvid.backends.outcomes import FAILURES, finished, outcomes
+from wkdvid.backends.presence import Presence
 from wkdvid.core.geometry import Box
 from wkdvid.core.upstream import failed, host_of, reading
 from wkdvid.core.volume import Array, LayerInfo, StoredFiles
-from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, InvalidRequest, UpstreamUnavailable
+from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, InvalidRequest, SourceGone, UpstreamUnavailable
 
 DTYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"})
 
@@ -39,14 +40,21 @@ class TensorStoreVolume:
         """
         self.info = info
         self.files = files
-        self.refusal = ""
-        """As ``TellsRefusal`` has it."""
+        self._refusal: AuthRejected | None = None
         self.doubt: Callable[[], None] | None = None
         """To be called where stored bytes are not what their metadata says."""
+        self.presence: Presence | None = None
+        """Of the source: asked before anything counts as never written."""
         self._stores = stores
         self._what = what
         self._host = host_of(what)
         self._deadline_s = deadline_s
+
+    @property
+    def trouble(self) -> AuthRejected | SourceGone | None:
+        """As ``TellsTrouble`` has it."""
+        gone = None if self.presence is None else self.presence.gone
+        return gone or self._refusal
 
     async def read(self, level: int, box: Box) -> Array:
         (found,) = await self.read_all(level, (box,))
@@ -67,7 +75,18 @@ class TensorStoreVolume:
     async def _found(self, level: int, boxes: Sequence[Box]) -> Sequence[Array | Exception]:
         """The voxels of boxes inside the extent, or what TensorStore raises."""
         with reading(self._host, len(boxes)):
-            return await outcomes(partial(self._begin, self._stores[level]), boxes, self._deadline_s)
+            found = await outcomes(partial(self._begin, self._stores[level]), boxes, self._deadline_s)
+        gone = await self._gone()
+        return found if gone is None else [gone] * len(found)
+
+    async def _gone(self) -> BackendError | None:
+        """What is not there says nothing then."""
+        try:
+            if self.presence is not None:
+                await self.presence.check()
+        except BackendError as error:
+            return error
+        return None
 
     async def absent(self, level: int, boxes: Sequence[Box], context: ts.Context) -> Sequence[bool] | None:
         """Of boxes that lie within one chunk each: whether that was never written. None: the format does not tell.
@@ -110,7 +129,7 @@ class TensorStoreVolume:
             failure = translate(error, f"{self._what}, {where}")
         failed(self._host, failure)
         if isinstance(failure, AuthRejected):
-            self.refusal = str(failure)
+            self._refusal = failure
         elif isinstance(failure, CorruptChunk) and self.doubt is not None:
             self.doubt()
         return failure

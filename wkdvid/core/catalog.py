@@ -25,12 +25,13 @@ from wkdvid.core.layers import Layer, Opened, arrange_layers
 from wkdvid.core.releases import release_chains
 from wkdvid.core.repositories import Repository, repository_of
 from wkdvid.core.service_account import LEAST_LEFT
-from wkdvid.core.volume import TellsRefusal
 from wkdvid.errors import (
+    AuthRejected,
     ConfigError,
     InvalidEntry,
     InvalidRequest,
     NotFound,
+    SourceGone,
     UpstreamUnavailable,
     WkdvidError,
 )
@@ -104,16 +105,22 @@ class Dataset:
     def status(self) -> tuple[str, str]:
         """What its state is called, and why it is so.
 
-        Open, but with a source that refuses reads: ``credentials``; with one that does not answer: ``stale``.
+        Open, but with a source that is not there any more: ``gone``; that refuses reads: ``credentials``; that does not
+        answer: ``stale``.
         """
-        volumes = [layer.volume for layer in self.layers.values()]
-        refusals = [volume.refusal for volume in volumes if isinstance(volume, TellsRefusal) and volume.refusal]
-        if self.state is State.OPEN and refusals:
-            return "credentials", refusals[0]
+        if self.state is State.OPEN and self.troubles:
+            trouble = self.troubles[0]
+            return "gone" if isinstance(trouble, SourceGone) else "credentials", str(trouble)
         stale_s = self.stale_s
         if self.state is State.OPEN and stale_s is not None:
             return "stale", f"its source does not answer; what is served is kept from {stale_s:.0f} s ago"
         return self.state.value, self.reason
+
+    @property
+    def troubles(self) -> Sequence[AuthRejected | SourceGone]:
+        """Of its layers."""
+        told = (layer.teller.trouble for layer in self.layers.values() if layer.teller is not None)
+        return [trouble for trouble in told if trouble is not None]
 
     @property
     def stale_s(self) -> float | None:
@@ -377,6 +384,8 @@ class Catalog(InStep):
         if is_stale or dataset.was_stale:  # ask the source again; as soon as it answers, let go of what was read
             refresh_s = min(refresh_s, RETRY_S) if is_stale else 0.0
         dataset.was_stale = is_stale
+        if any(isinstance(trouble, SourceGone) for trouble in dataset.troubles):
+            refresh_s = min(refresh_s, RETRY_S) if dataset.reason else 0.0
         wait_s = {State.PENDING: 0.0, State.UNAVAILABLE: RETRY_S, State.OPEN: refresh_s}[dataset.state]
         return now - dataset.opened_at >= wait_s
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from wkdvid.core.geometry import Box, Vec3
 from wkdvid.core.segments import Meshes, Skeletons, StoresSegments
-from wkdvid.core.volume import Array, ReadsFiles, StoresChunks, TellsRefusal, Volume
-from wkdvid.errors import BackendError
+from wkdvid.core.volume import Array, ReadsFiles, StoresChunks, TellsTrouble, Volume
+from wkdvid.errors import AuthRejected, BackendError, SourceGone
 
 
 class JoinedVolume:
@@ -30,10 +30,10 @@ class JoinedVolume:
         self._places = [(volume, i) for _, volume, i in levels]
 
     @property
-    def refusal(self) -> str:
-        """As ``TellsRefusal`` has it."""
-        told = (volume.refusal for volume in self._volumes if isinstance(volume, TellsRefusal))
-        return next(filter(None, told), "")
+    def trouble(self) -> AuthRejected | SourceGone | None:
+        """As ``TellsTrouble`` has it."""
+        told = [volume.trouble for volume in self._volumes if isinstance(volume, TellsTrouble)]
+        return next((trouble for trouble in told if trouble is not None), None)
 
     async def read(self, level: int, box: Box) -> Array:
         volume, own_level = self._places[level]

@@ -9,7 +9,7 @@ from wkdvid.core.entries import DatasetEntry
 from wkdvid.core.geometry import Float3, Vec3, multiply
 from wkdvid.core.label_index import LabelIndex
 from wkdvid.core.pyramid import Scale, halved_scales, mag_scales, plan_scale
-from wkdvid.core.volume import LayerInfo, StoresChunks, Volume
+from wkdvid.core.volume import LayerInfo, StoresChunks, TellsTrouble, Volume
 from wkdvid.errors import InvalidEntry
 
 MAG_TOLERANCE = 0.02
@@ -49,6 +49,8 @@ class Layer:
     """Whether what is read of it stays true, so that it may be kept."""
     index: LabelIndex | None = None
     """Of the labels of the finest level, if one was made."""
+    teller: TellsTrouble | None = None
+    """The volume again, where it tells whether its source can be read."""
 
     def scale(self, mag: Vec3) -> Scale | None:
         """The scale of exactly this mag, stored or computed; None if it cannot be made from a stored one."""
@@ -134,6 +136,7 @@ def _layer(one: Opened, ratio: Vec3, finest: Float3, is_dvids: bool) -> Layer:
         tuple(scale.mag for scale in by_mag),
         tuple(scales[scale.mag] for scale in halvings),
         index=one.index,
+        teller=volume if isinstance(volume, TellsTrouble) else None,
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from wkdvid.core.geometry import Box, Vec3
-from wkdvid.core.volume import Array, LevelInfo, StoresChunks, Volume
-from wkdvid.errors import AccessDenied, AuthRejected, BackendError
+from wkdvid.core.volume import Array, LevelInfo, StoresChunks, TellsTrouble, Volume
+from wkdvid.errors import AccessDenied, AuthRejected, BackendError, SourceGone
 
 
 class RefusedHoles:
@@ -17,9 +17,15 @@ class RefusedHoles:
 
     def __init__(self, volume: Volume) -> None:
         self.info = volume.info
-        self.refusal = ""
-        """Of the kind that is no hole, as ``TellsRefusal`` has it."""
+        self._refusal: AuthRejected | None = None
+        """Of the kind that is no hole."""
         self._volume = volume
+
+    @property
+    def trouble(self) -> AuthRejected | SourceGone | None:
+        """As ``TellsTrouble`` has it."""
+        told = self._volume.trouble if isinstance(self._volume, TellsTrouble) else None
+        return told if isinstance(told, SourceGone) else self._refusal
 
     async def read(self, level: int, box: Box) -> Array:
         (found,) = await self.read_all(level, (box,))
@@ -50,7 +56,7 @@ class RefusedHoles:
 
     def _noted(self, found: Array | BackendError) -> Array | BackendError:
         if isinstance(found, AuthRejected):
-            self.refusal = str(found)
+            self._refusal = found
         return found
 
     async def aclose(self) -> None:

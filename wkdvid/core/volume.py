@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wkdvid.core.geometry import Box, Float3, Vec3
-from wkdvid.errors import BackendError
+from wkdvid.errors import AuthRejected, BackendError, SourceGone
 
 Category: TypeAlias = Literal["color", "segmentation"]
 FileFormat: TypeAlias = Literal["zarr2", "zarr3", "n5", "precomputed"]
@@ -128,12 +128,12 @@ class TellsAbsence(Protocol):
 
 
 @runtime_checkable
-class TellsRefusal(Protocol):
-    """The power to tell that the source does not let itself be read. Asked for by type."""
+class TellsTrouble(Protocol):
+    """The power to tell that the source cannot be read as it is open. Asked for by type."""
 
     @property
-    def refusal(self) -> str:
-        """The message of the last AuthRejected since the volume was opened; empty if there was none."""
+    def trouble(self) -> AuthRejected | SourceGone | None:
+        """SourceGone from when it was met on; else the last AuthRejected since the volume was opened."""
         ...
 
 

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from wkdvid.backends import presence
 from wkdvid.backends.opening import NO_SECRETS, Opener
 from wkdvid.backends.registry import Backends
 from wkdvid.core.credentials import Credentials
@@ -26,8 +27,8 @@ from wkdvid.core.guard import ANONYMOUS_S3, Guard
 from wkdvid.core.limits import MIB, Limits
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import Access
-from wkdvid.core.volume import Array, Volume
-from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, UpstreamUnavailable
+from wkdvid.core.volume import Array, TellsTrouble, Volume
+from wkdvid.errors import AuthRejected, BackendError, CorruptChunk, SourceGone, UpstreamUnavailable
 from wkdvid.testing.faulty import (
     BUSY,
     DRIPPING,
@@ -263,6 +264,27 @@ class VolumeSuite(ReadingSuite):
             (volume,) = await open_layers(stored.backend, stored.options(server.url), http_hosts=[server.host])
             server.fault = on(stored.chunk, 404)
             check_lacking(await volume.read(0, stored.levels[0].extent), volume, stored)
+
+    async def test_a_source_that_goes_is_not_empty(
+        self, stored: StoredVolume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """F9: a disk that is unmounted, a bucket or a folder that is removed. It is open no more when it comes back."""
+        monkeypatch.setattr(presence, "LOOK_S", 0.0)
+        folder, away = tmp_path / "copy", tmp_path / "away"
+        shutil.copytree(stored.folder, folder)
+        with FileServer(folder) as server:
+            backends = make_backends(roots=[folder], http_hosts=[server.host])
+            for base in (f"{folder}/", server.url):
+                (volume,) = await open_with(backends, stored.backend, stored.options(base))
+                folder.rename(away)
+                with pytest.raises(UpstreamUnavailable):
+                    await volume.read(0, stored.levels[0].extent)
+                away.rename(folder)
+                if isinstance(volume, TellsTrouble) and isinstance(volume.trouble, SourceGone):
+                    with pytest.raises(SourceGone):
+                        await volume.read(0, stored.levels[0].extent)
+                (volume,) = await open_with(backends, stored.backend, stored.options(base))
+                check(await volume.read(0, stored.levels[0].extent), stored.levels[0].array, stored.tolerance)
 
     async def test_chunk_that_goes_and_comes_is_seen_by_opening_again(
         self, stored: StoredVolume, tmp_path: Path

@@ -204,9 +204,12 @@ class PrecomputedVolume(TensorStoreVolume):
     async def stored_chunks(self, level: int, indices: Sequence[Vec3]) -> Sequence[bytes | BackendError | None]:
         stored = self._scales[level]
         if stored.suffixes:
-            return await for_each(partial(self._unpacked, stored), indices)
-        found = await outcomes(partial(self._join, level), indices, self._deadline_s)
-        return [self._chunk(level, index, result) for index, result in zip(indices, found, strict=True)]
+            chunks = await for_each(partial(self._unpacked, stored), indices)
+        else:
+            found = await outcomes(partial(self._join, level), indices, self._deadline_s)
+            chunks = [self._chunk(level, index, result) for index, result in zip(indices, found, strict=True)]
+        gone = await self._gone() if None in chunks else None
+        return chunks if gone is None else [gone if chunk is None else chunk for chunk in chunks]
 
     def _join(self, level: int, index: Vec3) -> ts.Future[ts.KvStore.ReadResult]:
         future = self._reading.get((level, index))

@@ -19,6 +19,7 @@ STATE_NAMES = {
     "pending": "Being opened.",
     "unavailable": "Unavailable.",
     "credentials": "Its source refuses to be read.",
+    "gone": "Its source is not there any more.",
     "stale": "Its source is down.",
 }
 CATEGORIES = {"color": "image", "segmentation": "segmentation"}
