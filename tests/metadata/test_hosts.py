@@ -152,8 +152,9 @@ def test_without_the_database_what_was_opened_is_served(hosts: tuple[Server, Ser
     register(one, "kept")
     for server in hosts:
         assert comes_to(lambda server=server: layers(server, "kept") == ["image"])  # type: ignore[misc]
-        with ThreadPoolExecutor(READERS) as pool:  # so many at a time that both workers have opened it
+        with ThreadPoolExecutor(READERS) as pool:  # so many at a time that both workers know of it
             assert all(pool.map(lambda _, server=server: layers(server, "kept"), range(10 * READERS)))
+            assert all(pool.map(lambda _, server=server: len(nodes(server)) == 3, range(10 * READERS)))
     postgresql.stop()
     try:
         for server in hosts:
