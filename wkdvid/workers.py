@@ -35,13 +35,15 @@ READY_S = 120.0
 
 SPAWN = multiprocessing.get_context("spawn")
 """TensorStore does not survive a fork."""
-MALLOC = {
+LIBRARIES = {
+    "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_TRIM_THRESHOLD_": "1073741824",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TOP_PAD_": "67108864",
 }
-"""Without these glibc maps and faults every large body anew. Workers are spawned, so they are in time for them."""
+"""Without the latter glibc maps and faults every large body anew. The threads of numpy's linear algebra take longer to
+start than all else of it, and each worker has one core. Workers are spawned, so they are in time for these."""
 OPERATORS = frozenset(os.environ)
 """What was set when the server was started."""
 
@@ -86,7 +88,7 @@ def environment(deadline_s: float) -> Mapping[str, str]:
         "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(max(round(deadline_s * 0.4), 1)),
         "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1024",
     }
-    return {name: value for name, value in (MALLOC | silence).items() if name not in OPERATORS}
+    return {name: value for name, value in (LIBRARIES | silence).items() if name not in OPERATORS}
 
 
 class Order(Enum):
