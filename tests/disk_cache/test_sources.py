@@ -20,13 +20,14 @@ from tests.backends.s3 import s3_server
 from tests.backends.tiffs import save_with_vips
 from tests.backends.wkw_files import write_layer
 from tests.disk_cache.reading import KEY, Reading, reading
+from wkdvid.backends import presence
 from wkdvid.backends.disk_cache import place as places
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.guard import Guard
 from wkdvid.core.secrets import Secrets
 from wkdvid.core.source import read_source
 from wkdvid.core.volume import StoresChunks
-from wkdvid.errors import BackendError, CorruptChunk, InvalidEntry, UpstreamUnavailable
+from wkdvid.errors import BackendError, CorruptChunk, InvalidEntry, SourceGone, UpstreamUnavailable
 from wkdvid.testing.bossdb import BossDouble
 from wkdvid.testing.faulty import LOGIN_PAGE, RESET, SILENT, FileServer, Instead, none, on, redirected
 
@@ -251,6 +252,25 @@ async def test_what_does_not_decode_is_asked_for_again(tmp_path: Path, monkeypat
                 server.fault = none
                 assert np.array_equal(await one.voxels("zarr", layer_of(server), name=pattern[2]), array)
                 await one.cache.renew([("lab", "z")])
+
+
+async def test_a_source_that_goes_is_not_served_from_what_is_kept(
+    tmp_path: Path, server: FileServer, array: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F9: it answers that it has nothing, so what it has not sent would be shown as empty."""
+    monkeypatch.setattr(presence, "LOOK_S", 0.0)
+    monkeypatch.setattr(places, "DOUBT_S", 0.0)
+    async with reading(tmp_path / "cache", server.host) as one:
+        volume = await one.open("precomputed", layer_of(server))
+        assert np.array_equal(await volume.read(0, volume.info.levels[0].extent), array)
+        (tmp_path / "files/v").rename(tmp_path / "away")
+        with pytest.raises(SourceGone):
+            await volume.read(0, volume.info.levels[0].extent)
+        with pytest.raises(InvalidEntry, match="no info file"):
+            await one.open("precomputed", layer_of(server))
+        (tmp_path / "away").rename(tmp_path / "files/v")
+        monkeypatch.setattr(places, "ABSENT_S", 0.0)
+        assert np.array_equal(await one.voxels("precomputed", layer_of(server)), array)
 
 
 async def test_an_entry_may_do_without(tmp_path: Path, server: FileServer, array: Array) -> None:

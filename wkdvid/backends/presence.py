@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 
 import tensorstore as ts
@@ -49,11 +50,15 @@ class Presence:
             raise SourceGone(str(self.gone))  # another one, since each keeps where it was raised
 
     async def _look(self, source: Source, key: str) -> None:
+        through = source.access.through
+        itself = replace(source, access=replace(source.access, through=None))
         try:
             async with asyncio.timeout(PATIENCE_S):
-                found = await read_start(source, key, 1, self._context)
+                found = await read_start(itself, key, 1, self._context)
         except (BackendError, TimeoutError, *FAILURES):
             found = b""  # reads tell by themselves what hinders them
         if found is None:
             self.gone = SourceGone(f"{source.name}: {key} is not there any more")
+            if through is not None:
+                through.doubt()
         self._look_again = time.monotonic() + LOOK_S
