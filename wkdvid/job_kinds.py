@@ -40,7 +40,7 @@ def make_kinds(config: Config, catalog: Catalog, registrar: Registrar | None) ->
     Args:
         registrar: None: in a process that does tasks alone, and makes nothing known.
     """
-    opener = make_opener(config, config.limits.working_bytes, DEADLINE_S)
+    opener = make_opener(config, config.limits.working_bytes, DEADLINE_S, look_s=0.0)
     place, threads = Workplace(config.data_dir, opener, catalog), config.jobs.workers
     layers = JobLayers(catalog, Backends(opener).open_layers)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="job")

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from wkdvid.backends.opening import Opener
+from wkdvid.backends.presence import LOOK_S
 from wkdvid.config import Config
 from wkdvid.core.credentials import Credentials, anonymous_access, own_access
 from wkdvid.core.guard import Guard
@@ -30,7 +31,9 @@ def make_disk_cache(config: Config) -> DiskCache | None:
     )
 
 
-def make_opener(config: Config, pool_bytes: int, deadline_s: float, cache: DiskCache | None = None) -> Opener:
+def make_opener(
+    config: Config, pool_bytes: int, deadline_s: float, cache: DiskCache | None = None, look_s: float = LOOK_S
+) -> Opener:
     guard = Guard(config.file_roots, config.http_hosts, make_credentials(config))
     secrets = Secrets(config.sources.secrets)
     return Opener(
@@ -42,6 +45,7 @@ def make_opener(config: Config, pool_bytes: int, deadline_s: float, cache: DiskC
         variables=config.variables(os.environ),
         keys=config.state_dir / FOLDER,
         cache=cache,
+        look_s=look_s,
     )
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from tests.volumes import write_precomputed
-from wkdvid.backends import presence
 from wkdvid.backends.opening import Opener
 from wkdvid.backends.registry import Backends
 from wkdvid.core import catalog as catalog_module
@@ -69,13 +68,12 @@ async def test_a_source_that_goes_is_told_and_opened_again_when_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F9: what was open is not read again, since absent chunks are remembered."""
-    monkeypatch.setattr(presence, "LOOK_S", 0.0)
     monkeypatch.setattr(catalog_module, "RETRY_S", 0.0)
     folder, away = tmp_path / "a", tmp_path / "away"
     write_precomputed(folder, [((1, 1, 1), VOXELS)])
     entry = {"layers": {"em": {"source": str(folder)}}}
     (tmp_path / "datasets.json").write_text(json.dumps({"precomputed": {"org": {"a": entry}}}))
-    backends = Backends(Opener(Guard((tmp_path,), frozenset()), Limits(), pool_bytes=MIB, deadline_s=1))
+    backends = Backends(Opener(Guard((tmp_path,), frozenset()), Limits(), pool_bytes=MIB, deadline_s=1, look_s=0.0))
     store = FileCatalogStore(tmp_path / "datasets.json", tmp_path / "state")
     catalog = Catalog(store, backends.parse, backends.open_layers, 600)
     await catalog.catch_up()

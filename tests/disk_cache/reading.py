@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from wkdvid.backends.disk_cache.cache import DiskCache
 from wkdvid.backends.opening import NO_SECRETS, Opener
+from wkdvid.backends.presence import LOOK_S
 from wkdvid.backends.registry import Backends
 from wkdvid.core.credentials import Credentials
 from wkdvid.core.guard import Guard
@@ -24,13 +25,21 @@ KEY = ("lab", "data")
 
 class Reading:
     def __init__(
-        self, folder: Path, host: str, *, window_s: float = 600, secrets: Secrets = NO_SECRETS, **s3: Any
+        self,
+        folder: Path,
+        host: str,
+        *,
+        window_s: float = 600,
+        secrets: Secrets = NO_SECRETS,
+        look_s: float = LOOK_S,
+        **s3: Any,
     ) -> None:
         self.cache = DiskCache(folder, 64 * MIB, window_s=window_s, deadline_s=4)
         credentials = Credentials(otherwise={"s3": Access(options=s3)})
         guard = Guard((), frozenset({host}), credentials)
-        opener = Opener(guard, Limits(), pool_bytes=0, deadline_s=4, secrets=secrets, cache=self.cache)
-        self.backends = Backends(opener)
+        self.backends = Backends(
+            Opener(guard, Limits(), pool_bytes=0, deadline_s=4, secrets=secrets, cache=self.cache, look_s=look_s)
+        )
 
     @property
     def stale_s(self) -> float | None:

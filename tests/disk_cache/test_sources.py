@@ -20,7 +20,6 @@ from tests.backends.s3 import s3_server
 from tests.backends.tiffs import save_with_vips
 from tests.backends.wkw_files import write_layer
 from tests.disk_cache.reading import KEY, Reading, reading
-from wkdvid.backends import presence
 from wkdvid.backends.disk_cache import place as places
 from wkdvid.core.entries import DatasetKey
 from wkdvid.core.guard import Guard
@@ -258,9 +257,8 @@ async def test_a_source_that_goes_is_not_served_from_what_is_kept(
     tmp_path: Path, server: FileServer, array: Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F9: it answers that it has nothing, so what it has not sent would be shown as empty."""
-    monkeypatch.setattr(presence, "LOOK_S", 0.0)
     monkeypatch.setattr(places, "DOUBT_S", 0.0)
-    async with reading(tmp_path / "cache", server.host) as one:
+    async with reading(tmp_path / "cache", server.host, look_s=0.0) as one:
         volume = await one.open("precomputed", layer_of(server))
         assert np.array_equal(await volume.read(0, volume.info.levels[0].extent), array)
         (tmp_path / "files/v").rename(tmp_path / "away")

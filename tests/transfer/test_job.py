@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -152,6 +153,25 @@ async def test_it_goes_on_where_it_was(data_dir: Path) -> None:
     done = [path for path, time in kept.items() if (made / path.relative_to(making)).stat().st_mtime_ns == time]
     assert len(done) >= before.done - 8, "what was done is not done again; blocks of zeros are not stored"
     assert made.stat().st_mtime > 1.5e9, "its age counts from its end"
+
+
+async def test_a_source_that_goes_meanwhile_leaves_no_zeros(data_dir: Path) -> None:
+    """F9: what is done is kept, so a job looks after each read whether its source is still there."""
+    for name in ("slow", "same"):
+        write_model(data_dir / "models" / f"{name}.onnx", 9, 0, {"margin": "4"})
+    async with at_work(data_dir) as here:
+        whole = await here.ended("transfer", "em", {**BOX, "model": "same"})
+        wanted = stored(data_dir, whole)[:]
+        shutil.rmtree(data_dir / "transfers")
+        job = await begun(here, data_dir)
+        (data_dir / "em").rename(data_dir / "away")
+        failed = [one async for one in here.services.jobs.changes(job.id) if one is not None][-1]
+        assert failed.state is JobState.FAILED
+        assert "info is not there any more" in failed.message
+        (data_dir / "away").rename(data_dir / "em")
+        again = await here.ended("transfer", "em", {**BOX, "model": "slow"})
+    assert (again.state, again.done) == (JobState.DONE, 16)
+    assert np.array_equal(stored(data_dir, again)[:], wanted)
 
 
 async def test_what_a_cancelled_one_has_made_is_removed(data_dir: Path) -> None:

@@ -18,7 +18,7 @@ from wkdvid.backends.beginnings import read_start
 from wkdvid.backends.contexts import context_spec
 from wkdvid.backends.failures import translate, translate_of
 from wkdvid.backends.outcomes import FAILURES, finished
-from wkdvid.backends.presence import Presence
+from wkdvid.backends.presence import LOOK_S, Presence
 from wkdvid.core.entries import LayerEntry
 from wkdvid.core.guard import Guard
 from wkdvid.core.hosts import serves_ranges
@@ -52,6 +52,7 @@ class Opener:
         variables: Mapping[str, str] = NO_VARIABLES,
         keys: Path | None = None,
         cache: DiskCache | None = None,
+        look_s: float = LOOK_S,
     ) -> None:
         """
         Args:
@@ -61,6 +62,7 @@ class Opener:
             variables: Of the environment, those that entries may hold in their text.
             keys: Folder of those that were put away (``core.own_accounts``).
             cache: What keeps the sources of entries; None: nothing does.
+            look_s: As ``Presence`` has it.
         """
         self.guard = guard
         self.limits = limits
@@ -73,6 +75,7 @@ class Opener:
         self.presence: Presence | None = None
         """Of the source of the entry that this is ``of``."""
         self._cache = cache
+        self._look_s = look_s
         self._accounts = OwnAccounts(secrets, variables, guard.check_token_address, keys)
 
     def of(self, entry: LayerEntry, *, has_secrets: bool = False) -> Opener:
@@ -86,7 +89,7 @@ class Opener:
             InvalidRequest: the key of its account is not there.
         """
         own = copy.copy(self)
-        own.presence = Presence(self.context)
+        own.presence = Presence(self.context, self._look_s)
         if entry.credentials is not None:
             own.guard = own.guard.with_own(self._accounts.of(entry.dataset, entry.credentials))
         if self._cache is not None and entry.disk_cache:

@@ -16,7 +16,7 @@ from wkdvid.core.source import Source
 from wkdvid.errors import BackendError, SourceGone
 
 LOOK_S = 10.0
-"""So long a source that was there is taken to be there."""
+"""For who shows what is read. Who keeps it looks after each read."""
 PATIENCE_S = 2.0
 """A source that does not answer is not one that is gone: reads need not wait for that."""
 
@@ -24,8 +24,13 @@ PATIENCE_S = 2.0
 class Presence:
     """Of the source of one entry, known by a document that was read when it was opened."""
 
-    def __init__(self, context: ts.Context) -> None:
+    def __init__(self, context: ts.Context, look_s: float) -> None:
+        """
+        Args:
+            look_s: So long a source that was there is taken to be there. 0: each read is followed by a look of its own.
+        """
         self._context = context
+        self._look_s = look_s
         self.gone: SourceGone | None = None
         """For good, as far as those are concerned who have it open: what they have read meanwhile may be kept."""
         self._document: tuple[Source, str] | None = None
@@ -36,7 +41,7 @@ class Presence:
         """A document is there. The first one is what is looked for."""
         if self._document is None:
             self._document = source, key
-            self._look_again = time.monotonic() + LOOK_S
+            self._look_again = time.monotonic() + self._look_s
 
     async def check(self) -> None:
         """To be asked after reading: nothing is empty for want of the whole.
@@ -45,7 +50,8 @@ class Presence:
             SourceGone: the document is not there any more.
         """
         if self.gone is None and self._document is not None and time.monotonic() >= self._look_again:
-            await self._looking.ask(self._document, partial(self._look, *self._document))
+            look = partial(self._look, *self._document)
+            await (self._looking.ask(self._document, look) if self._look_s else look())  # not one that began before
         if self.gone is not None:
             raise SourceGone(str(self.gone))  # another one, since each keeps where it was raised
 
@@ -61,4 +67,4 @@ class Presence:
             self.gone = SourceGone(f"{source.name}: {key} is not there any more")
             if through is not None:
                 through.doubt()
-        self._look_again = time.monotonic() + LOOK_S
+        self._look_again = time.monotonic() + self._look_s

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wkdvid.backends import presence
 from wkdvid.backends.opening import NO_SECRETS, Opener
+from wkdvid.backends.presence import LOOK_S
 from wkdvid.backends.registry import Backends
 from wkdvid.core.credentials import Credentials
 from wkdvid.core.geometry import Box, Vec3
@@ -147,11 +147,13 @@ def make_backends(
     limits: Limits | None = None,
     secrets: Secrets = NO_SECRETS,
     deadline_s: float = 20,
+    look_s: float = LOOK_S,
 ) -> Backends:
     """Backends that may read from these places, with nothing in their caches."""
     credentials = Credentials(otherwise={"s3": Access(options=s3)})
     guard = Guard(tuple(roots), frozenset(http_hosts), credentials)
-    return Backends(Opener(guard, limits or Limits(), pool_bytes=64 * MIB, deadline_s=deadline_s, secrets=secrets))
+    limits = limits or Limits()
+    return Backends(Opener(guard, limits, pool_bytes=64 * MIB, deadline_s=deadline_s, secrets=secrets, look_s=look_s))
 
 
 async def open_with(backends: Backends, backend: str, options: Mapping[str, Any]) -> list[Volume]:
@@ -265,15 +267,12 @@ class VolumeSuite(ReadingSuite):
             server.fault = on(stored.chunk, 404)
             check_lacking(await volume.read(0, stored.levels[0].extent), volume, stored)
 
-    async def test_a_source_that_goes_is_not_empty(
-        self, stored: StoredVolume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_source_that_goes_is_not_empty(self, stored: StoredVolume, tmp_path: Path) -> None:
         """F9: a disk that is unmounted, a bucket or a folder that is removed. It is open no more when it comes back."""
-        monkeypatch.setattr(presence, "LOOK_S", 0.0)
         folder, away = tmp_path / "copy", tmp_path / "away"
         shutil.copytree(stored.folder, folder)
         with FileServer(folder) as server:
-            backends = make_backends(roots=[folder], http_hosts=[server.host])
+            backends = make_backends(roots=[folder], http_hosts=[server.host], look_s=0.0)
             for base in (f"{folder}/", server.url):
                 (volume,) = await open_with(backends, stored.backend, stored.options(base))
                 folder.rename(away)
