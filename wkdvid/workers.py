@@ -42,8 +42,9 @@ LIBRARIES = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TOP_PAD_": "67108864",
 }
-"""Without the latter glibc maps and faults every large body anew. The threads of numpy's linear algebra take longer to
-start than all else of it, and each worker has one core. Workers are spawned, so they are in time for these."""
+"""Without the latter glibc maps and faults every large body anew. Threads for linear algebra are
+a good part of what importing numpy takes, and a worker has no use for them. Workers are spawned, so these are in
+time."""
 OPERATORS = frozenset(os.environ)
 """What was set when the server was started."""
 

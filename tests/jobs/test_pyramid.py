@@ -14,8 +14,12 @@ import requests
 import zarr
 
 from tests.cli.program import wkdvid_here
+from tests.jobs.at_work import at_work, write_entry
 from tests.servers import Server, running
 from tests.volumes import Voxels, write_precomputed
+from wkdvid.core.jobs import JobState
+from wkdvid.errors import SourceGone
+from wkdvid.testing.volume_suite import make_backends
 
 SIZE = (270, 131, 70)
 START = (7, -3, 65)
@@ -126,6 +130,22 @@ def test_the_stored_levels_are_what_is_read(server: Server) -> None:
         for path, good in shards.items():
             path.write_bytes(good)
         server.post("/data/triggers/reload/my%20lab/brain")
+
+
+async def test_levels_that_go_are_not_empty(tmp_path: Path) -> None:
+    write_precomputed(tmp_path / "em", [((1, 1, 1), np.full((130, 64, 64), 9, np.uint8))])
+    write_entry(tmp_path, {"em": {"source": "em"}})
+    async with at_work(tmp_path) as here:
+        assert (await here.ended("pyramid", "em", {})).state is JobState.DONE
+    backends = make_backends(roots=[tmp_path], look_s=0.0)
+    (entry,), _ = backends.parse(json.loads((tmp_path / "datasets.json").read_text()))
+    (opened,) = await backends.open_layers(entry)
+    extent = opened.volume.info.levels[1].extent
+    assert (await opened.volume.read(1, extent) == 9).all()
+    (tmp_path / "volumes").rename(tmp_path / "away")
+    with pytest.raises(SourceGone):
+        await opened.volume.read(1, extent)
+    assert (await opened.volume.read(0, opened.volume.info.levels[0].extent) == 9).all()
 
 
 def test_levels_of_another_source_are_not_served(tmp_path: Path) -> None:

@@ -6,16 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.metadata.databases import PostgreSQL
-from wkdvid.metadata.engine import migrate
+from tests.metadata.databases import new_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/wkdvid.db"
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        url = server.new_database()
-    migrate(url)
-    return url
+    return new_database(request, tmp_path)

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+import pytest
+
+from wkdvid.metadata.engine import migrate
 
 USER = "postgres"
 
@@ -91,3 +94,14 @@ def _run(program: str, *arguments: str | Path) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"{program}: {done.stderr.decode()}")
+
+
+def new_database(request: pytest.FixtureRequest, folder: Path) -> str:
+    """URL of one of the kind that the fixture's parameter names, ``sqlite`` or ``postgresql``, up to date and empty."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{folder}/wkdvid.db"
+    else:
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        url = server.new_database()
+    migrate(url)
+    return url

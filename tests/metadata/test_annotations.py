@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.metadata.databases import PostgreSQL
+from tests.metadata.databases import new_database
 from wkdvid.core.annotations import INT64, KINDS, Annotation, Selection, bounds
 from wkdvid.core.geometry import Box
 from wkdvid.metadata.clio import annotations as module
 from wkdvid.metadata.clio.annotations import Annotations, Puts
 from wkdvid.metadata.clio.cells import cell_of, ranges_of
-from wkdvid.metadata.engine import migrate, open_engine, transaction
+from wkdvid.metadata.engine import open_engine, transaction
 from wkdvid.metadata.queries import Queries
 from wkdvid.metadata.schema import typed_annotations
 
@@ -27,13 +27,7 @@ PAGE = 7
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('db') / 'wkdvid.db'}"
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        url = server.new_database()
-    migrate(url)
-    opened = open_engine(url)
+    opened = open_engine(new_database(request, tmp_path_factory.mktemp("db")))
     yield opened
     opened.dispose()
 

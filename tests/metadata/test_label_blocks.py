@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.metadata.databases import PostgreSQL
+from tests.metadata.databases import new_database
 from wkdvid.core import label_index
 from wkdvid.core.catalog_store import SharedCounter
 from wkdvid.core.geometry import Vec3
@@ -25,7 +25,7 @@ from wkdvid.core.written_labels import Counts
 from wkdvid.core.written_volumes import VoxelSettings
 from wkdvid.errors import DatabaseUnavailable, TooLarge
 from wkdvid.metadata import label_blocks
-from wkdvid.metadata.engine import migrate, open_engine
+from wkdvid.metadata.engine import open_engine
 from wkdvid.metadata.label_blocks import SqlWrittenLabels
 from wkdvid.metadata.repositories import COUNTER, SqlRepositories
 from wkdvid.metadata.schema import repositories_state
@@ -43,17 +43,12 @@ SETTINGS = VoxelSettings(dtype="uint64", num_channels=1, block=64, voxel_size=(8
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('db') / 'wkdvid.db'}"
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        yield server.new_database()
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_database(request, tmp_path_factory.mktemp("db"))
 
 
 @pytest.fixture(scope="module")
 def store(url: str) -> Iterator[SqlWrittenLabels]:
-    migrate(url)
     opened = SqlWrittenLabels(open_engine(url))
     yield opened
     opened.close()

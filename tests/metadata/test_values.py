@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.metadata.databases import PostgreSQL, running_postgresql
+from tests.metadata.databases import new_database, running_postgresql
 from tests.metadata.instances import PARENTS, Values, new_instance
 from wkdvid.core.stored_values import KEY_BYTES, Read
 from wkdvid.errors import DatabaseUnavailable, InvalidRequest, UnsupportedRequest
@@ -25,17 +25,12 @@ WRITERS = 100
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('db') / 'wkdvid.db'}"
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        yield server.new_database()
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_database(request, tmp_path_factory.mktemp("db"))
 
 
 @pytest.fixture(scope="module")
 def engine(url: str) -> Iterator[sa.Engine]:
-    migrate(url)
     opened = open_engine(url)
     yield opened
     opened.dispose()

@@ -74,7 +74,9 @@ async def _open(info: LayerInfo, layer: LayerEntry, folder: str, opener: Opener)
     levels = missing_levels(info)
     opener.check_levels(len(info.levels) + len(levels), source.name)
     opened = await asyncio.gather(*(_open_level(opener, source, info, one) for one in levels))
-    return made_volume(info, levels, opened, source.name, opener.deadline_s)
+    volume = made_volume(info, levels, opened, source.name, opener.deadline_s)
+    volume.presence = opener.presence
+    return volume
 
 
 async def _open_level(opener: Opener, source: Source, info: LayerInfo, one: MissingLevel) -> ts.TensorStore:
@@ -88,7 +90,7 @@ async def _open_level(opener: Opener, source: Source, info: LayerInfo, one: Miss
 
 def made_volume(
     info: LayerInfo, levels: Sequence[MissingLevel], stores: Sequence[ts.TensorStore], what: str, deadline_s: float
-) -> Volume:
+) -> TensorStoreVolume:
     """The levels alone, as a volume whose mags are those of the layer's own.
 
     Args:
