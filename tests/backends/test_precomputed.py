@@ -21,8 +21,16 @@ from wkdvid.core.geometry import Vec3
 from wkdvid.core.limits import Limits
 from wkdvid.core.volume import StoresChunks
 from wkdvid.errors import AuthRejected, InvalidEntry, UpstreamUnavailable
-from wkdvid.testing.faulty import Answer, FileServer, on, redirected
-from wkdvid.testing.volume_suite import StoredLevel, StoredVolume, VolumeSuite, check, open_layers
+from wkdvid.testing.faulty import Answer, FileServer, none, on, redirected
+from wkdvid.testing.volume_suite import (
+    StoredLevel,
+    StoredVolume,
+    VolumeSuite,
+    check,
+    make_backends,
+    open_layers,
+    open_with,
+)
 
 CHUNK: Vec3 = (32, 32, 16)
 LABEL_ENCODINGS = {"compressed_segmentation", "compresso", "crackle"}
@@ -355,6 +363,22 @@ async def test_redirects_are_followed_once(tmp_path: Path) -> None:
         assert set(front.paths) == {"info"}
         with pytest.raises(InvalidEntry, match=r"http to '127\.0\.0\.1' is refused"):
             await open_layers("precomputed", {"source": front.url}, http_hosts=[front.host])
+
+
+async def test_who_keeps_what_is_read_has_to_see_that_the_source_is_there(tmp_path: Path) -> None:
+    """F9: a look that fails does not make what is absent empty. Who shows it goes on."""
+    write(tmp_path / "v", noise("uint8"))
+    with FileServer(tmp_path) as server:
+        for look_s in (0.0, 1e-9):
+            backends = make_backends(http_hosts=[server.host], look_s=look_s)
+            (volume,) = await open_with(backends, "precomputed", {"source": f"{server.url}v"})
+            server.fault = on("v/info", 503)
+            if look_s:
+                await volume.read(0, volume.info.levels[0].extent)
+            else:
+                with pytest.raises(UpstreamUnavailable, match="info"):
+                    await volume.read(0, volume.info.levels[0].extent)
+            server.fault = none
 
 
 async def test_passing_failure_is_retried(tmp_path: Path) -> None:

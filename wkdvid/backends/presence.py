@@ -10,6 +10,7 @@ from functools import partial
 import tensorstore as ts
 
 from wkdvid.backends.beginnings import read_start
+from wkdvid.backends.failures import translate_of
 from wkdvid.backends.outcomes import FAILURES
 from wkdvid.core.single_flight import SingleFlight
 from wkdvid.core.source import Source
@@ -27,7 +28,8 @@ class Presence:
     def __init__(self, context: ts.Context, look_s: float) -> None:
         """
         Args:
-            look_s: So long a source that was there is taken to be there. 0: each read is followed by a look of its own.
+            look_s: So long a source that was there is taken to be there. 0: each read is followed by a look of its own,
+                and fails where that does.
         """
         self._context = context
         self._look_s = look_s
@@ -48,6 +50,7 @@ class Presence:
 
         Raises:
             SourceGone: the document is not there any more.
+            BackendError: it cannot be seen, and each read is to be followed by a look.
         """
         if self.gone is None and self._document is not None and time.monotonic() >= self._look_again:
             look = partial(self._look, *self._document)
@@ -59,9 +62,11 @@ class Presence:
         through = source.access.through
         itself = replace(source, access=replace(source.access, through=None))
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(PATIENCE_S if self._look_s else None):
                 found = await read_start(itself, key, 1, self._context)
-        except (BackendError, TimeoutError, *FAILURES):
+        except (BackendError, *FAILURES) as error:
+            if not self._look_s:
+                raise translate_of(error, source, key) from error
             found = b""  # reads tell by themselves what hinders them
         if found is None:
             self.gone = SourceGone(f"{source.name}: {key} is not there any more")
